@@ -1,0 +1,48 @@
+"""bench: which image model gives how much accuracy for how much compute, memory and time.
+
+The public names. `run`, `measure`, `load_records`, `Protocol` and `Record` are loaded when first
+used, so that a plugin's `from bench import ModelSpec, hookimpl` stays instant.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import RequestError
+from bench.hookspecs import DatasetSpec, ModelSpec, Pictures, Split, hookimpl
+from bench.torchvision_operators import tolerate_missing_operators
+
+if TYPE_CHECKING:
+    from bench.protocol import Protocol
+    from bench.records import Record, load_records
+    from bench.sweep import run
+
+__version__ = "0.1.0"
+__all__ = [
+    "DatasetSpec",
+    "ModelSpec",
+    "Pictures",
+    "Protocol",
+    "Record",
+    "RequestError",
+    "Split",
+    "hookimpl",
+    "load_records",
+    "run",
+]
+
+tolerate_missing_operators()
+
+_LAZY = {
+    "Protocol": "bench.protocol",
+    "Record": "bench.records",
+    "load_records": "bench.records",
+    "run": "bench.sweep",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'bench' has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)

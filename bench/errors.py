@@ -1,0 +1,20 @@
+"""What is said to a user who asked for something impossible."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RequestError(Exception):
+    """The request cannot be carried out; the text says in one line what is wrong and what to do.
+
+    The command line prints it without a traceback and exits with status 2.
+    """
+
+
+def unknown(kind: str, name: str, known: Iterable[str], listing: str) -> RequestError:
+    """The error for a name nobody registered: with the nearest names, and the command that lists them."""
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    meant = f"did you mean {' or '.join(near)}? " if near else ""
+    return RequestError(f"unknown {kind} {name!r}: {meant}`{listing}` lists them")

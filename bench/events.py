@@ -1,0 +1,63 @@
+"""What happens while bench works, told to whoever implements `bench_event`: the progress bar, or a plugin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something worth a line: what was chosen, left out, or found already done."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class DataProgress:
+    """`done` of `total` pictures of `dataset` are decoded."""
+
+    dataset: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class TrialStarted:
+    """Trial number `index` of `total` (from 1) begins."""
+
+    model: str
+    seed: int
+    epochs: int
+    index: int
+    total: int
+
+
+@dataclass(frozen=True)
+class EpochEnded:
+    """Epoch number `epoch` of `epochs` at most (from 1) is trained and validated; times in seconds, top-1 in 0..1."""
+
+    model: str
+    seed: int
+    epoch: int
+    epochs: int
+    train_loss: float
+    val_loss: float
+    val_top1: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrialEnded:
+    """The trial's record is written; `seconds` from its start, `message` says what went wrong."""
+
+    model: str
+    seed: int
+    status: str
+    seconds: float
+    index: int
+    total: int
+    test_top1: float | None = None
+    message: str | None = None
+
+
+Event = Note | DataProgress | TrialStarted | EpochEnded | TrialEnded

@@ -1,0 +1,117 @@
+"""The whole plugin contract on one page: four hooks, and the values that pass through them.
+
+A plugin is a Python file (or an installed package with an entry point in the group `bench`) with
+functions marked `@hookimpl` that are named as below. It imports torch and timm inside `build` and
+`load`, so that listing what exists stays instant.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
+    from bench.events import Event
+    from bench.trial import TrainedModel
+
+hookspec = pluggy.HookspecMarker("bench")
+hookimpl = pluggy.HookimplMarker("bench")
+
+
+@hookspec
+def bench_models() -> Iterable[ModelSpec]:  # type: ignore[empty-body]
+    """The models that this plugin adds."""
+
+
+@hookspec
+def bench_datasets() -> Iterable[DatasetSpec]:  # type: ignore[empty-body]
+    """The datasets that this plugin adds."""
+
+
+@hookspec
+def bench_measure(trial: TrainedModel) -> dict[str, Any] | None:
+    """Extra quantities of a trained model, JSON-serialisable; stored under the plugin's name."""
+
+
+@hookspec
+def bench_event(event: Event) -> None:
+    """Progress, told in the process that the user started: see bench/events.py."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model that can be trained: its name, and how to build its backbone.
+
+    `build(*, num_classes, image_size, pretrained, ...)` returns the backbone, a module from images
+    (N, 3, S, S) to features (N, D); the protocol supplies the head. Further keyword parameters with
+    defaults are the model's options (`NAME:patch_size=4`). It raises RequestError for a
+    combination that the model cannot be built with.
+
+    `last_block` names the first module that trains under last-block fine-tuning. A backbone with a
+    method `training_loss() -> Tensor` adds that term, of its latest forward pass, to the loss while
+    training.
+    """
+
+    name: str
+    build: Callable[..., nn.Module]
+    family: str
+    last_block: str | None = None
+    source: str = ""
+
+    def options(self) -> dict[str, Any]:
+        """The options that `build` names, with their defaults."""
+        parameters = inspect.signature(self.build).parameters.values()
+        return {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+
+    def takes_any_option(self) -> bool:
+        """Whether `build` ends in `**options`, and so judges options itself."""
+        kinds = (p.kind for p in inspect.signature(self.build).parameters.values())
+        return inspect.Parameter.VAR_KEYWORD in kinds
+
+
+@dataclass(frozen=True)
+class Split:
+    """Pictures and their classes: `pictures[i]` is an array (H, W, 3) of uint8, `labels[i]` its class.
+
+    An array (N, H, W, 3) will do; so will any sequence that decodes when asked (from several threads).
+    All pictures of a dataset have one size.
+    """
+
+    pictures: Sequence[np.ndarray] | np.ndarray
+    labels: Sequence[int] | np.ndarray
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A dataset's content. Without `val`, the protocol takes validation pictures out of `train`."""
+
+    classes: Sequence[str]
+    train: Split
+    test: Split
+    val: Split | None = None
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """A dataset: its name, and how to get its pictures.
+
+    `load(*, location, image_size, cache)` returns Pictures. `location` is what the user wrote after
+    the colon (`folder:DIR`), else empty; `image_size` is the side in pixels at which pictures of
+    mixed sizes should come; `cache` is a folder for downloads. It raises RequestError where the
+    pictures cannot be had.
+
+    `key(location, image_size)` names the content without decoding it, so that what was decoded once
+    is found again; without `key`, `load` is called at every run.
+    """
+
+    name: str
+    load: Callable[..., Pictures]
+    source: str = ""
+    key: Callable[[str, int], str] | None = None
