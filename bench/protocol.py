@@ -1,0 +1,206 @@
+"""The protocol: all that the trials of one comparison share, read from TOML, validated, fingerprinted.
+
+Nothing that influences a trial's result is outside it, but for the model, the seed and the machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bench.bundled import bundled
+from bench.errors import RequestError, unknown
+from bench.toml_values import toml_value
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(_Section):
+    """Which pictures, how large, and which of them are for what."""
+
+    dataset: str
+    image_size: int = Field(ge=8, le=2048)
+    # Share (below 1) or number of the training pictures held back for validation; ignored where the
+    # dataset brings its own validation pictures.
+    validation: float = Field(gt=0)
+    split_seed: int = 0
+    # At most so many test pictures, the same number of each class; 0: all.
+    test_limit: int = Field(default=0, ge=0)
+
+
+class Augmentation(_Section):
+    """What is done to training pictures, never to others."""
+
+    flip: bool = False
+    # Shift by up to this share of the side, the border mirrored.
+    crop: float = Field(default=0.0, ge=0, lt=0.5)
+
+
+class Model(_Section):
+    """What is asked of every model."""
+
+    weights: Literal["pretrained", "scratch"]
+    # Options given to each model that has them.
+    options: dict[str, bool | int | float | str] = {}
+
+
+class Head(_Section):
+    """features → hidden layers (ReLU, dropout) → classes."""
+
+    hidden: tuple[int, ...] = ()
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+
+class Optimizer(_Section):
+    name: Literal["adam", "adamw", "sgd"]
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)  # sgd only
+
+
+class Schedule(_Section):
+    """How the learning rate goes: constant; × gamma an epoch; half a cosine; one cycle (Smith, 2018)."""
+
+    name: Literal["constant", "exponential", "cosine", "one-cycle"]
+    gamma: float = Field(default=1.0, gt=0, le=1)
+
+
+class Train(_Section):
+    what: Literal["full", "last-block", "head"]
+    epochs: int = Field(ge=1)
+    # Stop after so many epochs without a better validation top-1; 0: never.
+    patience: int = Field(default=0, ge=0)
+    batch_size: int = Field(ge=1)
+    # auto: bf16 where the hardware multiplies it itself, else fp32; the record says which it was.
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    # At most so many training pictures, the same number of each class; 0: all.
+    limit: int = Field(default=0, ge=0)
+
+
+class Protocol(_Section):
+    """A validated protocol. `fingerprint` is equal for two protocols exactly if their settings are."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    description: str = ""
+    seeds: tuple[int, ...] = Field(min_length=1)
+    data: Data
+    augmentation: Augmentation = Augmentation()
+    model: Model
+    head: Head = Head()
+    optimizer: Optimizer
+    schedule: Schedule
+    train: Train
+    # Names or patterns of models that `--all` leaves out, and why.
+    exclude: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _last_batch_norm_needs_company(self) -> Protocol:
+        if self.train.batch_size < 2 and self.train.what != "head":
+            raise ValueError("train.batch_size: batch norm cannot train on one picture; use 2 or more")
+        return self
+
+    def settings(self) -> dict[str, Any]:
+        """All that decides over a trial, as plain JSON values. The name, the description and what `--all`
+        leaves out do not; a folder's path is its owner's affair: its content has a fingerprint of its own."""
+        settings = self.model_dump(mode="json", exclude={"name", "description", "exclude"})
+        settings["data"]["dataset"] = self.data.dataset.partition(":")[0]
+        return settings
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the settings as canonical JSON (keys sorted, no spaces)."""
+        canonical = json.dumps(self.settings(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def why_excluded(self, model: str) -> str | None:
+        """Why `--all` leaves this model out under this protocol, or None."""
+        return next((why for pattern, why in self.exclude.items() if fnmatchcase(model, pattern)), None)
+
+
+def protocol_files() -> dict[str, Path]:
+    """The bundled protocols: name → TOML file."""
+    return {file.stem: file for file in sorted(bundled("protocols").glob("*.toml"))}
+
+
+def load_protocol(name_or_file: str, overrides: Iterable[str] = (), dataset: str | None = None) -> Protocol:
+    """The protocol of that name, or in that TOML file, with `key=value` overrides (TOML values).
+
+    Raises RequestError, naming the line or the setting, where it is not valid.
+    """
+    settings = read_toml(_find(name_or_file))
+    for override in overrides:
+        _apply(settings, override)
+    if dataset is not None:
+        settings.setdefault("data", {})["dataset"] = dataset
+    try:
+        return Protocol.model_validate(settings)
+    except ValidationError as error:
+        raise RequestError(f"protocol {name_or_file}: {_first_problem(error)}") from None
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """The file's content; RequestError with the line where it is not TOML."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RequestError(f"{file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise RequestError(f"{file}: is not UTF-8 text, which TOML has to be") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RequestError(f"{file}: not valid TOML: {error}") from None
+
+
+def _find(name_or_file: str) -> Path:
+    known = protocol_files()
+    if name_or_file in known:
+        return known[name_or_file]
+    if name_or_file.endswith(".toml") or "/" in name_or_file or "\\" in name_or_file:
+        file = Path(name_or_file)
+        if not file.is_file():
+            raise RequestError(f"--protocol {name_or_file}: no such file")
+        return file
+    raise unknown("protocol", name_or_file, known, "python -m bench protocols")
+
+
+def _apply(settings: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise RequestError(f"--set {override}: write key=value, such as train.epochs=5")
+    *sections, last = key.strip().split(".")
+    place = settings
+    for section in sections:
+        place = place.setdefault(section, {})
+        if not isinstance(place, dict):
+            raise RequestError(f"--set {override}: {section} is a value, not a section")
+    place[last] = toml_value(text)
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return str(unknown("setting", where, setting_names(), "python -m bench protocols --settings"))
+    if problem["type"] == "missing":
+        return f"{where} is missing"
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
+    message = problem["msg"].removeprefix("Input ")
+    return f"{where} = {problem['input']!r}: {message}"
+
+
+def setting_names() -> Iterator[str]:
+    """Every setting that a protocol can have, as `section.key`."""
+    for name, field in Protocol.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, _Section):
+            yield from (f"{name}.{key}" for key in field.annotation.model_fields)
+        else:
+            yield name
