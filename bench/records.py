@@ -1,0 +1,168 @@
+"""The record of a trial, its schema, and the reading and writing of results folders.
+
+A record is everything that is known of one trial: one JSON file, written atomically, validated when
+read. Sizes in bytes, times in seconds unless the name says otherwise, accuracies in 0..1. What was
+not measured is null.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+SCHEMA = 1
+Status = Literal["ok", "oom", "diverged", "timeout", "crashed", "error", "interrupted"]
+
+
+class _Part(BaseModel):
+    # Keys may be added freely: an older bench reads a newer record and keeps what it does not know.
+    model_config = ConfigDict(extra="allow")
+
+
+class Failure(_Part):
+    type: str
+    message: str
+
+
+class ModelRecord(_Part):
+    name: str
+    plugin: str
+    family: str
+    source: str
+    options: dict[str, Any]
+    code: str = ""  # SHA-256 of the plugin's source
+    input_size: list[int] | None = None
+    params: int | None = None
+    trainable_params: int | None = None
+    weights: dict[str, Any] | None = None
+
+
+class ProtocolRecord(_Part):
+    name: str
+    fingerprint: str
+    settings: dict[str, Any]
+
+
+class DataRecord(_Part):
+    name: str
+    fingerprint: str
+    classes: list[str]
+    train: int
+    val: int
+    test: int
+
+
+class Accuracy(_Part):
+    val_top1: float
+    test_top1: float
+    test_top5: float
+    test_loss: float
+    macro_f1: float
+    ece: float
+    per_class: dict[str, dict[str, float]]
+    confusion: list[list[int]]
+
+
+class History(_Part):
+    train_loss: list[float] = []
+    val_loss: list[float] = []
+    train_top1: list[float] = []
+    val_top1: list[float] = []
+
+
+class Training(_Part):
+    epochs: int
+    best_epoch: int
+    stopped_early: bool
+    seconds: float
+    epoch_seconds: list[float]
+    images_per_second: float
+    seconds_to_best: float
+    history: History
+
+
+class Record(_Part):
+    """One trial. The parts are null where the trial ended before they were known."""
+
+    # Named `schema` in the file, which pydantic keeps for itself.
+    schema_version: int = Field(default=SCHEMA, alias="schema")
+    status: Status
+    error: Failure | None = None
+    seed: int
+    started: str = ""
+    seconds: float | None = None
+    model: ModelRecord
+    protocol: ProtocolRecord
+    data: DataRecord
+    environment: dict[str, Any] | None = None
+    accuracy: Accuracy | None = None
+    training: Training | None = None
+    efficiency: dict[str, Any] | None = None
+    plugins: dict[str, Any] = {}
+
+    model_config = ConfigDict(extra="allow", populate_by_name=True)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, under the keys of the design."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+class RecordError(ValueError):
+    """A file that is no record; the text names it and says why."""
+
+
+def read_record(file: Path) -> Record:
+    """The record in that file; RecordError where it is none, or of a schema newer than this bench."""
+    try:
+        record = Record.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"]) or "the file"
+        raise RecordError(f"{file}: not a record: {where}: {problem['msg']}") from None
+    if record.schema_version > SCHEMA:
+        raise RecordError(f"{file}: schema {record.schema_version} is newer than this bench's ({SCHEMA}): update it")
+    return record
+
+
+def load_records(folder: str | Path) -> list[Record]:
+    """All records below that folder, in the order of their paths; RecordError for a damaged one."""
+    return [read_record(file) for file in record_files(Path(folder))]
+
+
+def record_files(folder: Path) -> Iterator[Path]:
+    """The record files below the folder, sorted."""
+    yield from sorted(folder.glob("**/seed*/record.json"))
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Write the record into its trial's folder."""
+    write_text(folder / "record.json", json.dumps(record.to_json(), indent=1, allow_nan=False) + "\n")
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write the file whole or not at all: a crash or a full disk leaves the old one."""
+    write_bytes(file, text.encode())
+
+
+def write_bytes(file: Path, content: bytes) -> None:
+    """As `write_text`, for bytes."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with partial.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def trial_folder(results: Path, model: str, seed: int) -> Path:
+    """Where a trial's files go: results/<model>/seed<N>, the model's name made fit for a file system."""
+    return results / model.replace("/", "--").replace(":", "@") / f"seed{seed}"

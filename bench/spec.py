@@ -1,0 +1,40 @@
+"""What a run and a trial are given. Free of torch: the process that the user started makes it, another one uses it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.data import Stored
+from bench.protocol import Protocol
+from bench.records import trial_folder
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be run: model names with their options, under one protocol."""
+
+    models: tuple[str, ...]
+    protocol: Protocol
+    device: str
+    plugin_folders: tuple[Path, ...]
+    working_directory: Path
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """One model (as asked for, with its options), one seed, one protocol, and where everything is."""
+
+    model: str
+    seed: int
+    protocol: Protocol
+    stored: Stored
+    results: Path
+    device: str
+    plugin_folders: tuple[Path, ...]
+    working_directory: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where the trial's files go."""
+        return trial_folder(self.results, self.model, self.seed)

@@ -1,0 +1,20 @@
+"""EfficientNet-Lite0: EfficientNet without squeeze-and-excitation, for phones."""
+
+from bench import ModelSpec, hookimpl
+
+
+def build(*, num_classes, image_size, pretrained):
+    import timm
+
+    return timm.create_model("efficientnet_lite0", pretrained=pretrained, num_classes=0)
+
+
+@hookimpl
+def bench_models():
+    yield ModelSpec(
+        "efficientnet_lite0",
+        build,
+        family="cnn",
+        last_block="blocks.6",
+        source="Tan and Le, ICML 2019; Lite by Google, 2020",
+    )

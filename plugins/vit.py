@@ -1,0 +1,29 @@
+"""ViT: an image as a sequence of patches; its features are the class token."""
+
+import functools
+
+from bench import ModelSpec, hookimpl
+
+
+def build(size, *, num_classes, image_size, pretrained, patch_size=16):
+    import timm
+
+    return timm.create_model(
+        f"vit_{size}_patch16_224",
+        pretrained=pretrained,
+        num_classes=0,
+        img_size=image_size,
+        patch_size=patch_size,
+    )
+
+
+@hookimpl
+def bench_models():
+    for size in ("tiny", "base"):
+        yield ModelSpec(
+            f"vit_{size}",
+            functools.partial(build, size),
+            family="transformer",
+            last_block="blocks.11",
+            source="Dosovitskiy et al., ICLR 2021; Tiny by Touvron et al., ICML 2021",
+        )
