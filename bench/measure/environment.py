@@ -1,0 +1,201 @@
+"""Where a number was measured: hardware, software, load and settings; and what this machine lacks.
+
+Nothing here fails: what cannot be found out is None. Sizes in bytes, frequencies in MHz, power in watts.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pynvml
+import torch
+
+from bench.device import Device
+from bench.measure.energy import RAPL, find_meter, nvml_handle
+
+PACKAGES = ("bench", "torch", "torchvision", "timm", "fvcore", "numpy")
+CPUINFO = Path("/proc/cpuinfo")
+CHECKOUT = Path(__file__).resolve().parents[2]
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+# Module, the pip requirement that brings it, what does not work without it.
+MODULES = (
+    ("tensorboard", "tensorboard>=2.21", "run: TensorBoard's curves; profile: its viewer"),
+    ("torch_tb_profiler", "torch-tb-profiler>=0.4.3", "profile: the profiler's views in TensorBoard"),
+    ("ray", "ray", "run --executor ray"),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is `missing`, what it `affects`, and a command or an act that would `fix` it (None: nothing here would)."""
+
+    missing: str
+    affects: str
+    fix: str | None
+
+
+def environment(
+    device: Device, precision: str = "fp32", checkout: Path = CHECKOUT, nvml: Any = pynvml
+) -> dict[str, Any]:
+    """The record's `environment`: device, software, load now, and the settings that change speed or rounding.
+
+    `checkout` is the folder whose git commit is recorded: by default the one bench lies in.
+    """
+    cpu = cpu_model()
+    return {
+        "device": device.name if device.is_accelerator else cpu,
+        "device_kind": device.kind,
+        **_gpu(device, nvml),
+        "cpu": cpu,
+        "cores": psutil.cpu_count(logical=False),
+        "logical_cores": psutil.cpu_count(),
+        "cpu_mhz": _cpu_mhz(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        # Threads that spin while they wait make times explode beside another process; passive ones sleep.
+        "thread_waiting": os.environ.get("OMP_WAIT_POLICY"),
+        "memory": psutil.virtual_memory().total,
+        "load": load(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        **{package: version(package) for package in PACKAGES},
+        "cuda": torch.version.cuda,
+        "git": git_state(checkout),
+        "precision": precision,
+        "tf32": {
+            "matmul": torch.backends.cuda.matmul.fp32_precision == "tf32",
+            "convolution": torch.backends.cudnn.conv.fp32_precision == "tf32",  # type: ignore[attr-defined]
+        },
+    }
+
+
+def cpu_model(cpuinfo: Path = CPUINFO) -> str:
+    """The processor's name as the system tells it, or its architecture."""
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def load() -> list[float] | None:
+    """Mean number of runnable processes over the last 1, 5 and 15 minutes; None where the system keeps none."""
+    return [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None
+
+
+def version(package: str) -> str | None:
+    """The installed version of `package`; None where it is not installed (bench run from a checkout)."""
+    if package == "torch":
+        return str(torch.__version__)  # with its build: 2.13.0+cpu
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def git_state(checkout: Path) -> dict[str, Any] | None:
+    """`commit` (None before the first), and whether tracked files are `dirty`; None outside a git checkout."""
+    top = _git(checkout, "rev-parse", "--show-toplevel")
+    # A wheel installed inside some other repository is not that repository's commit.
+    if top is None or Path(top) != checkout.resolve():
+        return None
+    status = _git(checkout, "status", "--porcelain", "--untracked-files=no")
+    return {"commit": _git(checkout, "rev-parse", "--verify", "HEAD"), "dirty": bool(status)}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        # Without optional locks, so that `status` does not write to an index someone else is using.
+        command = ["git", "--no-optional-locks", *arguments]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _cpu_mhz() -> int | None:
+    frequency = psutil.cpu_freq() if hasattr(psutil, "cpu_freq") else None
+    return round(frequency.current) if frequency is not None else None
+
+
+def _gpu(device: Device, nvml: Any) -> dict[str, Any]:
+    """Driver, clocks and power limit of an NVIDIA GPU; None each elsewhere, or where NVML does not tell."""
+    facts: dict[str, Any] = {"driver": None, "clocks_mhz": None, "power_limit_watts": None, "device_memory": None}
+    handle = nvml_handle(device, nvml)
+    if handle is None:
+        return facts
+
+    def ask(question: Any) -> Any:
+        try:
+            return question()
+        except nvml.NVMLError:  # this GPU, or this user, is not told that
+            return None
+
+    def clocks() -> dict[str, int]:
+        return {
+            "graphics": nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_GRAPHICS),
+            "graphics_max": nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_GRAPHICS),
+            "memory": nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM),
+        }
+
+    facts["driver"] = ask(nvml.nvmlSystemGetDriverVersion)
+    facts["clocks_mhz"] = ask(clocks)
+    facts["power_limit_watts"] = ask(lambda: nvml.nvmlDeviceGetPowerManagementLimit(handle) / 1e3)
+    facts["device_memory"] = ask(lambda: nvml.nvmlDeviceGetMemoryInfo(handle).total)
+    return facts
+
+
+def doctor(device: Device, rapl_root: Path = RAPL, driver: Path = NVIDIA_DRIVER) -> list[Finding]:
+    """What this machine lacks, for which command, and what would fix it; an empty list where nothing is lacking.
+
+    Nothing is downloaded, and no network is asked.
+    """
+    findings = [
+        Finding(f"the package {module}", affects, f'pip install "{requirement}"')
+        for module, requirement, affects in MODULES
+        if importlib.util.find_spec(module) is None
+    ]
+    if not torch.accelerator.is_available():
+        findings.append(_no_accelerator(driver))
+    if find_meter(device, rapl_root) is None:
+        findings.append(_no_energy(device, rapl_root))
+    if not device.is_accelerator and not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
+        findings.append(
+            Finding("a C++ compiler", "measure --compile on the CPU", "install g++ (Debian: apt install g++)")
+        )
+    if shutil.which("git") is None:
+        findings.append(
+            Finding("git", "run, measure: records carry no commit", "install git (Debian: apt install git)")
+        )
+    now, cores = load(), psutil.cpu_count() or 1
+    if now is not None and now[0] > 0.5 * cores:
+        busy = f"a quiet machine: {now[0]:.1f} processes were running on {cores} cores in the last minute"
+        findings.append(Finding(busy, "measure: times are disturbed, and say so", "stop the other processes, or wait"))
+    return findings
+
+
+def _no_accelerator(driver: Path) -> Finding:
+    affects = "run: `--all` takes the protocol quick; cifar10 is meant for a GPU"
+    if driver.is_file() and torch.version.cuda is None:
+        missing = f"CUDA in this build of torch ({torch.__version__}), though an NVIDIA driver is there"
+        return Finding(missing, affects, "pip install --force-reinstall torch torchvision")
+    return Finding("an accelerator (torch finds no CUDA, ROCm, XPU or MPS)", affects, None)
+
+
+def _no_energy(device: Device, rapl_root: Path) -> Finding:
+    affects = 'measure, run: energy is "not measured"'
+    if device.is_accelerator:
+        return Finding("an energy counter (NVML tells none for this device)", affects, None)
+    locked = [domain for domain in rapl_root.glob("intel-rapl:*") if (domain / "energy_uj").exists()]
+    if locked:
+        return Finding("permission to read RAPL", affects, f"sudo chmod a+r {rapl_root}/intel-rapl:*/energy_uj")
+    return Finding("RAPL (this processor, system or virtual machine shows no energy counter)", affects, None)

@@ -1,0 +1,66 @@
+"""A model made ready for timed inference: its precision, memory format and compilation."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.device import PRECISIONS, Device
+
+
+@dataclass(frozen=True)
+class InferenceOptions:
+    """How inference is run; recorded with every time. `precision` is fp32, bf16 or fp16."""
+
+    precision: str = "fp32"
+    channels_last: bool = False
+    compile: bool = False
+
+
+class Inference:
+    """A model that infers as `options` say; the model it was made from is not changed.
+
+    Other precisions than fp32 store the weights in it, as deployments do. Where an operator of the model
+    cannot compute so, autocast is used instead, and `casting` says "autocast" in place of "weights".
+    """
+
+    def __init__(self, model: nn.Module, image_size: int, device: Device, options: InferenceOptions) -> None:
+        self.options = options
+        self.image_size = image_size
+        self.device = device
+        self.casting: str | None = None
+        self._dtype = PRECISIONS[options.precision]
+        self._format = torch.channels_last if options.channels_last else torch.contiguous_format
+        original = copy.deepcopy(model).eval().requires_grad_(False)
+        original.to(device.torch_device, memory_format=self._format)  # type: ignore[call-overload]
+        self._model = original
+        if options.precision != "fp32":
+            self._model, self.casting = copy.deepcopy(original).to(self._dtype), "weights"
+            try:
+                self.with_batch(1)()
+            except (RuntimeError, NotImplementedError):
+                self._model, self.casting, self._dtype = original, "autocast", torch.float32
+        if options.compile:
+            self._model = torch.compile(self._model)  # type: ignore[assignment]
+
+    def with_batch(self, batch: int) -> Callable[[], Tensor]:
+        """A forward pass of `batch` images (random, made once), and nothing else."""
+        images = torch.randn(batch, 3, self.image_size, self.image_size, device=self.device.torch_device)
+        images = images.to(self._dtype, memory_format=self._format)
+        autocast = self.options.precision if self.casting == "autocast" else "fp32"
+
+        def run() -> Tensor:
+            with torch.inference_mode(), self.device.autocast(autocast):
+                output: Tensor = self._model(images)
+                return output
+
+        return run
+
+    def describe(self) -> dict[str, Any]:
+        """The options as recorded, with how the precision came about."""
+        return {**asdict(self.options), "casting": self.casting}

@@ -1,0 +1,93 @@
+"""A model ready for a trial: the plugin's backbone with the protocol's head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench import protocol as protocols
+from bench.batches import Preparation
+from bench.errors import RequestError
+from bench.plugins import Model
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Classifier(nn.Module):
+    """Images (N, 3, S, S) → the backbone's features (N, D) → the head's logits (N, classes)."""
+
+    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(self.backbone(images))
+        return logits
+
+    def training_loss(self) -> torch.Tensor | None:
+        """The backbone's own loss term of its latest forward pass, if it has one."""
+        term = getattr(self.backbone, "training_loss", None)
+        return term() if callable(term) else None
+
+
+def build_classifier(model: Model, protocol: protocols.Protocol, classes: int) -> Classifier:
+    """Build the model's backbone as the protocol wants it, and put the protocol's head on it.
+
+    Raises RequestError where the model cannot take the image size or one of its options, TypeError
+    where the backbone does not give features (N, D).
+    """
+    size = protocol.data.image_size
+    options = model.options_under(dict(protocol.model.options))
+    backbone = model.spec.build(
+        num_classes=classes, image_size=size, pretrained=protocol.model.weights == "pretrained", **options
+    )
+    check_image_size(model.name, backbone, size)
+    return Classifier(backbone, build_head(features_of(model.name, backbone, size), protocol.head, classes))
+
+
+def check_image_size(name: str, backbone: nn.Module, image_size: int) -> None:
+    """Raise RequestError where the backbone cuts patches that do not divide the image size."""
+    patches = getattr(getattr(backbone, "patch_embed", None), "patch_size", None)
+    if patches is None:
+        return
+    patch = max(patches) if isinstance(patches, tuple) else int(patches)
+    if image_size % patch:
+        fits = [size for size in (image_size // patch * patch, (image_size // patch + 1) * patch) if size]
+        raise RequestError(
+            f"{name}: image size {image_size} is not a multiple of its patch size {patch}; "
+            f"use --set data.image_size={fits[-1]} or an option patch_size that divides {image_size}"
+        )
+
+
+def features_of(name: str, backbone: nn.Module, image_size: int) -> int:
+    """D, found by passing one empty picture; TypeError where the output is not (N, D)."""
+    training = backbone.training
+    place = next((parameter.device for parameter in backbone.parameters()), torch.device("cpu"))
+    with torch.no_grad():
+        features: Any = backbone.eval()(torch.zeros(1, 3, image_size, image_size, device=place))
+    backbone.train(training)
+    if not isinstance(features, torch.Tensor) or features.ndim != 2:
+        got = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features).__name__
+        raise TypeError(f"{name}: build must return a module from images to features (N, D); this one gives {got}")
+    return features.shape[1]
+
+
+def build_head(features: int, head: protocols.Head, classes: int) -> nn.Sequential:
+    """features → hidden layers, each with ReLU and dropout → classes."""
+    layers: list[nn.Module] = []
+    for width in head.hidden:
+        layers += [nn.Linear(features, width), nn.ReLU(), nn.Dropout(head.dropout)]
+        features = width
+    return nn.Sequential(*layers, nn.Linear(features, classes))
+
+
+def preparation(backbone: nn.Module, image_size: int) -> Preparation:
+    """Normalisation as the model's pretrained weights expect it; ImageNet's where the model says nothing."""
+    configuration = getattr(backbone, "pretrained_cfg", None) or {}
+    mean = tuple(configuration.get("mean", IMAGENET_MEAN))
+    std = tuple(configuration.get("std", IMAGENET_STD))
+    return Preparation(image_size, mean, std)

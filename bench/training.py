@@ -1,0 +1,233 @@
+"""The training loop, and evaluation: one for all models.
+
+An epoch trains on every batch, validates, and is remembered in a checkpoint; the weights of the epoch
+with the best validation top-1 are kept. A trial that was killed goes on after its last whole epoch,
+as if it had not been: order, augmentation and dropout of an epoch follow from the seed and its number.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from bench.batches import Batch, Batches, epoch_seed
+from bench.device import Device
+from bench.model import Classifier
+from bench.protocol import Protocol
+from bench.transfer import train_mode
+
+State = dict[str, torch.Tensor]
+
+
+class DivergedError(Exception):
+    """The training loss is no longer a number."""
+
+
+@dataclass
+class Progress:
+    """What training has come to, epoch by epoch; the best epoch counts from 1.
+
+    `epoch_seconds` is the training of each epoch, `seconds` its validation and checkpoint too.
+    """
+
+    train_loss: list[float] = field(default_factory=list)
+    train_top1: list[float] = field(default_factory=list)
+    val_loss: list[float] = field(default_factory=list)
+    val_top1: list[float] = field(default_factory=list)
+    epoch_seconds: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    best_epoch: int = 0
+
+    @property
+    def epochs(self) -> int:
+        return len(self.epoch_seconds)
+
+    def ran_out(self, patience: int) -> bool:
+        """Whether `patience` epochs have passed without a better validation top-1."""
+        return patience > 0 and self.epochs - self.best_epoch >= patience
+
+
+@dataclass
+class Trainer:
+    """A model with all that one training step needs."""
+
+    model: Classifier
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    scaler: torch.amp.GradScaler
+    precision: str
+    device: Device
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Forward, backward, optimizer; gives the mean cross-entropy and the logits (B, classes), both detached."""
+        self.optimizer.zero_grad(set_to_none=True)
+        with self.device.autocast(self.precision):
+            logits = self.model(images)
+            extra = self.model.training_loss()
+        loss = functional.cross_entropy(logits.float(), labels)
+        self.scaler.scale(loss if extra is None else loss + extra).backward()  # type: ignore[no-untyped-call]
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return loss.detach(), logits.detach()
+
+    def save(self, file: Path, progress: Progress, best: State) -> None:
+        """Write all that is needed to go on after this epoch, whole or not at all."""
+        partial = file.with_suffix(".partial")
+        torch.save(
+            {
+                # The best epoch's own tensors where this is the best epoch: they are then stored once.
+                "model": best if progress.best_epoch == progress.epochs else trained_state(self.model),
+                "best": best,
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "progress": asdict(progress),
+            },
+            partial,
+        )
+        partial.replace(file)
+
+    def load(self, file: Path) -> tuple[Progress, State]:
+        """Go back to where `save` was called; gives the progress and the best epoch's state."""
+        saved = torch.load(file, map_location=self.device.torch_device, weights_only=True)
+        self.model.load_state_dict(saved["model"], strict=False)
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.schedule.load_state_dict(saved["schedule"])
+        self.scaler.load_state_dict(saved["scaler"])
+        return Progress(**saved["progress"]), saved["best"]
+
+
+def make_trainer(model: Classifier, protocol: Protocol, steps: int, precision: str, device: Device) -> Trainer:
+    """The model with the protocol's optimizer over what trains, and its schedule for epochs of `steps` batches."""
+    optimizer = make_optimizer(model, protocol)
+    schedule = make_schedule(optimizer, protocol, steps)
+    return Trainer(model, optimizer, schedule, device.gradient_scaler(precision), precision, device)
+
+
+def fit(
+    trainer: Trainer,
+    train: Batches,
+    val: Batches,
+    protocol: Protocol,
+    seed: int,
+    checkpoint: Path,
+    epoch_ended: Callable[[Progress], None],
+) -> Progress:
+    """Train by the protocol; the model is left with the weights of the best epoch.
+
+    Goes on from `checkpoint` where it exists, and keeps it up to date. Raises DivergedError.
+    """
+    model = trainer.model
+    if checkpoint.exists():
+        progress, best = trainer.load(checkpoint)
+    else:
+        progress, best = Progress(), copied(trained_state(model))
+    while progress.epochs < protocol.train.epochs and not progress.ran_out(protocol.train.patience):
+        epoch = progress.epochs
+        started = time.perf_counter()
+        torch.manual_seed(epoch_seed(seed, epoch))  # for dropout
+        loss, top1 = train_epoch(trainer, train.shuffled(seed, epoch, protocol.augmentation))
+        trainer.device.synchronize()
+        progress.epoch_seconds.append(time.perf_counter() - started)
+        if not math.isfinite(loss):
+            raise DivergedError(f"the training loss became {loss} in epoch {epoch + 1}; a lower learning rate may help")
+        validated = evaluate(model, val, trainer.precision, trainer.device)
+        progress.train_loss.append(loss)
+        progress.train_top1.append(top1)
+        progress.val_loss.append(validated.loss)
+        progress.val_top1.append(validated.top1)
+        if validated.top1 > max(progress.val_top1[:-1], default=-1.0):
+            progress.best_epoch, best = epoch + 1, copied(trained_state(model))
+        trainer.save(checkpoint, progress, best)
+        progress.seconds.append(time.perf_counter() - started)
+        epoch_ended(progress)
+    model.load_state_dict(best, strict=False)
+    return progress
+
+
+def train_epoch(trainer: Trainer, batches: Iterator[Batch]) -> tuple[float, float]:
+    """Train on each batch once; gives the mean loss and the top-1 of the passes that trained."""
+    train_mode(trainer.model)
+    # Summed on the device, and read once: reading at each step would make it wait.
+    loss_sum = torch.zeros((), device=trainer.device.torch_device)
+    correct = torch.zeros((), device=trainer.device.torch_device)
+    seen = 0
+    for images, labels in batches:
+        loss, logits = trainer.step(images, labels)
+        trainer.schedule.step()
+        loss_sum += loss * len(labels)
+        correct += (logits.argmax(1) == labels).sum()
+        seen += len(labels)
+    return (loss_sum / seen).item(), (correct / seen).item()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean cross-entropy, top-1, and for each picture the classes' probabilities (N, classes) and its class (N)."""
+
+    loss: float
+    top1: float
+    probabilities: torch.Tensor
+    labels: torch.Tensor
+
+
+@torch.inference_mode()
+def evaluate(model: nn.Module, batches: Batches, precision: str, device: Device) -> Evaluation:
+    """Classify every picture, in evaluation mode."""
+    model.eval()
+    parts = []
+    for images, _ in batches.in_order():
+        with device.autocast(precision):
+            parts.append(model(images))
+    logits, labels = torch.cat(parts).float(), device.move(batches.labels)
+    loss = functional.cross_entropy(logits, labels).item()
+    top1 = (logits.argmax(1) == labels).float().mean().item()
+    return Evaluation(loss, top1, logits.softmax(1).cpu(), labels.cpu())
+
+
+def make_optimizer(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer:
+    """The protocol's optimizer over what trains."""
+    settings = protocol.optimizer
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    common: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+    if settings.name == "sgd":
+        return torch.optim.SGD(trained, momentum=settings.momentum, **common)
+    kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
+    return kind(trained, **common, fused=True)
+
+
+def make_schedule(
+    optimizer: torch.optim.Optimizer, protocol: Protocol, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """The protocol's schedule, stepped once a batch, for epochs of so many steps."""
+    total = protocol.train.epochs * steps
+    gamma = protocol.schedule.gamma
+    match protocol.schedule.name:
+        case "one-cycle":
+            peak = protocol.optimizer.learning_rate
+            return torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, total_steps=total + 1)
+        case "cosine":
+            return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
+        case "exponential":
+            return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: gamma ** (step // steps))
+        case "constant":
+            return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+
+
+def trained_state(model: nn.Module) -> State:
+    """All that training changes: what trains, and the buffers (not copies). Frozen parameters never change."""
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    return {name: tensor.detach() for name, tensor in model.state_dict().items() if name not in frozen}
+
+
+def copied(state: State) -> State:
+    """The state as it is now, whatever training goes on to do."""
+    return {name: tensor.clone() for name, tensor in state.items()}

@@ -1,0 +1,261 @@
+"""One model, one seed, one protocol → one Record. The main road, top to bottom.
+
+    data → model → what is trainable → train → evaluate → measure → Record
+
+A trial never raises for what goes wrong inside it: the record says what it was. Only RequestError
+passes, for a request that should have been refused before.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from bench import records
+from bench.accuracy import accuracy
+from bench.batches import Batches
+from bench.data import Subset, split
+from bench.device import Device, choose_device, native_bf16
+from bench.errors import RequestError
+from bench.events import EpochEnded, Event
+from bench.measure.environment import environment
+from bench.measure.macs import count_macs
+from bench.measure.memory import inference_memory, training_memory
+from bench.model import build_classifier, preparation
+from bench.plugins import Model, Registry, load_plugins
+from bench.protocol import Protocol
+from bench.records import Record
+from bench.spec import TrialSpec
+from bench.training import DivergedError, Evaluation, Progress, Trainer, evaluate, fit, make_trainer
+from bench.transfer import freeze, parameter_counts
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What `bench_measure` sees: the model with its best epoch's weights, and what it was trained with."""
+
+    name: str
+    model: nn.Module
+    seed: int
+    protocol: Protocol
+    device: Device
+    precision: str
+    test: Batches
+    evaluation: Evaluation
+
+
+def run(spec: TrialSpec, emit: Callable[[Event], None] = lambda event: None) -> Record:
+    """Run the trial and write its record, predictions and log into `spec.folder`."""
+    started = time.perf_counter()
+    registry = load_plugins(spec.plugin_folders, spec.working_directory)
+    record = outline(spec, registry.model(spec.model))
+    spec.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        _run(spec, registry, record, emit)
+        record.status = "ok"
+    except RequestError:
+        raise
+    except Exception as error:
+        traceback.print_exc(file=sys.stderr)  # the log; the record has the one line
+        record.status = status_of(error)
+        record.error = records.Failure(type=type(error).__name__, message=str(error).partition("\n")[0])
+    record.seconds = time.perf_counter() - started
+    records.write_record(spec.folder, record)
+    if record.status == "ok":
+        checkpoint_file(spec).unlink(missing_ok=True)
+    return record
+
+
+def _run(spec: TrialSpec, registry: Registry, record: Record, emit: Callable[[Event], None]) -> None:
+    protocol, model_asked = spec.protocol, registry.model(spec.model)
+    device = choose_device(spec.device)
+    precision = protocol.train.precision
+    if precision == "auto":
+        precision = "bf16" if native_bf16(device) else "fp32"
+    record.environment = environment(device, precision=precision)
+
+    # model, and what of it trains
+    torch.manual_seed(spec.seed)
+    model = build_classifier(model_asked, protocol, len(spec.stored.classes))
+    freeze(model, protocol.train.what, last_block(model_asked), model_asked.name)
+    model = device.place(model)
+    prepare = preparation(model.backbone, protocol.data.image_size)
+    record.model.params, record.model.trainable_params = parameter_counts(model)
+    record.model.input_size = [3, prepare.image_size, prepare.image_size]
+    record.model.weights = {"source": protocol.model.weights, "mean": prepare.mean, "std": prepare.std}
+
+    # data
+    batches = {
+        part: Batches(spec.stored, subset, prepare, protocol.train.batch_size, device)
+        for part, subset in subsets(spec).items()
+    }
+
+    # train, then evaluate the best epoch's weights, once
+    trainer = make_trainer(model, protocol, batches["train"].steps, precision, device)
+
+    def epoch_ended(progress: Progress) -> None:
+        emit(last_epoch(spec, progress))
+
+    progress = fit(trainer, batches["train"], batches["val"], protocol, spec.seed, checkpoint_file(spec), epoch_ended)
+    record.training = training_record(progress, protocol, batches["train"])
+    test = evaluate(model, batches["test"], precision, device)
+    best_val_top1 = progress.val_top1[progress.best_epoch - 1]
+    record.accuracy = records.Accuracy.model_validate(
+        accuracy(test.probabilities.numpy(), test.labels.numpy(), spec.stored.classes, test.loss, best_val_top1)
+    )
+    write_predictions(spec, test, subsets(spec)["test"])
+
+    # measure
+    trained = TrainedModel(spec.model, model, spec.seed, protocol, device, precision, batches["test"], test)
+    record.plugins = extra_measurements(registry, trained)
+    record.efficiency = efficiency(trainer, batches["train"], protocol, spec.seed)
+
+
+def record_failure(
+    spec: TrialSpec, status: records.Status, message: str, seconds: float, emit: Callable[[Event], None]
+) -> Record:
+    """Write the record of a trial whose own process could not."""
+    record = outline(spec, load_plugins(spec.plugin_folders, spec.working_directory).model(spec.model))
+    record.status = status
+    record.error = records.Failure(type=status, message=message)
+    record.seconds = seconds
+    records.write_record(spec.folder, record)
+    return record
+
+
+def outline(spec: TrialSpec, model: Model) -> Record:
+    """The record as far as it is known before the trial runs; also what is written where it dies."""
+    counts = {part: len(subset.indices) for part, subset in subsets(spec).items()}
+    return Record(
+        status="error",
+        seed=spec.seed,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        model=records.ModelRecord(
+            name=spec.model,
+            plugin=model.plugin.name,
+            family=model.spec.family,
+            source=model.spec.source,
+            options=model.options_under(dict(spec.protocol.model.options)),
+            code=model.plugin.code,
+        ),
+        protocol=records.ProtocolRecord(
+            name=spec.protocol.name, fingerprint=spec.protocol.fingerprint, settings=spec.protocol.settings()
+        ),
+        data=records.DataRecord(
+            name=spec.stored.name, fingerprint=spec.stored.fingerprint, classes=list(spec.stored.classes), **counts
+        ),
+    )
+
+
+def subsets(spec: TrialSpec) -> dict[str, Subset]:
+    """The pictures that this trial trains on, validates on and tests on."""
+    data = spec.protocol.data
+    return split(spec.stored, data.validation, data.split_seed, spec.protocol.train.limit, data.test_limit)
+
+
+def last_block(model: Model) -> str | None:
+    """The first module that trains under last-block fine-tuning: the plugin's, or `timm/NAME:last_block=…`."""
+    return model.spec.last_block or model.options.get("last_block")
+
+
+def checkpoint_file(spec: TrialSpec) -> Path:
+    """The trial's checkpoint; it bears what it was made under, so that another protocol's is not gone on from."""
+    made_under = f"{spec.protocol.fingerprint[:8]}-{spec.stored.fingerprint[:8]}"
+    return spec.folder / f"checkpoint-{made_under}.pt"
+
+
+def last_epoch(spec: TrialSpec, progress: Progress) -> EpochEnded:
+    """The event of the epoch that has just ended."""
+    return EpochEnded(
+        model=spec.model,
+        seed=spec.seed,
+        epoch=progress.epochs,
+        epochs=spec.protocol.train.epochs,
+        train_loss=progress.train_loss[-1],
+        val_loss=progress.val_loss[-1],
+        val_top1=progress.val_top1[-1],
+        seconds=progress.epoch_seconds[-1],
+    )
+
+
+def training_record(progress: Progress, protocol: Protocol, train: Batches) -> records.Training:
+    """The record's `training`; `epoch_seconds` is training alone, the other seconds validation and checkpoints too."""
+    seen = min(len(train), train.steps * train.batch_size) * progress.epochs
+    return records.Training(
+        epochs=progress.epochs,
+        best_epoch=progress.best_epoch,
+        stopped_early=progress.epochs < protocol.train.epochs,
+        seconds=sum(progress.seconds),
+        epoch_seconds=progress.epoch_seconds,
+        images_per_second=seen / sum(progress.epoch_seconds),
+        seconds_to_best=sum(progress.seconds[: progress.best_epoch]),
+        history=records.History(
+            train_loss=progress.train_loss,
+            val_loss=progress.val_loss,
+            train_top1=progress.train_top1,
+            val_top1=progress.val_top1,
+        ),
+    )
+
+
+def write_predictions(spec: TrialSpec, test: Evaluation, subset: Subset) -> None:
+    """predictions.npz: `index` of each test picture in the dataset, its `label`, the `probabilities` of the classes."""
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        index=subset.indices,
+        label=test.labels.numpy(),
+        probabilities=test.probabilities.numpy().astype(np.float32),
+    )
+    records.write_bytes(spec.folder / "predictions.npz", buffer.getvalue())
+
+
+def extra_measurements(registry: Registry, trained: TrainedModel) -> dict[str, Any]:
+    """What each plugin's `bench_measure` gives, under the plugin's name; a failing one is reported there."""
+    extra: dict[str, Any] = {}
+    for hook in registry.manager.hook.bench_measure.get_hookimpls():
+        try:
+            answer = hook.function(trained) if hook.argnames else hook.function()
+        except Exception as error:  # a stranger's measurement must not cost the trial
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        if answer is not None:
+            extra[hook.plugin_name] = answer
+    return extra
+
+
+def efficiency(trainer: Trainer, train: Batches, protocol: Protocol, seed: int) -> dict[str, Any]:
+    """The record's `efficiency`: what is known without the machine to oneself. Trains a few steps more."""
+    size = protocol.data.image_size
+    images, labels = next(train.shuffled(seed, 0, protocol.augmentation))
+    trainer.step(images, labels)
+    memory = training_memory(
+        lambda: trainer.step(images, labels), trainer.model, trainer.optimizer, trainer.device, (images, labels)
+    )
+    trainer.optimizer.zero_grad(set_to_none=True)
+    inference = inference_memory(trainer.model, size, (1,), trainer.device, trainer.precision)
+    return {
+        **asdict(count_macs(trainer.model, size)),
+        "memory": {**memory, "inference_peak": inference},
+        "energy_joules": None,
+    }
+
+
+def status_of(error: Exception) -> records.Status:
+    """The record's word for what went wrong."""
+    if isinstance(error, DivergedError):
+        return "diverged"
+    # The CPU's allocator has no exception of its own.
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error):
+        return "oom"
+    return "error"
