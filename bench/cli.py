@@ -1,0 +1,199 @@
+"""The commands: parse, call, print. Nothing heavy is imported here, so that listing is instant."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bench import __version__
+
+app = typer.Typer(
+    name="bench",
+    help="Trains image models under one protocol and measures accuracy, compute, memory and time.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to standard output.")]
+Plugins = Annotated[list[Path] | None, typer.Option("--plugins", help="A further folder of plugins.", metavar="DIR")]
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    context: typer.Context,
+    show: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Benchmarks image models under one protocol."""
+    if show:
+        print(f"bench {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command()
+def run(
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Models: NAME, NAME:key=value,… or timm/NAME.", metavar="[MODEL]...")
+    ] = None,
+    all_models: Annotated[bool, typer.Option("--all", help="All models that the protocol does not leave out.")] = False,
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="Name or TOML file of a protocol; by default cifar10 with CUDA, else quick.", metavar="NAME"),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Another dataset than the protocol's.", metavar="NAME|folder:DIR")
+    ] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Seeds to run instead of the protocol's.", min=0)] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    results: Annotated[Path, typer.Option(help="Where results go.", metavar="DIR")] = Path("results"),
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a setting of the protocol.", metavar="KEY=VALUE")
+    ] = None,
+    plugins: Plugins = None,
+    timeout: Annotated[float | None, typer.Option(help="Stop a trial after so many seconds.", min=1)] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Run again what is already recorded.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the table.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Train models under one protocol and leave a results table."""
+    from bench import sweep
+    from bench.progress import Bars, PlainLines
+    from bench.report.tables import HOW_TO_READ, WITH_SEEDS, results_table
+
+    watch = PlainLines(quiet) if quiet or not sys.stderr.isatty() else Bars()
+    with watch:
+        outcome = sweep.run(
+            models or (),
+            all_models=all_models,
+            protocol=protocol,
+            data=data,
+            seeds=seed or (),
+            device=device,
+            results=results,
+            overrides=settings or (),
+            plugin_folders=plugins or (),
+            fresh=fresh,
+            timeout=timeout,
+            tell=watch,
+        )
+    if as_json:
+        _print_json(sweep.to_json(outcome))
+    else:
+        several = len({record.seed for record in outcome.records}) > 1
+        print(f"\n{results_table(outcome.records)}\n\n{HOW_TO_READ}{f' {WITH_SEEDS}' if several else ''}")
+        print(f"\nRecords and this table: {outcome.folder}")
+    return 0 if outcome.ok else 1
+
+
+@app.command("models")
+def list_models(plugins: Plugins = None, as_json: Json = False) -> None:
+    """List the models that can be run."""
+    registry = _registry(plugins)
+    rows: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "family": spec.family,
+            "options": spec.options(),
+            "plugin": plugin.name,
+            "source": spec.source,
+        }
+        for name, (spec, plugin) in registry.models.items()
+    ]
+    _print_list(rows, as_json)
+    if not as_json:
+        print("\nAny timm model: timm/NAME. Options: NAME:key=value,key=value.")
+
+
+@app.command("datasets")
+def list_datasets(plugins: Plugins = None, as_json: Json = False) -> None:
+    """List the datasets that can be used."""
+    registry = _registry(plugins)
+    rows = [
+        {"name": name, "plugin": plugin.name, "source": spec.source}
+        for name, (spec, plugin) in registry.datasets.items()
+    ]
+    _print_list(rows, as_json)
+
+
+@app.command("protocols")
+def list_protocols(
+    show: Annotated[str | None, typer.Argument(help="Print this protocol's settings.", metavar="[NAME|FILE]")] = None,
+    settings: Annotated[bool, typer.Option("--settings", help="List every setting that a protocol can have.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the protocols, or show one with all its settings."""
+    from bench.protocol import load_protocol, protocol_files, setting_names
+
+    if settings:
+        names = list(setting_names())
+        print(json.dumps(names) if as_json else "\n".join(names))
+    elif show is not None:
+        import tomli_w
+
+        one = load_protocol(show)
+        whole = {"name": one.name, "description": one.description, **one.settings(), "exclude": one.exclude}
+        if as_json:
+            _print_json({**whole, "fingerprint": one.fingerprint})
+        else:
+            print(tomli_w.dumps(whole) + f"\n# fingerprint {one.fingerprint}")
+    else:
+        rows = []
+        for name in protocol_files():
+            one = load_protocol(name)
+            fingerprint = one.fingerprint if as_json else one.fingerprint[:12]
+            rows.append({"name": name, "fingerprint": fingerprint, "description": one.description})
+        _print_list(rows, as_json)
+
+
+@app.command("plugins")
+def list_plugins(plugins: Plugins = None, as_json: Json = False) -> None:
+    """List the plugins found, what each adds, and what went wrong with any."""
+    registry = _registry(plugins)
+    rows = [
+        {
+            "name": name,
+            "place": plugin.place,
+            "models": [model for model, (_, owner) in registry.models.items() if owner == plugin],
+            "datasets": [dataset for dataset, (_, owner) in registry.datasets.items() if owner == plugin],
+        }
+        for name, plugin in registry.plugins.items()
+    ]
+    if as_json:
+        _print_json({"plugins": rows, "problems": registry.problems})
+    else:
+        _print_list(rows, as_json)
+        for problem in registry.problems:
+            print(problem, file=sys.stderr)
+
+
+def _registry(folders: list[Path] | None) -> Any:
+    from bench.plugins import load_plugins
+
+    return load_plugins(folders or ())
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, indent=1, allow_nan=False))
+
+
+def _print_list(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """Rows as JSON, or as a table with lists and options written out."""
+    if as_json:
+        _print_json(rows)
+        return
+    from tabulate import tabulate
+
+    def written(value: Any) -> str:
+        if isinstance(value, dict):
+            return ", ".join(f"{key}={default}" for key, default in value.items())
+        return ", ".join(value) if isinstance(value, list) else str(value)
+
+    table = [{key: written(value) for key, value in row.items()} for row in rows]
+    print(tabulate(table, headers="keys", disable_numparse=True) if table else "none")

@@ -1,0 +1,1 @@
+"""Ways to run trials: here, in processes of this machine."""
