@@ -64,11 +64,10 @@ def run(
 ) -> int:
     """Train models under one protocol and leave a results table."""
     from bench import sweep
-    from bench.progress import Bars, PlainLines
+    from bench.progress import watch
     from bench.report.tables import HOW_TO_READ, WITH_SEEDS, results_table
 
-    watch = PlainLines(quiet) if quiet or not sys.stderr.isatty() else Bars()
-    with watch:
+    with watch(quiet) as tell:
         outcome = sweep.run(
             models or (),
             all_models=all_models,
@@ -81,7 +80,7 @@ def run(
             plugin_folders=plugins or (),
             fresh=fresh,
             timeout=timeout,
-            tell=watch,
+            tell=tell,
         )
     if as_json:
         _print_json(sweep.to_json(outcome))
@@ -90,6 +89,116 @@ def run(
         print(f"\n{results_table(outcome.records)}\n\n{HOW_TO_READ}{f' {WITH_SEEDS}' if several else ''}")
         print(f"\nRecords and this table: {outcome.folder}")
     return 0 if outcome.ok else 1
+
+
+@app.command()
+def measure(
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Models: NAME, NAME:key=value,… or timm/NAME.", metavar="[MODEL]...")
+    ] = None,
+    all_models: Annotated[bool, typer.Option("--all", help="All registered models.")] = False,
+    image_size: Annotated[int, typer.Option(help="Side of the images in pixels.", min=8)] = 224,
+    classes: Annotated[int, typer.Option(help="Classes of the last layer.", min=2)] = 1000,
+    batch: Annotated[
+        list[int] | None, typer.Option(help="Batch sizes of inference; by default growing up to the best.", min=1)
+    ] = None,
+    train_batch: Annotated[int, typer.Option(help="Batch size of a training step.", min=2)] = 8,
+    only: Annotated[list[str] | None, typer.Option(help="Only this quantity; see below.", metavar="QUANTITY")] = None,
+    rounds: Annotated[int, typer.Option(help="Interleaved rounds of latency.", min=6)] = 24,
+    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    channels_last: Annotated[bool, typer.Option("--channels-last", help="Inference in channels-last order.")] = False,
+    compile_: Annotated[bool, typer.Option("--compile", help="Inference through torch.compile.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    results: Annotated[Path, typer.Option(help="Where results go.", metavar="DIR")] = Path("results"),
+    plugins: Plugins = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the table.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Measure models without training them: macs, memory, latency, throughput, step, profile, energy."""
+    from bench import measurements
+    from bench.progress import watch
+    from bench.report.measure_table import explained, write_measure_page
+
+    with watch(quiet) as tell:
+        found = measurements.measure(
+            models or (),
+            all_models=all_models,
+            image_size=image_size,
+            classes=classes,
+            batches=batch or (),
+            train_batch=train_batch,
+            only=only or (),
+            rounds=rounds,
+            precision=precision,
+            channels_last=channels_last,
+            compiled=compile_,
+            device=device,
+            results=results,
+            plugin_folders=plugins or (),
+            tell=tell,
+        )
+    write_measure_page(results / "measure")
+    if as_json:
+        _print_json([one.model_dump(mode="json") for one in found])
+    else:
+        print(f"\n{explained(found)}\n\nMeasurements and this table: {results / 'measure'}")
+    return 0 if all(one.status == "ok" for one in found) else 1
+
+
+@app.command()
+def profile(
+    model: Annotated[str, typer.Argument(help="NAME, NAME:key=value,… or timm/NAME.")],
+    image_size: Annotated[int, typer.Option(help="Side of the images in pixels.", min=8)] = 224,
+    train_batch: Annotated[int, typer.Option(help="Batch size of the training steps.", min=2)] = 8,
+    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    results: Annotated[Path, typer.Option(help="Where the trace goes.", metavar="DIR")] = Path("results"),
+    plugins: Plugins = None,
+    as_json: Json = False,
+) -> int:
+    """Profile a few training steps of a model, and say how to look at the trace."""
+    from bench import measurements
+    from bench.progress import watch
+    from bench.report.measure_table import profile_text
+
+    with watch(quiet=False) as tell:
+        (found,) = measurements.measure(
+            [model],
+            image_size=image_size,
+            train_batch=train_batch,
+            only=["profile"],
+            precision=precision,
+            device=device,
+            results=results,
+            plugin_folders=plugins or (),
+            tell=tell,
+        )
+    if as_json:
+        _print_json(found.model_dump(mode="json"))
+    else:
+        print(f"\n{profile_text(found)}\n\nTo look at the trace: tensorboard --logdir {results}")
+    return 0 if found.status == "ok" else 1
+
+
+@app.command()
+def doctor(
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto", as_json: Json = False
+) -> None:
+    """Show this machine as records will describe it, and what is missing for which command."""
+    from bench.executors.local import call
+
+    *_, (environment, findings) = call("bench.measurement:examine", device)
+    if as_json:
+        _print_json({"environment": environment, "missing": findings})
+        return
+    for key, value in environment.items():
+        print(f"{key}: {'not known' if value is None else value}")
+    for finding in findings:
+        print(
+            f"\nmissing: {finding['missing']}\n  affects: {finding['affects']}\n  fix: {finding['fix'] or 'none here'}"
+        )
+    if not findings:
+        print("\nnothing is missing")
 
 
 @app.command("models")

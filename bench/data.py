@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -82,8 +82,12 @@ def _read_stored(file: Path) -> Stored | None:
         stored = Stored(**fields | {"classes": tuple(fields["classes"])})
     except (ValueError, TypeError, KeyError):
         return None
-    complete = all((Path(stored.folder) / f"{part}_images.npy").exists() for part in stored.counts)
-    return stored if complete else None
+    return stored if _complete(Path(stored.folder), stored.counts) else None
+
+
+def _complete(folder: Path, parts: Iterable[str]) -> bool:
+    """Whether every file of those parts is there."""
+    return all((folder / f"{part}_{kind}.npy").exists() for part in parts for kind in ("images", "labels"))
 
 
 def _decode(
@@ -92,14 +96,14 @@ def _decode(
     pictures = spec.load(location=location, image_size=image_size, cache=cache)
     parts = {"train": pictures.train, "val": pictures.val, "test": pictures.test}
     splits = {name: split for name, split in parts.items() if split is not None}
-    _check(spec.name, len(pictures.classes), splits)
+    _check(spec.name, pictures.classes, splits)
     total = sum(len(split.labels) for split in splits.values())
     content = hashlib.sha256(json.dumps(list(pictures.classes)).encode())
     temporary = Path(tempfile.mkdtemp(prefix="decoding-", dir=cache / "pictures"))
     try:
         done = 0
         for name, split in splits.items():
-            for count, picture in _store(temporary, name, split):
+            for count, picture in _store(spec.name, temporary, name, split):
                 content.update(picture)
                 if count % 256 == 0:
                     progress(done + count, total)
@@ -109,21 +113,25 @@ def _decode(
             np.save(temporary / f"{name}_labels.npy", labels)
             content.update(labels.tobytes())
         final = cache / "pictures" / content.hexdigest()[:32]
-        if final.exists():
+        if _complete(final, splits):
             shutil.rmtree(temporary)
         else:
+            shutil.rmtree(final, ignore_errors=True)  # something removed a part of it
             temporary.replace(final)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    name = f"folder:{Path(location).resolve().name}" if location else spec.name
+    name = f"{spec.name}:{Path(location).resolve().name}" if location else spec.name
     counts = {part: len(split.labels) for part, split in splits.items()}
     return Stored(str(final), name, content.hexdigest(), tuple(pictures.classes), counts)
 
 
-def _check(name: str, classes: int, splits: dict[str, Split]) -> None:
+def _check(name: str, names: Sequence[str], splits: dict[str, Split]) -> None:
+    classes = len(names)
     if classes < 2:
         raise RequestError(f"dataset {name}: has {classes} class; a classifier needs at least 2")
+    if not all(isinstance(one, str) for one in names) or len(set(names)) < classes:
+        raise RequestError(f"dataset {name}: its classes must be different texts, not {list(names)[:5]}")
     for part, split in splits.items():
         labels = np.asarray(split.labels)
         if len(labels) == 0 or len(labels) != len(split.pictures):
@@ -132,9 +140,11 @@ def _check(name: str, classes: int, splits: dict[str, Split]) -> None:
             raise RequestError(f"dataset {name}: {part} has labels outside 0..{classes - 1}")
 
 
-def _store(folder: Path, name: str, split: Split) -> Iterator[tuple[int, bytes]]:
+def _store(dataset: str, folder: Path, name: str, split: Split) -> Iterator[tuple[int, bytes]]:
     """Write the split's pictures as one array, decoding on all cores; gives (how many so far, the picture's bytes)."""
     shape = np.asarray(split.pictures[0]).shape
+    if len(shape) != 3 or shape[2] != 3:
+        raise RequestError(f"dataset {dataset}: pictures must be arrays (H, W, 3) of uint8; {name}'s are {shape}")
     needed = len(split.labels) * int(np.prod(shape))
     free = shutil.disk_usage(folder).free
     if needed > free:
@@ -147,6 +157,9 @@ def _store(folder: Path, name: str, split: Split) -> Iterator[tuple[int, bytes]]
         for start in range(0, len(split.labels), window):
             indices = range(start, min(start + window, len(split.labels)))
             for index, picture in zip(indices, pool.map(split.pictures.__getitem__, indices), strict=True):
+                if picture.shape != shape or picture.dtype != np.uint8:
+                    found = f"{picture.shape} of {picture.dtype}"
+                    raise RequestError(f"dataset {dataset}: picture {index} of {name} is {found}, not {shape} of uint8")
                 array[index] = picture
                 yield index + 1, np.ascontiguousarray(picture).tobytes()
     array.flush()

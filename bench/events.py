@@ -60,4 +60,14 @@ class TrialEnded:
     message: str | None = None
 
 
-Event = Note | DataProgress | TrialStarted | EpochEnded | TrialEnded
+@dataclass(frozen=True)
+class Measuring:
+    """`quantity` of `model` is about to be measured; `done` of `total` such measurements are over."""
+
+    model: str
+    quantity: str
+    done: int
+    total: int
+
+
+Event = Note | DataProgress | TrialStarted | EpochEnded | TrialEnded | Measuring

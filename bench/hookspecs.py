@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from bench.events import Event
     from bench.trial import TrainedModel
 
+# What `build` is always given; its other keyword parameters are the model's options.
+GIVEN = {"num_classes", "image_size", "pretrained"}
+
 hookspec = pluggy.HookspecMarker("bench")
 hookimpl = pluggy.HookimplMarker("bench")
 
@@ -68,7 +71,8 @@ class ModelSpec:
     def options(self) -> dict[str, Any]:
         """The options that `build` names, with their defaults."""
         parameters = inspect.signature(self.build).parameters.values()
-        return {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+        own = (p for p in parameters if p.default is not inspect.Parameter.empty and p.name not in GIVEN)
+        return {p.name: p.default for p in own}
 
     def takes_any_option(self) -> bool:
         """Whether `build` ends in `**options`, and so judges options itself."""

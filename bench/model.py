@@ -41,12 +41,22 @@ def build_classifier(model: Model, protocol: protocols.Protocol, classes: int) -
     where the backbone does not give features (N, D).
     """
     size = protocol.data.image_size
-    options = model.options_under(dict(protocol.model.options))
-    backbone = model.spec.build(
-        num_classes=classes, image_size=size, pretrained=protocol.model.weights == "pretrained", **options
-    )
-    check_image_size(model.name, backbone, size)
+    pretrained = protocol.model.weights == "pretrained"
+    backbone = build_backbone(model, size, classes, dict(protocol.model.options), pretrained)
     return Classifier(backbone, build_head(features_of(model.name, backbone, size), protocol.head, classes))
+
+
+def build_backbone(
+    model: Model, image_size: int, classes: int, defaults: dict[str, Any], pretrained: bool
+) -> nn.Module:
+    """Build what the plugin gives, with its options, and `defaults` for those of them that it has.
+
+    Raises RequestError where the model cannot take the image size or one of its options.
+    """
+    options = model.options_under(defaults)
+    backbone = model.spec.build(num_classes=classes, image_size=image_size, pretrained=pretrained, **options)
+    check_image_size(model.name, backbone, image_size)
+    return backbone
 
 
 def check_image_size(name: str, backbone: nn.Module, image_size: int) -> None:

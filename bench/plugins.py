@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import math
 import os
 import re
 import sys
@@ -23,7 +24,8 @@ import pluggy
 from bench import hookspecs
 from bench.bundled import bundled
 from bench.errors import RequestError, unknown
-from bench.hookspecs import DatasetSpec, ModelSpec
+from bench.events import Event
+from bench.hookspecs import GIVEN, DatasetSpec, ModelSpec
 from bench.toml_values import toml_value
 
 # One name is one folder of results, and `:`, `/`, `,` and `=` have meanings of their own.
@@ -63,6 +65,7 @@ class Registry:
     models: dict[str, tuple[ModelSpec, Plugin]] = field(default_factory=dict)
     datasets: dict[str, tuple[DatasetSpec, Plugin]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    deaf: set[str] = field(default_factory=set)  # plugins whose listener failed
 
     def model(self, text: str) -> Model:
         """The model that `NAME`, `NAME:key=value,…` or `timm/NAME` means.
@@ -79,12 +82,27 @@ class Registry:
         options = dict(_options(text, written))
         known = spec.options()
         for key in options:
+            if key in GIVEN:
+                raise RequestError(f"{text}: {key} comes from the protocol, not from an option")
             if key not in known and not spec.takes_any_option():
                 has = f"it has {', '.join(known)}" if known else "it has none"
                 raise RequestError(f"{name} has no option {key!r}: {has}")
         options = {key: options[key] for key in sorted(options)}
         suffix = ",".join(f"{key}={_written(value)}" for key, value in options.items())
         return Model(f"{name}:{suffix}" if suffix else name, spec, options, plugin)
+
+    def hear(self, event: Event) -> list[str]:
+        """Tell every listener of the event; gives what went wrong with those that failed, which hear no more."""
+        failed = []
+        for hook in self.manager.hook.bench_event.get_hookimpls():
+            if hook.plugin_name in self.deaf:
+                continue
+            try:
+                hook.function(*[event for _ in hook.argnames])
+            except Exception as error:  # a stranger's listener must not cost the run
+                self.deaf.add(hook.plugin_name)
+                failed.append(f"plugin {hook.plugin_name} hears no more: {type(error).__name__}: {error}")
+        return failed
 
     def dataset(self, text: str) -> tuple[DatasetSpec, str]:
         """The dataset that `NAME` or `NAME:LOCATION` means, and its location."""
@@ -99,14 +117,21 @@ def _options(text: str, written: str) -> Iterator[tuple[str, Any]]:
         key, equals, value = part.partition("=")
         if not equals or not key.isidentifier():
             raise RequestError(f"{text}: write options as NAME:key=value,key=value")
-        yield key, toml_value(value)
+        found = toml_value(value)
+        if toml_value(_written(found)) != found:  # a date, a table, a text with quotes, infinity
+            raise RequestError(f"{text}: {key} must be a number, true, false, a plain word or a list of numbers")
+        yield key, found
 
 
 def _written(value: Any) -> str:
     """The value as it would be typed, whatever its spelling was."""
     if isinstance(value, list):
         return "[" + ",".join(_written(item) for item in value) + "]"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | str) or (isinstance(value, float) and math.isfinite(value)):
+        return str(value)
+    return ""
 
 
 def timm_model(name: str) -> ModelSpec:
@@ -141,13 +166,13 @@ def load_plugins(folders: Sequence[Path] = (), working_directory: Path | None = 
     """
     registry = Registry(pluggy.PluginManager("bench"))
     registry.manager.add_hookspecs(hookspecs)
-    for name, load, place, code in _found(folders, working_directory or Path.cwd()):
+    for name, load, place, code in _found(folders, working_directory or Path.cwd(), registry.problems):
         _register(registry, name, load, place, code)
     return registry
 
 
 def _found(
-    folders: Sequence[Path], working_directory: Path
+    folders: Sequence[Path], working_directory: Path, problems: list[str]
 ) -> Iterator[tuple[str, Callable[[], ModuleType], str, str]]:
     seen: set[Path] = set()
     for folder in (bundled("plugins"), None, *_plugin_folders(folders, working_directory)):
@@ -160,7 +185,11 @@ def _found(
             if file.name.startswith(("_", ".")) or file.resolve() in seen:
                 continue
             seen.add(file.resolve())
-            code = hashlib.sha256(file.read_bytes()).hexdigest()
+            try:
+                code = hashlib.sha256(file.read_bytes()).hexdigest()
+            except OSError as error:  # a folder, a link to nowhere
+                problems.append(f"plugin {file} is left out: {error.strerror}")
+                continue
             yield file.stem, functools.partial(_import_file, file), str(file), code
 
 

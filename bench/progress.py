@@ -8,7 +8,12 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from bench.events import DataProgress, EpochEnded, Event, Note, TrialEnded, TrialStarted
+from bench.events import DataProgress, EpochEnded, Event, Measuring, Note, TrialEnded, TrialStarted
+
+
+def watch(quiet: bool) -> Bars | PlainLines:
+    """Bars in a terminal, lines elsewhere, nothing where quiet is asked for."""
+    return PlainLines(quiet) if quiet or not sys.stderr.isatty() else Bars()
 
 
 class PlainLines:
@@ -60,6 +65,10 @@ class Bars:
                 self.console.print(describe(event), markup=False, soft_wrap=True)
             case DataProgress():
                 self._show(event.dataset, event.done, event.total, "pictures decoded")
+            case Measuring():
+                self._show(
+                    f"{event.model}: {event.quantity}", event.done, event.total, f"{event.done} of {event.total}"
+                )
             case TrialStarted():
                 self._overall(event.index - 1, event.total)
                 self._show(f"{event.model} seed {event.seed}", 0, event.epochs, "starting")
@@ -118,6 +127,8 @@ def describe(event: Event) -> str | None:
             return event.text
         case DataProgress():
             return f"{event.dataset}: {event.done:,} pictures decoded" if event.done == event.total else None
+        case Measuring():
+            return f"[{event.done + 1}/{event.total}] {event.model}: {event.quantity}"
         case TrialStarted():
             return f"[{event.index}/{event.total}] {event.model} seed {event.seed}"
         case EpochEnded():

@@ -13,7 +13,16 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from bench.bundled import bundled
 from bench.errors import RequestError, unknown
@@ -21,7 +30,7 @@ from bench.toml_values import toml_value
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Data(_Section):
@@ -32,7 +41,7 @@ class Data(_Section):
     # Share (below 1) or number of the training pictures held back for validation; ignored where the
     # dataset brings its own validation pictures.
     validation: float = Field(gt=0)
-    split_seed: int = 0
+    split_seed: int = Field(default=0, ge=0)
     # At most so many test pictures, the same number of each class; 0: all.
     test_limit: int = Field(default=0, ge=0)
 
@@ -56,7 +65,7 @@ class Model(_Section):
 class Head(_Section):
     """features → hidden layers (ReLU, dropout) → classes."""
 
-    hidden: tuple[int, ...] = ()
+    hidden: tuple[PositiveInt, ...] = ()
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
@@ -91,7 +100,7 @@ class Protocol(_Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""
-    seeds: tuple[int, ...] = Field(min_length=1)
+    seeds: tuple[NonNegativeInt, ...] = Field(min_length=1)
     data: Data
     augmentation: Augmentation = Augmentation()
     model: Model
@@ -101,6 +110,13 @@ class Protocol(_Section):
     train: Train
     # Names or patterns of models that `--all` leaves out, and why.
     exclude: dict[str, str] = {}
+
+    @field_validator("name")
+    @classmethod
+    def _not_a_name_of_ours(cls, name: str) -> str:
+        if name in {"reference", "measure"}:
+            raise ValueError(f"name = {name!r}: results/{name} is for something else; choose another name")
+        return name
 
     @model_validator(mode="after")
     def _last_batch_norm_needs_company(self) -> Protocol:
@@ -139,8 +155,8 @@ def load_protocol(name_or_file: str, overrides: Iterable[str] = (), dataset: str
     settings = read_toml(_find(name_or_file))
     for override in overrides:
         _apply(settings, override)
-    if dataset is not None:
-        settings.setdefault("data", {})["dataset"] = dataset
+    if dataset is not None and isinstance(settings.setdefault("data", {}), dict):
+        settings["data"]["dataset"] = dataset
     try:
         return Protocol.model_validate(settings)
     except ValidationError as error:

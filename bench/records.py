@@ -12,24 +12,27 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.errors import RequestError
 
 SCHEMA = 1
 Status = Literal["ok", "oom", "diverged", "timeout", "crashed", "error", "interrupted"]
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
     # Keys may be added freely: an older bench reads a newer record and keeps what it does not know.
     model_config = ConfigDict(extra="allow")
 
 
-class Failure(_Part):
+class Failure(Part):
     type: str
     message: str
 
 
-class ModelRecord(_Part):
+class ModelRecord(Part):
     name: str
     plugin: str
     family: str
@@ -42,13 +45,13 @@ class ModelRecord(_Part):
     weights: dict[str, Any] | None = None
 
 
-class ProtocolRecord(_Part):
+class ProtocolRecord(Part):
     name: str
     fingerprint: str
     settings: dict[str, Any]
 
 
-class DataRecord(_Part):
+class DataRecord(Part):
     name: str
     fingerprint: str
     classes: list[str]
@@ -57,7 +60,7 @@ class DataRecord(_Part):
     test: int
 
 
-class Accuracy(_Part):
+class Accuracy(Part):
     val_top1: float
     test_top1: float
     test_top5: float
@@ -68,14 +71,14 @@ class Accuracy(_Part):
     confusion: list[list[int]]
 
 
-class History(_Part):
+class History(Part):
     train_loss: list[float] = []
     val_loss: list[float] = []
     train_top1: list[float] = []
     val_top1: list[float] = []
 
 
-class Training(_Part):
+class Training(Part):
     epochs: int
     best_epoch: int
     stopped_early: bool
@@ -86,7 +89,7 @@ class Training(_Part):
     history: History
 
 
-class Record(_Part):
+class Record(Part):
     """One trial. The parts are null where the trial ended before they were known."""
 
     # Named `schema` in the file, which pydantic keeps for itself.
@@ -164,5 +167,21 @@ def write_bytes(file: Path, content: bytes) -> None:
 
 
 def trial_folder(results: Path, model: str, seed: int) -> Path:
-    """Where a trial's files go: results/<model>/seed<N>, the model's name made fit for a file system."""
-    return results / model.replace("/", "--").replace(":", "@") / f"seed{seed}"
+    """Where a trial's files go: results/<model>/seed<N>."""
+    return results / file_name(model) / f"seed{seed}"
+
+
+def file_name(model: str) -> str:
+    """The model's name made fit for a file system: `/` is `+`, `:` is `@`, and no two names become one."""
+    return quote(model, safe="/:=,[]").replace("/", "+").replace(":", "@")
+
+
+def check_writable(results: Path) -> None:
+    """Raise RequestError where results cannot be written there."""
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        probe = results / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise RequestError(f"--results {results}: cannot be written: {error.strerror}") from None

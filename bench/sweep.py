@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from bench.errors import RequestError
 from bench.events import Event, Note
 from bench.plugins import Model, Registry, load_plugins
 from bench.protocol import Protocol, load_protocol
-from bench.records import Record, RecordError, read_record, record_files
+from bench.records import Record, RecordError, check_writable, read_record, record_files
 from bench.report.tables import write_run_page
 from bench.spec import Request, TrialSpec
 
@@ -64,7 +63,8 @@ def run(
 
     def announce(event: Event) -> None:
         tell(event)
-        registry.manager.hook.bench_event(event=event)
+        for failure in registry.hear(event):
+            tell(Note(failure))
 
     if not models and not all_models:
         raise RequestError("name a model, or --all; `python -m bench models` lists them")
@@ -77,7 +77,7 @@ def run(
         announce(Note(problem))
     asked = _models(registry, models, all_models, loaded, announce)
     results = Path(results)
-    _check_writable(results)
+    check_writable(results)
 
     request = Request(tuple(model.name for model in asked), loaded, device, folders, Path.cwd())
     for message in call("bench.preflight:check", request):
@@ -89,7 +89,7 @@ def run(
     outcome = Outcome(loaded, results_folder(results, loaded, stored, _unnamed_change(overrides, data)))
     with _sole_user(outcome.folder):
         specs = []
-        for seed in seeds or loaded.seeds:
+        for seed in dict.fromkeys(seeds or loaded.seeds):
             for model in asked:
                 spec = TrialSpec(model.name, seed, loaded, stored, outcome.folder, device, folders, Path.cwd())
                 done = None if fresh else recorded(spec, model)
@@ -160,16 +160,6 @@ def _models(
         elif name not in asked:
             announce(Note(f"left out: {name} ({why}); name it to run it all the same"))
     return list(asked.values())
-
-
-def _check_writable(results: Path) -> None:
-    try:
-        results.mkdir(parents=True, exist_ok=True)
-        probe = results / f".writable-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise RequestError(f"--results {results}: cannot be written: {error.strerror}") from None
 
 
 def results_folder(results: Path, protocol: Protocol, stored: Stored, changed: bool) -> Path:

@@ -140,6 +140,8 @@ def fit(
         if not math.isfinite(loss):
             raise DivergedError(f"the training loss became {loss} in epoch {epoch + 1}; a lower learning rate may help")
         validated = evaluate(model, val, trainer.precision, trainer.device)
+        if not math.isfinite(validated.loss):
+            raise DivergedError(f"the validation loss became {validated.loss} in epoch {epoch + 1}")
         progress.train_loss.append(loss)
         progress.train_top1.append(top1)
         progress.val_loss.append(validated.loss)

@@ -22,7 +22,7 @@ def freeze(model: Classifier, what: str, last_block: str | None, name: str) -> N
     model.backbone.requires_grad_(False)
     if what == "head":
         return
-    if last_block is None:
+    if not last_block:
         hint = f"; name it: {name}:last_block=MODULE" if name.startswith("timm/") else ""
         raise RequestError(f"{name} has no last block to fine-tune{hint}")
     trains = False

@@ -8,12 +8,15 @@ passes, for a request that should have been refused before.
 
 from __future__ import annotations
 
+import hashlib
 import io
+import itertools
+import json
 import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,14 +27,16 @@ from torch import nn
 
 from bench import records
 from bench.accuracy import accuracy
-from bench.batches import Batches
+from bench.batches import Batch, Batches
 from bench.data import Subset, split
 from bench.device import Device, choose_device, native_bf16
 from bench.errors import RequestError
 from bench.events import EpochEnded, Event
+from bench.measure import quantities
 from bench.measure.environment import environment
-from bench.measure.macs import count_macs
-from bench.measure.memory import inference_memory, training_memory
+from bench.measure.inference import Inference, InferenceOptions
+from bench.measure.memory import out_of_memory
+from bench.measure.speed import measure_latency
 from bench.model import build_classifier, preparation
 from bench.plugins import Model, Registry, load_plugins
 from bench.protocol import Protocol
@@ -73,7 +78,7 @@ def run(spec: TrialSpec, emit: Callable[[Event], None] = lambda event: None) -> 
     record.seconds = time.perf_counter() - started
     records.write_record(spec.folder, record)
     if record.status == "ok":
-        checkpoint_file(spec).unlink(missing_ok=True)
+        checkpoint_file(spec, record.model.code).unlink(missing_ok=True)
     return record
 
 
@@ -107,7 +112,8 @@ def _run(spec: TrialSpec, registry: Registry, record: Record, emit: Callable[[Ev
     def epoch_ended(progress: Progress) -> None:
         emit(last_epoch(spec, progress))
 
-    progress = fit(trainer, batches["train"], batches["val"], protocol, spec.seed, checkpoint_file(spec), epoch_ended)
+    checkpoint = checkpoint_file(spec, record.model.code)
+    progress = fit(trainer, batches["train"], batches["val"], protocol, spec.seed, checkpoint, epoch_ended)
     record.training = training_record(progress, protocol, batches["train"])
     test = evaluate(model, batches["test"], precision, device)
     best_val_top1 = progress.val_top1[progress.best_epoch - 1]
@@ -119,7 +125,7 @@ def _run(spec: TrialSpec, registry: Registry, record: Record, emit: Callable[[Ev
     # measure
     trained = TrainedModel(spec.model, model, spec.seed, protocol, device, precision, batches["test"], test)
     record.plugins = extra_measurements(registry, trained)
-    record.efficiency = efficiency(trainer, batches["train"], protocol, spec.seed)
+    record.efficiency = efficiency(spec, trainer, batches["train"])
 
 
 def record_failure(
@@ -169,10 +175,11 @@ def last_block(model: Model) -> str | None:
     return model.spec.last_block or model.options.get("last_block")
 
 
-def checkpoint_file(spec: TrialSpec) -> Path:
-    """The trial's checkpoint; it bears what it was made under, so that another protocol's is not gone on from."""
-    made_under = f"{spec.protocol.fingerprint[:8]}-{spec.stored.fingerprint[:8]}"
-    return spec.folder / f"checkpoint-{made_under}.pt"
+def checkpoint_file(spec: TrialSpec, code: str) -> Path:
+    """The trial's checkpoint. Its name bears what it was made under (protocol, data, the plugin's `code`), so that
+    nothing else goes on from it."""
+    made_under = f"{spec.model}\n{code}\n{spec.protocol.fingerprint}\n{spec.stored.fingerprint}"
+    return spec.folder / f"checkpoint-{hashlib.sha256(made_under.encode()).hexdigest()[:16]}.pt"
 
 
 def last_epoch(spec: TrialSpec, progress: Progress) -> EpochEnded:
@@ -226,7 +233,8 @@ def extra_measurements(registry: Registry, trained: TrainedModel) -> dict[str, A
     extra: dict[str, Any] = {}
     for hook in registry.manager.hook.bench_measure.get_hookimpls():
         try:
-            answer = hook.function(trained) if hook.argnames else hook.function()
+            answer = hook.function(*[trained for _ in hook.argnames])
+            json.dumps(answer, allow_nan=False)  # it must go into the record
         except Exception as error:  # a stranger's measurement must not cost the trial
             answer = {"error": f"{type(error).__name__}: {error}"}
         if answer is not None:
@@ -234,20 +242,33 @@ def extra_measurements(registry: Registry, trained: TrainedModel) -> dict[str, A
     return extra
 
 
-def efficiency(trainer: Trainer, train: Batches, protocol: Protocol, seed: int) -> dict[str, Any]:
-    """The record's `efficiency`: what is known without the machine to oneself. Trains a few steps more."""
-    size = protocol.data.image_size
-    images, labels = next(train.shuffled(seed, 0, protocol.augmentation))
-    trainer.step(images, labels)
-    memory = training_memory(
-        lambda: trainer.step(images, labels), trainer.model, trainer.optimizer, trainer.device, (images, labels)
+def efficiency(spec: TrialSpec, trainer: Trainer, train: Batches) -> dict[str, Any]:
+    """The record's `efficiency`, briefly: `python -m bench measure` takes its time. Trains a few steps more."""
+    size, device = spec.protocol.data.image_size, trainer.device
+    later = itertools.count(spec.protocol.train.epochs)
+    batches = itertools.chain.from_iterable(
+        train.shuffled(spec.seed, epoch, spec.protocol.augmentation) for epoch in later
     )
-    trainer.optimizer.zero_grad(set_to_none=True)
-    inference = inference_memory(trainer.model, size, (1,), trainer.device, trainer.precision)
+
+    def batch() -> Batch:
+        return next(batches)
+
+    sizes = sorted({1, 8, train.batch_size})
+    counted = quantities.count(trainer.model, size)
+    memory = quantities.memory(trainer, size, *batch(), sizes)
+    step = quantities.step_time(trainer, batch, runs=5)
+    profile = quantities.profile(trainer, batch, spec.folder, steps=2)
+    inference = Inference(trainer.model, size, device, InferenceOptions(trainer.precision, channels_last=True))
+    latency = measure_latency({"": inference.with_batch(1)}, device, rounds=8, seconds=0.05)[""]
     return {
-        **asdict(count_macs(trainer.model, size)),
-        "memory": {**memory, "inference_peak": inference},
-        "energy_joules": None,
+        **quantities.NOT_MEASURED,
+        **counted,
+        "memory": memory,
+        "train_step": step,
+        "profile": profile,
+        "latency_ms": quantities.latency_ms(latency, inference),
+        "throughput": quantities.throughput(inference, memory["inference_peak"], sizes, rounds=6, seconds=0.05),
+        "energy_joules": quantities.energy(trainer, inference, batch, train.batch_size),
     }
 
 
@@ -255,7 +276,4 @@ def status_of(error: Exception) -> records.Status:
     """The record's word for what went wrong."""
     if isinstance(error, DivergedError):
         return "diverged"
-    # The CPU's allocator has no exception of its own.
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error):
-        return "oom"
-    return "error"
+    return "oom" if out_of_memory(error) else "error"

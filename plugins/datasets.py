@@ -15,18 +15,18 @@ from bench import DatasetSpec, Pictures, RequestError, Split, hookimpl
 
 @hookimpl
 def bench_datasets():
-    yield DatasetSpec("digits", load_digits, "scikit-learn's embedded digits: 8 × 8, grey", key=lambda *_: "1")
+    yield DatasetSpec("digits", load_digits, "scikit-learn's embedded digits, 8 × 8", key=lambda *_: "1")
     yield DatasetSpec("cifar10", load_cifar10, "Krizhevsky, 2009; downloaded by torchvision", key=lambda *_: "1")
     yield DatasetSpec("cifar100", load_cifar100, "Krizhevsky, 2009; downloaded by torchvision", key=lambda *_: "1")
     yield DatasetSpec("folder", load_folder, "folder:DIR with train/, test/ and maybe val/", key=folder_key)
 
 
 def load_digits(*, location: str, image_size: int, cache: Path) -> Pictures:
-    """1,797 digits, a fifth of each class for testing; the split is fixed."""
-    from sklearn.datasets import load_digits
+    """1,797 grey digits of 8 × 8; a fifth of each class for testing, always the same."""
+    from sklearn import datasets
     from sklearn.model_selection import train_test_split
 
-    digits = load_digits()
+    digits = datasets.load_digits()
     grey = np.round(digits.images * (255 / 16)).astype(np.uint8)
     pictures = np.repeat(grey[..., None], 3, axis=3)
     train, test = train_test_split(np.arange(len(pictures)), test_size=0.2, random_state=0, stratify=digits.target)

@@ -19,11 +19,11 @@ def build(size, *, num_classes, image_size, pretrained, patch_size=16):
 
 @hookimpl
 def bench_models():
-    for size in ("tiny", "base"):
+    for size in ("tiny", "small", "base"):
         yield ModelSpec(
             f"vit_{size}",
             functools.partial(build, size),
             family="transformer",
             last_block="blocks.11",
-            source="Dosovitskiy et al., ICLR 2021; Tiny by Touvron et al., ICML 2021",
+            source="Dosovitskiy et al., ICLR 2021; Tiny and Small by Touvron et al., ICML 2021",
         )

@@ -30,7 +30,6 @@ NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 MODULES = (
     ("tensorboard", "tensorboard>=2.21", "run: TensorBoard's curves; profile: its viewer"),
     ("torch_tb_profiler", "torch-tb-profiler>=0.4.3", "profile: the profiler's views in TensorBoard"),
-    ("ray", "ray", "run --executor ray"),
 )
 
 
@@ -62,7 +61,9 @@ def environment(
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         # Threads that spin while they wait make times explode beside another process; passive ones sleep.
-        "thread_waiting": os.environ.get("OMP_WAIT_POLICY"),
+        # How OpenMP's threads wait for one another decides over time beside other processes; null: its default.
+        "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),
+        "gomp_spincount": os.environ.get("GOMP_SPINCOUNT"),
         "memory": psutil.virtual_memory().total,
         "load": load(),
         "platform": platform.platform(),

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.device import PRECISIONS, Device
+from bench.measure.memory import parameter_bytes
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ class Inference:
                 self._model, self.casting, self._dtype = original, "autocast", torch.float32
         if options.compile:
             self._model = torch.compile(self._model)  # type: ignore[assignment]
+
+    @property
+    def parameter_bytes(self) -> int:
+        """Bytes of its parameters and buffers."""
+        return parameter_bytes(self._model)
 
     def with_batch(self, batch: int) -> Callable[[], Tensor]:
         """A forward pass of `batch` images (random, made once), and nothing else."""

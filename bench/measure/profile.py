@@ -25,6 +25,7 @@ COSTLIEST = 10
 # Its traces' names begin so; torch's default is the host's name, which is nobody's business.
 WORKER = "bench"
 RANGE = "bench: "
+ON_CPU = torch._C._autograd.DeviceType.CPU
 
 
 def profile_training(
@@ -127,8 +128,9 @@ def _costliest(averages: Iterable[Any], device: Device, steps: int) -> list[dict
     def microseconds(average: Any) -> float:
         return float(average.self_device_time_total if device.is_accelerator else average.self_cpu_time_total)
 
-    # Operators have a namespace; ranges, steps and the runtime's own calls have none.
-    operators = [a for a in averages if "::" in a.key and not a.is_user_annotation]
+    # Operators have a namespace; ranges, steps and the runtime's own calls have none. A kernel may have
+    # one, but its time is already that of the operator which started it.
+    operators = [a for a in averages if "::" in a.key and not a.is_user_annotation and a.device_type == ON_CPU]
     whole = sum(map(microseconds, operators)) or 1.0
     return [
         {
@@ -148,7 +150,7 @@ def _kernel_seconds(profiler: profile) -> float:
     spans = sorted(
         (event.start_ns(), event.end_ns())
         for event in events
-        if event.device_type() != torch._C._autograd.DeviceType.CPU and not event.is_user_annotation()
+        if event.device_type() != ON_CPU and not event.is_user_annotation()
     )
     return covered(spans) / 1e9
 

@@ -28,7 +28,7 @@ from bench.measure.memory import out_of_memory
 from bench.measure.phases import PHASES, phases_told
 
 # Many short rounds: models that take turns quickly see the same machine.
-ROUNDS = 20
+ROUNDS = 24
 # Of each model in each round, and of warming up.
 ROUND_SECONDS = 0.2
 WARM_UP_SECONDS = 3.0
@@ -101,7 +101,7 @@ def measure_latency(
 ) -> dict[str, Latency]:
     """Time each callable (a whole forward pass of one image) for `seconds` in each of `rounds` rounds.
 
-    Fewer than 6 rounds are too few for a 95 % interval of their medians.
+    Fewer than 6 rounds are too few for a 95 % interval across them, and 8 are the fewest that fill its blocks.
     """
     with Watch() as watch:
         samples = timed_rounds(models, device, rounds, seconds)

@@ -164,6 +164,7 @@ def _status(trials: Sequence[Record]) -> str:
     if not failed:
         return "ok"
     reason = f"{failed[0].status}: {failed[0].error.message}" if failed[0].error else failed[0].status
+    reason = " ".join(reason.split()).replace("|", "¦")  # neither may break a table's row
     reason = reason if len(reason) <= 60 else reason[:59] + "…"
     good = len(trials) - len(failed)
     return f"{good} of {len(trials)} ok; {reason}" if good else reason
