@@ -6,6 +6,8 @@ import sys
 
 from bench.errors import RequestError
 
+INTERRUPTED = 130
+
 
 def main() -> None:
     """Run the command line; exit with 0, 1 (a trial failed), 2 (the request was wrong) or 130 (interrupted)."""
@@ -22,11 +24,12 @@ def main() -> None:
     except TyperException as error:
         sys.exit(_refuse(error.format_message()))
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted; everything finished so far is kept", file=sys.stderr)
-        sys.exit(130)
+        status = INTERRUPTED
     except BrokenPipeError:  # `… | head` has seen enough
         sys.stdout = None
         sys.exit(0)
+    if status == INTERRUPTED:  # typer turns Ctrl-C into that status
+        print("interrupted; everything finished so far is kept", file=sys.stderr)
     sys.exit(status if isinstance(status, int) else 0)
 
 

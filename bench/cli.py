@@ -14,7 +14,6 @@ from bench import __version__
 app = typer.Typer(
     name="bench",
     help="Trains image models under one protocol and measures accuracy, compute, memory and time.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},

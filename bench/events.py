@@ -13,6 +13,13 @@ class Note:
 
 
 @dataclass(frozen=True)
+class Checking:
+    """`model` is about to be built without its weights, to see whether it can be; None: the data are next."""
+
+    model: str | None
+
+
+@dataclass(frozen=True)
 class DataProgress:
     """`done` of `total` pictures of `dataset` are decoded."""
 
@@ -70,4 +77,4 @@ class Measuring:
     total: int
 
 
-Event = Note | DataProgress | TrialStarted | EpochEnded | TrialEnded | Measuring
+Event = Note | Checking | DataProgress | TrialStarted | EpochEnded | TrialEnded | Measuring

@@ -13,7 +13,7 @@ import torch
 from bench.data import Stored, prepare, split
 from bench.device import choose_device
 from bench.errors import RequestError
-from bench.events import DataProgress, Event, Note
+from bench.events import Checking, DataProgress, Event, Note
 from bench.model import build_classifier
 from bench.plugins import load_plugins
 from bench.spec import Request
@@ -39,6 +39,7 @@ def check(request: Request, emit: Callable[[Event], None]) -> Stored:
     weightless = protocol.model_copy(update={"model": protocol.model.model_copy(update={"weights": "scratch"})})
     for name in request.models:
         model = registry.model(name)
+        emit(Checking(name))
         try:
             with torch.device("meta"):
                 classifier = build_classifier(model, weightless, classes=2)
@@ -47,13 +48,19 @@ def check(request: Request, emit: Callable[[Event], None]) -> Stored:
             raise
         except Exception as error:
             emit(Note(f"{name} will probably fail: {type(error).__name__}: {error}".partition("\n")[0]))
+    emit(Checking(None))
     dataset, location = registry.dataset(protocol.data.dataset)
-    stored = prepare(
-        dataset,
-        location,
-        protocol.data.image_size,
-        lambda done, total: emit(DataProgress(protocol.data.dataset, done, total)),
-    )
+    try:
+        stored = prepare(
+            dataset,
+            location,
+            protocol.data.image_size,
+            lambda done, total: emit(DataProgress(protocol.data.dataset, done, total)),
+        )
+    except RequestError:
+        raise
+    except Exception as error:  # a stranger's dataset may raise anything
+        raise RequestError(f"dataset {protocol.data.dataset}: {type(error).__name__}: {error}") from error
     subsets = split(
         stored, protocol.data.validation, protocol.data.split_seed, protocol.train.limit, protocol.data.test_limit
     )

@@ -8,7 +8,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from bench.events import DataProgress, EpochEnded, Event, Measuring, Note, TrialEnded, TrialStarted
+from bench.events import Checking, DataProgress, EpochEnded, Event, Measuring, Note, TrialEnded, TrialStarted
 
 
 def watch(quiet: bool) -> Bars | PlainLines:
@@ -125,6 +125,8 @@ def describe(event: Event) -> str | None:
     match event:
         case Note():
             return event.text
+        case Checking():
+            return None
         case DataProgress():
             return f"{event.dataset}: {event.done:,} pictures decoded" if event.done == event.total else None
         case Measuring():

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from bench.data import Stored
 from bench.errors import RequestError
-from bench.events import Event, Note
+from bench.events import Checking, Event, Note
 from bench.plugins import Model, Registry, load_plugins
 from bench.protocol import Protocol, load_protocol
 from bench.records import Record, RecordError, check_writable, read_record, record_files
@@ -80,11 +80,7 @@ def run(
     check_writable(results)
 
     request = Request(tuple(model.name for model in asked), loaded, device, folders, Path.cwd())
-    for message in call("bench.preflight:check", request):
-        if isinstance(message, Stored):
-            stored = message
-        else:
-            announce(message)
+    stored = _checked(request, announce)
 
     outcome = Outcome(loaded, results_folder(results, loaded, stored, _unnamed_change(overrides, data)))
     with _sole_user(outcome.folder):
@@ -102,14 +98,40 @@ def run(
             announce(Note(f"already recorded in {outcome.folder}: {count}; --fresh runs them again"))
         if fresh:
             _forget(specs)
-        for message in run_trials(specs, timeout):
-            if isinstance(message, Record):
-                outcome.records.append(message)
-                write_run_page(outcome.folder, loaded, stored.fingerprint)
+        try:
+            for message in run_trials(specs, timeout):
+                if isinstance(message, Record):
+                    outcome.records.append(message)
+                    write_run_page(outcome.folder, loaded, stored.fingerprint)
+                else:
+                    announce(message)
+        finally:  # an interrupt leaves a page, too
+            write_run_page(outcome.folder, loaded, stored.fingerprint, figure=True)
+    return outcome
+
+
+def _checked(request: Request, announce: Callable[[Event], None]) -> Stored:
+    """The data of the request, once everything is found right; RequestError where it is not.
+
+    A model that takes the checking process down with it is left to its own trial.
+    """
+    from bench.executors.local import ProcessDiedError, call
+
+    checking = None
+    try:
+        for message in call("bench.preflight:check", request):
+            if isinstance(message, Stored):
+                return message
+            if isinstance(message, Checking):
+                checking = message.model
             else:
                 announce(message)
-        write_run_page(outcome.folder, loaded, stored.fingerprint)
-    return outcome
+    except ProcessDiedError as error:
+        if checking is None:
+            raise RequestError(f"the request could not be checked: {error}") from None
+        announce(Note(f"{checking} will probably fail: {error}"))
+    others = tuple(name for name in request.models if name != checking)
+    return _checked(replace(request, models=others), announce)
 
 
 def _unnamed_change(overrides: Sequence[str], data: str | None) -> bool:

@@ -8,10 +8,12 @@ as if it had not been: order, augmentation and dropout of an epoch follow from t
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -95,9 +97,8 @@ class Trainer:
         )
         partial.replace(file)
 
-    def load(self, file: Path) -> tuple[Progress, State]:
+    def load(self, saved: dict[str, Any]) -> tuple[Progress, State]:
         """Go back to where `save` was called; gives the progress and the best epoch's state."""
-        saved = torch.load(file, map_location=self.device.torch_device, weights_only=True)
         self.model.load_state_dict(saved["model"], strict=False)
         self.optimizer.load_state_dict(saved["optimizer"])
         self.schedule.load_state_dict(saved["schedule"])
@@ -126,10 +127,8 @@ def fit(
     Goes on from `checkpoint` where it exists, and keeps it up to date. Raises DivergedError.
     """
     model = trainer.model
-    if checkpoint.exists():
-        progress, best = trainer.load(checkpoint)
-    else:
-        progress, best = Progress(), copied(trained_state(model))
+    saved = read_checkpoint(checkpoint, trainer.device)
+    progress, best = trainer.load(saved) if saved else (Progress(), copied(trained_state(model)))
     while progress.epochs < protocol.train.epochs and not progress.ran_out(protocol.train.patience):
         epoch = progress.epochs
         started = time.perf_counter()
@@ -153,6 +152,18 @@ def fit(
         epoch_ended(progress)
     model.load_state_dict(best, strict=False)
     return progress
+
+
+def read_checkpoint(file: Path, device: Device) -> dict[str, Any] | None:
+    """What `Trainer.save` wrote there; None, to start anew, where nothing is, or where what is there is damaged."""
+    if not file.exists():
+        return None
+    try:
+        saved: dict[str, Any] = torch.load(file, map_location=device.torch_device, weights_only=True)
+    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
+        print(f"{file} is damaged ({error})", file=sys.stderr)
+        return None
+    return saved
 
 
 def train_epoch(trainer: Trainer, batches: Iterator[Batch]) -> tuple[float, float]:

@@ -125,7 +125,11 @@ def _run(spec: TrialSpec, registry: Registry, record: Record, emit: Callable[[Ev
     # measure
     trained = TrainedModel(spec.model, model, spec.seed, protocol, device, precision, batches["test"], test)
     record.plugins = extra_measurements(registry, trained)
-    record.efficiency = efficiency(spec, trainer, batches["train"])
+    try:
+        record.efficiency = efficiency(spec, trainer, batches["train"])
+    except Exception as error:  # what was trained and evaluated stays true
+        traceback.print_exc(file=sys.stderr)
+        record.efficiency = {**quantities.NOT_MEASURED, "error": f"{type(error).__name__}: {error}"}
 
 
 def record_failure(
@@ -253,11 +257,11 @@ def efficiency(spec: TrialSpec, trainer: Trainer, train: Batches) -> dict[str, A
     def batch() -> Batch:
         return next(batches)
 
-    sizes = sorted({1, 8, train.batch_size})
+    sizes = sorted({8, train.batch_size})
     counted = quantities.count(trainer.model, size)
     memory = quantities.memory(trainer, size, *batch(), sizes)
-    step = quantities.step_time(trainer, batch, runs=5)
-    profile = quantities.profile(trainer, batch, spec.folder, steps=2)
+    step = quantities.step_time(trainer, batch, runs=4)
+    profile = quantities.profile(trainer, batch, spec.folder, steps=1)
     inference = Inference(trainer.model, size, device, InferenceOptions(trainer.precision, channels_last=True))
     latency = measure_latency({"": inference.with_batch(1)}, device, rounds=8, seconds=0.05)[""]
     return {

@@ -96,6 +96,8 @@ def _run_trial(spec: TrialSpec, timeout: float | None, started: float) -> Genera
         return failed("timeout", f"took longer than {timeout:g} seconds")
     except ProcessDiedError as error:
         return failed("crashed", str(error))
+    except RequestError as error:  # seen only with the real weights, or on the real device
+        return failed("error", str(error))
     except (KeyboardInterrupt, GeneratorExit):
         failed("interrupted", "interrupted by the user; run again to go on after its last whole epoch")
         raise

@@ -11,6 +11,7 @@ from tabulate import tabulate
 
 from bench.protocol import Protocol
 from bench.records import Record, RecordError, read_record, record_files, write_text
+from bench.report.figures import draw_accuracy
 
 HOW_TO_READ = (
     "Best test top-1 first. Validation chose the epoch (best epoch); the test pictures were used once, at that "
@@ -92,12 +93,13 @@ def results_table(records: Iterable[Record], style: str = "simple") -> str:
     return tabulate(rows, headers, tablefmt=style, disable_numparse=True, colalign=alignment)
 
 
-def write_run_page(folder: Path, protocol: Protocol, data_fingerprint: str) -> None:
-    """Write README.md of a run's folder: the table, how to read it, and what it was made under."""
+def write_run_page(folder: Path, protocol: Protocol, data_fingerprint: str, figure: bool = False) -> None:
+    """Write README.md of a run's folder: the table, how to read it, what it was made under, and maybe a figure."""
     records = matching(folder, protocol.fingerprint, data_fingerprint)
     if not records:
         return
     first = records[0]
+    drawn = figure and draw_accuracy(records, folder / "accuracy.png")
     machines = sorted({_machine(record) for record in records if record.environment})
     data = first.data
     lines = [
@@ -107,6 +109,7 @@ def write_run_page(folder: Path, protocol: Protocol, data_fingerprint: str) -> N
         "",
         results_table(records, "github"),
         "",
+        *(["![Test top-1 against GMACs and against seconds of an epoch](accuracy.png)", ""] if drawn else []),
         HOW_TO_READ + (f" {WITH_SEEDS}" if len({record.seed for record in records}) > 1 else ""),
         "",
         f"- Data: {data.name}, {len(data.classes)} classes; {data.train:,} pictures for training, {data.val:,} for "
