@@ -1,0 +1,195 @@
+"""What several tests need: a cache of their own, a model that is built in milliseconds, small pictures, real ones."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+import pytest
+from filelock import FileLock
+from hypothesis import settings
+from PIL import Image
+
+from bench.data import Stored, prepare
+from bench.plugins import Registry, load_plugins
+from bench.protocol import Protocol, load_protocol
+from bench.spec import TrialSpec
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+CIFAR10 = "cifar10-jpeg.tar.gz"
+
+# No deadlines: machines may be slow. The same examples at every run: what is red stays red until it is repaired.
+settings.register_profile("bench", deadline=None, derandomize=True)
+settings.load_profile("bench")
+
+TINY_MODEL = '''"""A convolutional network that is built in milliseconds."""
+
+from collections import OrderedDict
+
+from bench import ModelSpec, hookimpl
+
+
+def build(*, num_classes, image_size, pretrained, width=8, dropout=0.0):
+    from torch import nn
+
+    def block(inputs, outputs):
+        return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU())
+
+    layers = OrderedDict(
+        stem=block(3, width), pool=nn.MaxPool2d(2), early_dropout=nn.Dropout(dropout),
+        block=block(width, 2 * width), late_dropout=nn.Dropout(dropout),
+        grid=nn.AdaptiveAvgPool2d(4), features=nn.Flatten(),
+    )
+    return nn.Sequential(layers)
+
+
+@hookimpl
+def bench_models():
+    yield ModelSpec("tiny", build, family="cnn", last_block="block", source="the tests")
+'''
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache that starts empty, no network for pretrained weights, and no plugins of the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.delenv("BENCH_PLUGINS", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plugin folder with the model `tiny`, options `width` and `dropout`."""
+    folder = tmp_path_factory.mktemp("plugins")
+    (folder / "tiny_model.py").write_text(TINY_MODEL)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def registry(tiny_plugins: Path) -> Registry:
+    """The bundled plugins and the tiny model."""
+    return load_plugins([tiny_plugins])
+
+
+@pytest.fixture(scope="session")
+def digits(registry: Registry) -> Stored:
+    """The digits, decoded once."""
+    return prepare(registry.datasets["digits"][0], "", 32)
+
+
+@pytest.fixture(scope="session")
+def tiny_protocol() -> Callable[..., Protocol]:
+    """`tiny_protocol("train.epochs=2", …)`: `quick` cut down to 200 pictures of 8 × 8 for three epochs."""
+
+    def make(*overrides: str) -> Protocol:
+        small = [
+            "data.image_size=8",
+            "train.epochs=3",
+            "train.limit=200",
+            "data.test_limit=100",
+            "train.precision=fp32",
+        ]
+        return load_protocol("quick", [*small, *overrides])
+
+    return make
+
+
+@pytest.fixture
+def tiny_trial(
+    tiny_plugins: Path, digits: Stored, tiny_protocol: Callable[..., Protocol], tmp_path: Path
+) -> Callable[..., TrialSpec]:
+    """`tiny_trial("train.epochs=2", …, model="tiny", seed=0)`: a trial on the digits, ready to run."""
+
+    def make(*overrides: str, model: str = "tiny", seed: int = 0, plugins: Path = tiny_plugins) -> TrialSpec:
+        protocol = tiny_protocol(*overrides)
+        return TrialSpec(model, seed, protocol, digits, tmp_path / "results", "cpu", (plugins,), tmp_path)
+
+    return make
+
+
+def write_picture(file: Path, seed: int = 0, size: tuple[int, int] = (8, 8), mode: str = "RGB") -> None:
+    """A picture of noise, that of the seed, in a lossless format."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    width, height = size
+    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(noise).convert(mode).save(file)
+
+
+@pytest.fixture
+def picture_folder(tmp_path: Path) -> Path:
+    """train/ with six, test/ with two pictures for each of the classes cat and dog."""
+    folder = tmp_path / "pictures"
+    for number, name in enumerate(("cat", "dog")):
+        for index in range(6):
+            write_picture(folder / "train" / name / f"{index}.png", seed=100 * number + index)
+        for index in range(2):
+            write_picture(folder / "test" / name / f"{index}.png", seed=100 * number + 50 + index)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cifar10_folder() -> Path:
+    """The real CIFAR-10 pictures as JPEG files: train/CLASS/NNNN.jpg and test/CLASS/NNNN.jpg; unpacked once."""
+    named = os.environ.get("BENCH_TEST_DATA")
+    places = [Path(named)] if named else []
+    places.append(CHECKOUT.parent / "shared" / "data")
+    archive = next((place / CIFAR10 for place in places if (place / CIFAR10).is_file()), None)
+    if archive is None:
+        reason = f"needs the real pictures: no {CIFAR10} in {' or '.join(map(str, places))} (set BENCH_TEST_DATA)"
+        # Whoever says where they are, as .ci/run does, wants these tests.
+        pytest.fail(reason) if named else pytest.skip(reason)
+    content = hashlib.sha256(archive.read_bytes()).hexdigest()[:16]
+    cache = platformdirs.user_cache_path("bench-tests", appauthor=False, ensure_exists=True)
+    folder = cache / f"cifar10-jpeg-{content}"
+    with FileLock(cache / ".lock"):
+        if not folder.is_dir():
+            partial = Path(tempfile.mkdtemp(dir=cache))
+            with tarfile.open(archive) as pictures:
+                pictures.extractall(partial, filter="data")
+            partial.rename(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cifar10_sample(cifar10_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first 100 training and 20 test pictures of each class of the real CIFAR-10."""
+    sample = tmp_path_factory.mktemp("cifar10-sample")
+    for part, count in (("train", 100), ("test", 20)):
+        for folder in sorted((cifar10_folder / part).iterdir()):
+            target = sample / part / folder.name
+            target.mkdir(parents=True)
+            for file in sorted(folder.iterdir())[:count]:
+                shutil.copy(file, target)
+    return sample
+
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def bench() -> Command:
+    """`bench("run", "mine", in_folder=…)`: the real command, run to its end."""
+
+    def call(*arguments: str, in_folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "bench", *arguments],
+            cwd=in_folder,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=300,
+        )
+
+    return call

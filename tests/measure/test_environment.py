@@ -1,0 +1,131 @@
+"""The environment: what it says can be stored, names no more than it knows, and never fails."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.device import Device
+from bench.measure import environment as module
+from bench.measure.environment import Finding, cpu_model, doctor, environment, git_state
+
+CPU = Device("cpu")
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def test_the_record_has_the_keys_that_the_schema_fixes_and_is_json() -> None:
+    found = environment(CPU, precision="bf16")
+    fixed = {"device", "device_kind", "torch", "timm", "cuda", "driver", "cpu", "threads", "git", "precision", "load"}
+    assert fixed <= set(found)
+    assert json.loads(json.dumps(found)) == found
+    assert found["device_kind"] == "cpu"
+    assert found["device"] == found["cpu"]
+    assert found["precision"] == "bf16"
+    assert found["threads"] == torch.get_num_threads()
+    assert found["torch"] == torch.__version__
+    assert found["driver"] is None
+
+
+def test_the_processor_is_named_by_the_system(tmp_path: Path) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("processor\t: 0\nmodel name\t: Fast Chip: 9000\nflags\t: fpu\n")
+    assert cpu_model(cpuinfo) == "Fast Chip: 9000"
+    assert cpu_model(tmp_path / "absent")
+
+
+def test_git_tells_commit_and_whether_it_was_changed(tmp_path: Path) -> None:
+    assert git_state(tmp_path) is None
+    git(tmp_path, "init")
+    assert git_state(tmp_path) == {"commit": None, "dirty": False}
+    (tmp_path / "file").write_text("one")
+    git(tmp_path, "add", "file")
+    git(tmp_path, "commit", "-m", "one")
+    clean = git_state(tmp_path)
+    assert clean is not None and len(clean["commit"]) == 40 and clean["dirty"] is False
+    (tmp_path / "file").write_text("two")
+    assert git_state(tmp_path) == {"commit": clean["commit"], "dirty": True}
+
+
+def test_a_folder_inside_another_repository_is_not_that_repository(tmp_path: Path) -> None:
+    git(tmp_path, "init")
+    installed = tmp_path / "site-packages"
+    installed.mkdir()
+    assert git_state(installed) is None
+
+
+def test_without_git_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert git_state(Path(module.__file__).parents[2]) is None
+
+
+def test_what_nvml_does_not_tell_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NVMLError(Exception):
+        pass
+
+    class Nvml:
+        """Tells its driver and power limit, but no clocks, as some virtual GPUs do."""
+
+        NVML_CLOCK_GRAPHICS = 0
+
+        def __init__(self) -> None:
+            self.NVMLError = NVMLError
+
+        def __getattr__(self, name: str) -> Any:
+            answers = {"nvmlSystemGetDriverVersion": "580.1", "nvmlDeviceGetPowerManagementLimit": 700_000}
+
+            def call(*_: object) -> Any:
+                if name not in answers:
+                    raise NVMLError(name)
+                return answers[name]
+
+            return call
+
+    monkeypatch.setattr(module, "nvml_handle", lambda device, nvml: "handle")
+    found = environment(CPU, nvml=Nvml())
+    assert found["driver"] == "580.1"
+    assert found["power_limit_watts"] == 700.0
+    assert found["clocks_mhz"] is None
+
+
+def missing(findings: list[Finding], text: str) -> list[Finding]:
+    return [finding for finding in findings if text in finding.missing]
+
+
+def test_doctor_names_a_missing_package_and_the_command_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MODULES", (("no_such_module", "no-such-module>=1", "profile"),))
+    (found,) = missing(doctor(CPU), "no_such_module")
+    assert found == Finding("the package no_such_module", "profile", 'pip install "no-such-module>=1"')
+
+
+def test_doctor_tells_unreadable_energy_counters_from_absent_ones(tmp_path: Path) -> None:
+    (absent,) = missing(doctor(CPU, rapl_root=tmp_path), "RAPL")
+    assert absent.fix is None
+    (tmp_path / "intel-rapl:0" / "energy_uj").mkdir(parents=True)
+    (locked,) = missing(doctor(CPU, rapl_root=tmp_path), "permission to read RAPL")
+    assert locked.fix is not None and "chmod" in locked.fix
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="an accelerator is there")
+def test_doctor_tells_a_missing_gpu_from_a_torch_without_cuda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.version, "cuda", None)
+    driver = tmp_path / "version"
+    assert missing(doctor(CPU, driver=driver), "an accelerator")
+    driver.write_text("NVRM version")
+    (found,) = missing(doctor(CPU, driver=driver), "CUDA in this build of torch")
+    assert found.fix is not None and found.fix.startswith("pip install")
+
+
+def test_doctor_says_that_the_machine_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "load", lambda: [99.0, 0.0, 0.0])
+    assert missing(doctor(CPU), "a quiet machine")
+    monkeypatch.setattr(module, "load", lambda: [0.0, 99.0, 99.0])
+    assert not missing(doctor(CPU), "a quiet machine")

@@ -1,0 +1,261 @@
+"""Plugins are found, a broken one stops none of the others, and names with options are understood."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench import ModelSpec, hookimpl
+from bench.errors import RequestError
+from bench.plugins import Registry, load_plugins
+
+MODEL = """
+from bench import ModelSpec, hookimpl
+def build(*, num_classes, image_size, pretrained): pass
+@hookimpl
+def bench_models():
+    yield ModelSpec("{name}", build, family="cnn")
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Callable[..., Path]:
+    """`plugin("text")` writes a plugin file, and gives its folder."""
+
+    def write(text: str, file: str = "mine.py", folder: str = "further") -> Path:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / file).write_text(text)
+        return tmp_path / folder
+
+    return write
+
+
+def test_a_file_in_the_working_directory_s_plugins_is_a_plugin(plugin: Callable[..., Path], tmp_path: Path) -> None:
+    plugin(MODEL.format(name="mine"), folder="plugins")
+    assert load_plugins(working_directory=tmp_path).model("mine").plugin.name == "mine"
+
+
+def test_plugins_come_from_every_folder_that_is_named(
+    plugin: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [plugin(MODEL.format(name=name), folder=name) for name in ("one", "two", "three")]
+    monkeypatch.setenv("BENCH_PLUGINS", os.pathsep.join(map(str, folders[:2])))
+    registry = load_plugins(folders[2:], tmp_path)
+    assert {"one", "two", "three", "vgg19"} <= set(registry.models)
+
+
+def test_a_folder_that_is_named_twice_is_read_once(plugin: Callable[..., Path], tmp_path: Path) -> None:
+    folder = plugin(MODEL.format(name="mine"), folder="plugins")
+    registry = load_plugins([folder, folder], tmp_path)
+    assert registry.problems == []
+
+
+def test_a_plugin_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="absent does not exist"):
+        load_plugins([tmp_path / "absent"])
+
+
+def test_files_that_begin_with_an_underscore_or_a_dot_are_no_plugins(
+    plugin: Callable[..., Path], tmp_path: Path
+) -> None:
+    for file in ("_shared.py", ".#mine.py"):
+        folder = plugin("raise RuntimeError", file)
+    assert load_plugins([folder], tmp_path).problems == []
+
+
+BROKEN = {
+    "raises": ("raise RuntimeError('out of paint')", "RuntimeError: out of paint"),
+    "lacks a module": ("import nowhere_to_be_found", "ModuleNotFoundError"),
+    "has a syntax error": ("def (:", "SyntaxError"),
+    "exits": ("raise SystemExit(3)", "SystemExit"),
+    "implements nothing": ("x = 1", "no function marked @hookimpl"),
+    "misspells a hook": ("from bench import hookimpl\n@hookimpl\ndef bench_model(): return []", "bench_model"),
+    "gives something else": ("from bench import hookimpl\n@hookimpl\ndef bench_models(): return [5]", "int"),
+    "gives a name with a colon": (MODEL.format(name="a:b"), "'a:b' is no name"),
+    "gives a name with a slash": (MODEL.format(name="../up"), "is no name"),
+    "raises in its hook": ("from bench import hookimpl\n@hookimpl\ndef bench_models(): return 1 / 0", "ZeroDivision"),
+}
+
+
+@pytest.mark.parametrize(("text", "says"), BROKEN.values(), ids=list(BROKEN))
+def test_a_plugin_that_is_broken_is_named_and_left_out_and_stops_no_other(
+    text: str, says: str, plugin: Callable[..., Path], tmp_path: Path
+) -> None:
+    plugin(text, "broken.py")
+    folder = plugin(MODEL.format(name="sound"), "sound.py")
+    registry = load_plugins([folder], tmp_path)
+    (problem,) = registry.problems
+    assert "broken.py is left out" in problem
+    assert says in problem
+    assert {"sound", "vgg19"} <= set(registry.models)
+    assert "broken" not in registry.plugins
+
+
+@pytest.mark.parametrize("kind", ["dangling link", "folder"])
+def test_what_only_looks_like_a_plugin_stops_no_other(kind: str, plugin: Callable[..., Path], tmp_path: Path) -> None:
+    folder = plugin(MODEL.format(name="sound"), "sound.py")
+    if kind == "folder":
+        (folder / "odd.py").mkdir()
+    else:
+        (folder / "odd.py").symlink_to("nowhere")
+    assert "sound" in load_plugins([folder], tmp_path).models
+
+
+def test_the_first_to_take_a_name_keeps_it_and_the_other_is_reported(
+    plugin: Callable[..., Path], tmp_path: Path
+) -> None:
+    registry = load_plugins([plugin(MODEL.format(name="vgg19"))], tmp_path)
+    assert registry.model("vgg19").plugin.name == "vgg"
+    (problem,) = registry.problems
+    assert "vgg19 of plugin" in problem
+    assert "mine.py is left out" in problem
+
+
+def test_files_of_one_name_in_two_folders_are_two_plugins(plugin: Callable[..., Path], tmp_path: Path) -> None:
+    folders = [plugin(MODEL.format(name=name), folder=name) for name in ("one", "two")]
+    registry = load_plugins(folders, tmp_path)
+    assert registry.model("one").plugin.name != registry.model("two").plugin.name
+
+
+def test_a_changed_plugin_has_another_code(plugin: Callable[..., Path], tmp_path: Path) -> None:
+    folder = plugin(MODEL.format(name="mine"))
+    before = load_plugins([folder], tmp_path).model("mine").plugin
+    plugin(MODEL.format(name="mine") + "\n# changed\n")
+    after = load_plugins([folder], tmp_path).model("mine").plugin
+    assert (before.name, before.place) == (after.name, after.place)
+    assert before.code != after.code
+
+
+def build(*, num_classes, image_size, pretrained, size=1, rate=0.5, wide=False, depths=(1, 2), kind="a"):  # type: ignore[no-untyped-def]
+    """Never called."""
+
+
+def build_any(*, num_classes, image_size, pretrained, **options):  # type: ignore[no-untyped-def]
+    """Never called."""
+
+
+def build_with_defaults(num_classes=10, image_size=32, pretrained=False, size=1):  # type: ignore[no-untyped-def]
+    """Never called."""
+
+
+@pytest.fixture(scope="module")
+def models() -> Registry:
+    """The bundled models, `some` with the options above, and `any` with whatever options."""
+
+    class Mine:
+        @hookimpl
+        def bench_models(self):  # type: ignore[no-untyped-def]
+            return [ModelSpec("some", build, "cnn"), ModelSpec("any", build_any, "cnn")]
+
+    from bench.plugins import _register
+
+    registry = load_plugins()
+    _register(registry, "mine", Mine, "here", "")
+    return registry
+
+
+def test_options_are_read_as_toml_values(models: Registry) -> None:
+    model = models.model("some:size=4,rate=1e-3,wide=true,depths=[1, 3],kind=b")
+    assert model.options == {"size": 4, "rate": 0.001, "wide": True, "depths": [1, 3], "kind": "b"}
+    assert model.spec.name == "some"
+
+
+def test_one_model_has_one_name_however_its_options_were_typed(models: Registry) -> None:
+    typed = ["some:size=4,wide=true", "some:wide=true,size=4", "some:size= 4 ,wide= true", "some:size=0x4,wide=true"]
+    assert {models.model(text).name for text in typed} == {"some:size=4,wide=true"}
+
+
+WITH_A_MEANING = {"inf", "nan", "true", "false"}  # to TOML
+options = st.dictionaries(
+    st.from_regex(r"[a-z][a-z0-9_]{0,6}", fullmatch=True),
+    st.booleans()
+    | st.integers(-(10**9), 10**9)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.from_regex(r"[a-z][a-z0-9_./-]{0,9}", fullmatch=True).filter(lambda word: word not in WITH_A_MEANING)
+    | st.lists(st.integers(0, 99), max_size=3),
+    max_size=4,
+)
+
+
+def typed(values: dict[str, object]) -> str:
+    return "any:" + ",".join(
+        f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in values.items()
+    )
+
+
+@given(options)
+def test_options_arrive_as_they_were_typed(models: Registry, values: dict[str, object]) -> None:
+    arrived = models.model(typed(values)).options
+    assert {key: (value, type(value)) for key, value in arrived.items()} == {
+        key: (value, type(value)) for key, value in values.items()
+    }
+
+
+@given(options)
+def test_the_name_of_a_model_means_that_model_again(models: Registry, values: dict[str, object]) -> None:
+    model = models.model(typed(values))
+    again = models.model(model.name)
+    assert (again.name, again.options) == (model.name, model.options)
+
+
+@pytest.mark.parametrize("written", ['k="4"', 'k="true"', 'k=" a"', 'k=["a","b"]', 'k="a,b"', 'k="a]b"', "k={a=1}"])
+def test_an_option_in_quotes_is_kept_as_such_in_the_name_or_refused(written: str, models: Registry) -> None:
+    try:
+        model = models.model(f"any:{written}")
+    except RequestError:
+        return
+    assert models.model(model.name).options == model.options
+
+
+@pytest.mark.parametrize("value", ["1979-05-27", "inf", "nan"])
+def test_an_option_that_json_cannot_say_is_refused(value: str, models: Registry) -> None:
+    with pytest.raises(RequestError):
+        models.model(f"any:k={value}")
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_model_or_is_refused(models: Registry, text: str) -> None:
+    try:
+        models.model(f"any:{text}")
+    except RequestError as error:
+        assert str(error)
+
+
+REFUSED = {
+    "vgg91": "unknown model 'vgg91': did you mean vgg19",
+    "": "unknown model ''",
+    "some:size": "NAME:key=value",
+    "some:size=1,,kind=b": "NAME:key=value",
+    "some:2=1": "NAME:key=value",
+    "some:depth=1": "some has no option 'depth': it has size, rate, wide, depths, kind",
+    "densenet121:patch_size=4": "densenet121 has no option 'patch_size': it has none",
+    "vit_tiny:num_classes=4": "num_classes",
+}
+
+
+@pytest.mark.parametrize(("text", "says"), REFUSED.items())
+def test_a_wrong_model_is_refused_in_words_that_name_the_fault(text: str, says: str, models: Registry) -> None:
+    with pytest.raises(RequestError) as refused:
+        models.model(text)
+    assert says in str(refused.value)
+
+
+def test_what_every_model_is_given_is_no_option() -> None:
+    assert ModelSpec("mine", build_with_defaults, "cnn").options() == {"size": 1}
+
+
+def test_the_protocol_s_options_are_for_models_that_have_them_and_give_way_to_those_typed(registry: Registry) -> None:
+    defaults = {"patch_size": 8}
+    assert registry.model("densenet121").options_under(defaults) == {}
+    assert registry.model("vit_tiny").options_under(defaults) == {"patch_size": 8}
+    assert registry.model("vit_tiny:patch_size=4").options_under(defaults) == {"patch_size": 4}
+
+
+def test_any_timm_model_needs_no_plugin(registry: Registry) -> None:
+    model = registry.model("timm/resnet18")
+    assert (model.name, model.plugin.name) == ("timm/resnet18", "timm")

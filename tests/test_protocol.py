@@ -1,0 +1,306 @@
+"""A protocol is validated, fingerprinted, and wholly visible in its file."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.bundled import bundled
+from bench.errors import RequestError
+from bench.protocol import Protocol, load_protocol, protocol_files, setting_names
+from bench.toml_values import toml_value
+
+NAMES = ["cifar10", "cifar10-scratch", "quick"]
+
+
+def altered(*overrides: str) -> Protocol:
+    return load_protocol("quick", overrides)
+
+
+def shuffled(settings: Any, order: Any) -> Any:
+    """The same settings, the keys of every section in another order."""
+    if not isinstance(settings, dict):
+        return settings
+    keys = order.draw(st.permutations(sorted(settings)))
+    return {key: shuffled(settings[key], order) for key in keys}
+
+
+# Zero has two signs, equal but written differently; hence the added 0.0.
+shares = st.floats(0, 0.49).map(lambda value: value + 0.0)
+settings = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(["one", "two"]),
+        "description": st.text(max_size=5),
+        "seeds": st.lists(st.integers(0, 9), min_size=1, max_size=3),
+        "data": st.fixed_dictionaries(
+            {
+                "dataset": st.sampled_from(["digits", "cifar10"]),
+                "image_size": st.integers(8, 64),
+                "validation": st.floats(0.01, 0.99),
+                "split_seed": st.integers(0, 3),
+            }
+        ),
+        "augmentation": st.fixed_dictionaries({"flip": st.booleans(), "crop": shares}),
+        "model": st.fixed_dictionaries(
+            {
+                "weights": st.sampled_from(["pretrained", "scratch"]),
+                "options": st.dictionaries(st.sampled_from("abc"), st.text(max_size=3), max_size=3),
+            }
+        ),
+        "head": st.fixed_dictionaries({"hidden": st.lists(st.integers(1, 99), max_size=2), "dropout": shares}),
+        "optimizer": st.fixed_dictionaries(
+            {"name": st.sampled_from(["adam", "sgd"]), "learning_rate": st.floats(1e-6, 1)}
+        ),
+        "schedule": st.fixed_dictionaries({"name": st.sampled_from(["constant", "cosine", "one-cycle"])}),
+        "train": st.fixed_dictionaries(
+            {
+                "what": st.sampled_from(["full", "last-block", "head"]),
+                "epochs": st.integers(1, 9),
+                "batch_size": st.integers(2, 9),
+                "precision": st.sampled_from(["auto", "fp32"]),
+            }
+        ),
+    }
+)
+
+
+def test_the_bundled_protocols_are_those_of_the_design() -> None:
+    assert sorted(protocol_files()) == NAMES
+    cifar10 = load_protocol("cifar10")
+    assert (cifar10.data.dataset, cifar10.data.image_size, cifar10.data.validation) == ("cifar10", 224, 5000)
+    assert (cifar10.model.weights, cifar10.train.what) == ("pretrained", "last-block")
+    assert (cifar10.head.hidden, cifar10.head.dropout) == ((256, 256), 0.5)
+    assert (cifar10.optimizer.name, cifar10.optimizer.learning_rate) == ("adam", 1e-4)
+    assert (cifar10.schedule.name, cifar10.schedule.gamma) == ("exponential", 0.9)
+    assert (cifar10.train.batch_size, cifar10.train.epochs, cifar10.train.patience) == (64, 50, 5)
+    assert cifar10.seeds == (0, 1, 2)
+    quick = load_protocol("quick")
+    assert (quick.data.dataset, quick.data.image_size, quick.model.weights) == ("digits", 32, "scratch")
+    scratch = load_protocol("cifar10-scratch")
+    assert (scratch.data.dataset, scratch.data.image_size, scratch.model.weights) == ("cifar10", 32, "scratch")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_bundled_protocol_spells_out_every_setting(name: str) -> None:
+    written = tomllib.loads((bundled("protocols") / f"{name}.toml").read_text())
+    visible = {
+        f"{section}.{key}" if isinstance(value, dict) and section != "exclude" else section
+        for section, value in written.items()
+        for key in (value if isinstance(value, dict) and value else [section])
+    }
+    assert visible == set(setting_names())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_bundled_protocol_bears_the_name_of_its_file_and_says_what_it_is_for(name: str) -> None:
+    protocol = load_protocol(name)
+    assert protocol.name == name
+    assert protocol.description
+
+
+@given(settings, st.data())
+def test_the_order_of_keys_does_not_change_the_fingerprint(values: dict[str, Any], order: st.DataObject) -> None:
+    assert Protocol.model_validate(shuffled(values, order)).fingerprint == Protocol.model_validate(values).fingerprint
+
+
+@given(settings, settings)
+def test_fingerprints_are_equal_exactly_if_settings_are(one: dict[str, Any], other: dict[str, Any]) -> None:
+    first, second = Protocol.model_validate(one), Protocol.model_validate(other)
+    assert (first.fingerprint == second.fingerprint) == (first.settings() == second.settings())
+
+
+TWO_VALUES = {
+    "seeds": ("[0]", "[0, 1]"),
+    "data.dataset": ("digits", "cifar10"),
+    "data.image_size": ("32", "40"),
+    "data.validation": ("0.1", "0.2"),
+    "data.split_seed": ("0", "1"),
+    "data.test_limit": ("0", "10"),
+    "augmentation.flip": ("true", "false"),
+    "augmentation.crop": ("0.0", "0.1"),
+    "model.weights": ("scratch", "pretrained"),
+    "model.options": ("{}", "{patch_size=8}"),
+    "head.hidden": ("[]", "[4]"),
+    "head.dropout": ("0.0", "0.1"),
+    "optimizer.name": ("adam", "sgd"),
+    "optimizer.learning_rate": ("0.1", "0.2"),
+    "optimizer.weight_decay": ("0.0", "0.1"),
+    "optimizer.momentum": ("0.0", "0.1"),
+    "schedule.name": ("constant", "cosine"),
+    "schedule.gamma": ("1.0", "0.5"),
+    "train.what": ("full", "head"),
+    "train.epochs": ("1", "2"),
+    "train.patience": ("0", "1"),
+    "train.batch_size": ("32", "64"),
+    "train.precision": ("auto", "fp32"),
+    "train.limit": ("0", "100"),
+}
+
+
+def test_every_setting_that_decides_over_a_trial_is_listed_here() -> None:
+    assert set(TWO_VALUES) == {name for name in setting_names() if name not in {"name", "description", "exclude"}}
+
+
+@pytest.mark.parametrize("setting", TWO_VALUES)
+def test_every_setting_that_decides_over_a_trial_is_in_the_fingerprint(setting: str) -> None:
+    one, other = (altered(f"{setting}={value}") for value in TWO_VALUES[setting])
+    assert one.fingerprint != other.fingerprint
+
+
+def test_neither_name_nor_description_nor_exclusions_are_in_the_fingerprint() -> None:
+    quick = load_protocol("quick")
+    renamed = altered("name=other", 'description="else"', 'exclude={"vgg*"="no"}')
+    assert renamed.fingerprint == quick.fingerprint
+
+
+def test_where_a_folder_lies_is_not_in_the_fingerprint() -> None:
+    here, there = (load_protocol("quick", dataset=f"folder:{place}") for place in ("/a/pictures", "b"))
+    assert here.fingerprint == there.fingerprint != load_protocol("quick").fingerprint
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_bench_prints_of_a_protocol_is_a_protocol_file_with_the_same_fingerprint(
+    name: str, tmp_path: Path
+) -> None:
+    protocol = load_protocol(name)
+    file = tmp_path / "mine.toml"
+    file.write_text(tomli_w.dumps({"name": protocol.name, **protocol.settings(), "exclude": protocol.exclude}))
+    assert load_protocol(str(file)).fingerprint == protocol.fingerprint
+
+
+@given(st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.lists(st.integers(0, 9)))
+def test_a_value_typed_as_toml_is_read_back(value: Any) -> None:
+    text = tomli_w.dumps({"value": value}).partition("=")[2].strip()
+    read = toml_value(text)
+    assert (read, type(read)) == (value, type(value))
+
+
+@given(st.from_regex(r"[a-z][a-z0-9_/:.-]{0,20}", fullmatch=True).filter(lambda word: word not in BARE_WORDS))
+def test_a_bare_word_is_itself(word: str) -> None:
+    assert toml_value(word) == word
+
+
+BARE_WORDS = {"true", "false", "inf", "nan"}  # these TOML knows
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_some_value(text: str) -> None:
+    toml_value(text)
+
+
+@given(st.integers(1, 10_000), st.floats(1e-9, 10), st.booleans(), st.lists(st.integers(1, 999), max_size=3))
+def test_set_changes_that_setting_and_no_other(epochs: int, rate: float, flip: bool, hidden: list[int]) -> None:
+    overrides = {
+        "train.epochs": epochs,
+        "optimizer.learning_rate": rate,
+        "augmentation.flip": flip,
+        "head.hidden": hidden,
+    }
+    changed = altered(*(f"{key}={json.dumps(value)}" for key, value in overrides.items()))
+    expected = load_protocol("quick").settings()
+    for key, value in overrides.items():
+        section, _, last = key.partition(".")
+        expected[section][last] = value
+    assert changed.settings() == expected
+
+
+def test_of_two_overrides_of_a_setting_the_later_one_counts() -> None:
+    assert altered("train.epochs=5", "train.epochs=6").train.epochs == 6
+
+
+def test_an_override_may_have_spaces_around_its_key() -> None:
+    assert altered(" train.epochs = 5").train.epochs == 5
+
+
+REFUSED = {
+    "train.epoch=5": "did you mean train.epochs",
+    "epochs=5": "unknown setting 'epochs'",
+    "train.epochs": "write key=value",
+    "train.epochs=0": "train.epochs = 0",
+    "train.epochs=many": "train.epochs = 'many'",
+    "train.epochs=2.5": "train.epochs = 2.5",
+    "train.epochs.more=2": "epochs is a value, not a section",
+    "train=5": "train = 5",
+    "train.batch_size=1": "batch norm cannot train on one picture",
+    "train.what=everything": "'full', 'last-block' or 'head'",
+    "train.precision=fp8": "train.precision = 'fp8'",
+    "train.limit=-1": "train.limit = -1",
+    "data.image_size=7": "data.image_size = 7",
+    "data.validation=0": "data.validation = 0",
+    "data.validation=inf": "data.validation",
+    "data.split_seed=-1": "data.split_seed = -1",
+    "seeds=[]": "seeds",
+    "seeds=[-1]": "seeds",
+    "head.hidden=[0]": "head.hidden",
+    "head.hidden=[-5]": "head.hidden",
+    "head.dropout=1": "head.dropout = 1",
+    "augmentation.crop=0.5": "augmentation.crop = 0.5",
+    "optimizer.name=adagrad": "'adam', 'adamw' or 'sgd'",
+    "optimizer.learning_rate=0": "optimizer.learning_rate = 0",
+    "optimizer.learning_rate=nan": "optimizer.learning_rate",
+    "optimizer.learning_rate=inf": "optimizer.learning_rate",
+    "optimizer.weight_decay=inf": "optimizer.weight_decay",
+    "schedule.name=linear": "schedule.name = 'linear'",
+    "schedule.gamma=1.5": "schedule.gamma = 1.5",
+    "name=../elsewhere": "name = '../elsewhere'",
+    "name=reference": "reference",
+}
+
+
+@pytest.mark.parametrize(("override", "says"), REFUSED.items())
+def test_a_wrong_override_is_refused_in_words_that_name_it(override: str, says: str) -> None:
+    with pytest.raises(RequestError) as refused:
+        altered(override)
+    assert says in str(refused.value)
+
+
+def test_a_protocol_with_batches_of_one_may_train_the_head_alone() -> None:
+    assert altered("train.batch_size=1", "train.what=head").train.batch_size == 1
+
+
+def test_an_unknown_protocol_is_answered_with_the_nearest_names() -> None:
+    with pytest.raises(RequestError, match=r"unknown protocol 'cifar': did you mean cifar10"):
+        load_protocol("cifar")
+
+
+def test_a_missing_protocol_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"nowhere\.toml: no such file"):
+        load_protocol(str(tmp_path / "nowhere.toml"))
+
+
+BROKEN_FILES = {
+    "not TOML": (b'name = "x"\nseeds = [0\n[data]\n', "line 3"),
+    "not text": (b"name = '\xff'\n", "UTF-8"),
+    "without a section": (b'name = "x"\nseeds = [0]\n', "data is missing"),
+    "a value for a section": (b'name = "x"\nseeds = [0]\ndata = 5\n', "data = 5"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN_FILES)
+@pytest.mark.parametrize("dataset", [None, "digits"])
+def test_a_broken_protocol_file_is_refused_in_words_that_name_the_fault(
+    kind: str, dataset: str | None, tmp_path: Path
+) -> None:
+    content, says = BROKEN_FILES[kind]
+    file = tmp_path / "mine.toml"
+    file.write_bytes(content)
+    if (kind, dataset) == ("without a section", "digits"):
+        says = "data.image_size is missing"
+    if (kind, dataset) == ("a value for a section", "digits"):
+        says = "data"
+    with pytest.raises(RequestError, match=says) as refused:
+        load_protocol(str(file), dataset=dataset)
+    assert "mine.toml" in str(refused.value)
+
+
+def test_a_protocol_leaves_out_models_by_pattern_and_says_why() -> None:
+    quick = load_protocol("quick")
+    assert "86 M" in (quick.why_excluded("vit_base") or "")
+    assert quick.why_excluded("vit_tiny") is None
