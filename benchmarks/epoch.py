@@ -1,0 +1,97 @@
+"""What training through bench costs over a hand-written torch loop that does the same arithmetic.
+
+    python benchmarks/epoch.py [MODEL…]
+
+Both train the same model on the same digits under the protocol `quick`; epochs alternate, so that a
+slow minute of the machine hits both. Prints each one's median seconds and the ratio, which is to be
+at most 1.03.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+
+import torch
+from torch.nn import functional
+
+from bench.batches import Batches
+from bench.data import prepare, split
+from bench.device import choose_device, native_bf16
+from bench.model import Classifier, build_classifier, preparation
+from bench.plugins import load_plugins
+from bench.protocol import load_protocol
+from bench.training import make_trainer, train_epoch
+
+EPOCHS = 7
+
+
+def by_hand(model: Classifier, images: torch.Tensor, labels: torch.Tensor, mean, std, precision: str) -> float:
+    """A loop as anyone would write it; gives the seconds of an epoch of 64s."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=1000)
+    mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in (mean, std))
+    model.train()
+    yield  # everything is ready
+    while True:
+        started = time.perf_counter()
+        order = torch.randperm(len(images))
+        for step in range(len(images) // 64):
+            chosen = order[step * 64 : (step + 1) * 64]
+            batch = functional.interpolate(images[chosen].float(), (32, 32), mode="bilinear")
+            batch = (batch / 255 - mean) / std
+            optimizer.zero_grad()
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+                logits = model(batch)
+            loss = functional.cross_entropy(logits.float(), labels[chosen])
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        yield time.perf_counter() - started
+
+
+def through_bench(model, batches, protocol, precision, device) -> float:
+    """bench's own epoch; gives its seconds."""
+    trainer = make_trainer(model, protocol, 1000, precision, device)
+    yield
+    epoch = 0
+    while True:
+        started = time.perf_counter()
+        train_epoch(trainer, batches.shuffled(0, epoch, protocol.augmentation))
+        device.synchronize()
+        epoch += 1
+        yield time.perf_counter() - started
+
+
+def main(names: list[str]) -> None:
+    device = choose_device("cpu")
+    precision = "bf16" if native_bf16(device) else "fp32"
+    registry = load_plugins()
+    protocol = load_protocol("quick")
+    dataset, location = registry.dataset("digits")
+    stored = prepare(dataset, location, 32)
+    subset = split(stored, protocol.data.validation, 0)["train"]
+    print(f"{torch.get_num_threads()} threads, {precision}, medians of {EPOCHS} epochs each, alternating")
+    for name in names:
+        loops = []
+        for kind in ("by hand", "bench"):
+            torch.manual_seed(0)
+            model = device.place(build_classifier(registry.model(name), protocol, 10))
+            prepared = preparation(model.backbone, 32)
+            batches = Batches(stored, subset, prepared, 64, device)
+            if kind == "bench":
+                loops.append(through_bench(model, batches, protocol, precision, device))
+            else:
+                loops.append(by_hand(model, batches.images, batches.labels, prepared.mean, prepared.std, precision))
+        for loop in loops:
+            next(loop)
+            next(loop)  # warm up
+        pairs = [tuple(next(loop) for loop in loops) for _ in range(EPOCHS)]
+        hand, ours = (statistics.median(column) for column in zip(*pairs, strict=True))
+        ratio = statistics.median(b / a for a, b in pairs)
+        print(f"{name}: by hand {hand:.2f} s, bench {ours:.2f} s, ratio {ratio:.3f}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or ["densenet121", "deit_tiny_distilled", "efficientnet_lite0"])
