@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,6 +56,9 @@ def run(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change a setting of the protocol.", metavar="KEY=VALUE")
     ] = None,
+    weights: Annotated[
+        list[str] | None, typer.Option(help="A file of pretrained weights for a model.", metavar="MODEL=FILE")
+    ] = None,
     plugins: Plugins = None,
     timeout: Annotated[float | None, typer.Option(help="Stop a trial after so many seconds.", min=1)] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Run again what is already recorded.")] = False,
@@ -76,6 +80,7 @@ def run(
             device=device,
             results=results,
             overrides=settings or (),
+            weights=weights or (),
             plugin_folders=plugins or (),
             fresh=fresh,
             timeout=timeout,
@@ -201,9 +206,23 @@ def doctor(
 
 
 @app.command("models")
-def list_models(plugins: Plugins = None, as_json: Json = False) -> None:
-    """List the models that can be run."""
+def list_models(
+    trainable: Annotated[
+        str | None, typer.Option(help="Show which layers of this model train under the protocol.", metavar="MODEL")
+    ] = None,
+    protocol: Annotated[str, typer.Option(help="The protocol for --trainable.", metavar="NAME|FILE")] = "cifar10",
+    classes: Annotated[int, typer.Option(help="How many classes the head has, for --trainable.", min=2)] = 10,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a setting of the protocol.", metavar="KEY=VALUE")
+    ] = None,
+    plugins: Plugins = None,
+    as_json: Json = False,
+) -> None:
+    """List the models that can be run, or show which layers of one train."""
     registry = _registry(plugins)
+    if trainable is not None:
+        _print_layers(registry.model(trainable), protocol, settings or (), classes, as_json)
+        return
     rows: list[dict[str, Any]] = [
         {
             "name": name,
@@ -279,6 +298,39 @@ def list_plugins(plugins: Plugins = None, as_json: Json = False) -> None:
         _print_list(rows, as_json)
         for problem in registry.problems:
             print(problem, file=sys.stderr)
+
+
+def _print_layers(model: Any, protocol: str, overrides: Sequence[str], classes: int, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from bench.model import build_weightless
+    from bench.protocol import load_protocol
+    from bench.transfer import freeze, layers
+
+    loaded = load_protocol(protocol, overrides)
+    classifier = build_weightless(model, loaded, classes)
+    freeze(classifier, loaded.train.what, model.last_block, model.name)
+    found = list(layers(classifier))
+    trained, total = sum(one.parameters for one in found if one.trains), sum(one.parameters for one in found)
+    if as_json:
+        counts = {"parameters": total, "trainable_parameters": trained}
+        _print_json(
+            {"model": model.name, "what": loaded.train.what, **counts, "layers": [asdict(one) for one in found]}
+        )
+        return
+    _print_list(
+        [
+            {
+                "layer": one.name,
+                "kind": one.kind,
+                "parameters": f"{one.parameters:,}",
+                "state": "trained" if one.trains else "frozen",
+            }
+            for one in found
+        ],
+        as_json=False,
+    )
+    print(f"\n{model.name}, {loaded.train.what}: {trained:,} of {total:,} parameters train.")
 
 
 def _registry(folders: list[Path] | None) -> Any:

@@ -60,6 +60,13 @@ class ModelSpec:
     `last_block` names the first module that trains under last-block fine-tuning. A backbone with a
     method `training_loss() -> Tensor` adds that term, of its latest forward pass, to the loss while
     training.
+
+    `packaged_weights` is `DISTRIBUTION:PATH`, a file of pretrained weights that comes in a Python package;
+    where that is installed, it is taken in place of what timm would download.
+
+    `split(backbone)` gives the two halves at `last_block`, modules that share the backbone's layers:
+    one from images to a tensor (N, …) or a tuple of such, one from those to the features (N, D). It is
+    wanted only where bench does not find the halves itself: see bench/prefix.py.
     """
 
     name: str
@@ -67,6 +74,8 @@ class ModelSpec:
     family: str
     last_block: str | None = None
     source: str = ""
+    packaged_weights: str = ""
+    split: Callable[[nn.Module], tuple[nn.Module, nn.Module]] | None = None
 
     def options(self) -> dict[str, Any]:
         """The options that `build` names, with their defaults."""

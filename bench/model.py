@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from bench import protocol as protocols
 from bench.batches import Preparation
 from bench.errors import RequestError
 from bench.plugins import Model
+from bench.spec import Weights
+from bench.weights import build_with_weights
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -34,27 +37,45 @@ class Classifier(nn.Module):
         return term() if callable(term) else None
 
 
-def build_classifier(model: Model, protocol: protocols.Protocol, classes: int) -> Classifier:
+def build_classifier(
+    model: Model, protocol: protocols.Protocol, classes: int, weights: Weights | None = None
+) -> Classifier:
     """Build the model's backbone as the protocol wants it, and put the protocol's head on it.
+
+    With `weights`, the backbone takes them; else the plugin alone sees to it that it is pretrained.
 
     Raises RequestError where the model cannot take the image size or one of its options, TypeError
     where the backbone does not give features (N, D).
     """
     size = protocol.data.image_size
     pretrained = protocol.model.weights == "pretrained"
-    backbone = build_backbone(model, size, classes, dict(protocol.model.options), pretrained)
+    backbone = build_backbone(model, size, classes, dict(protocol.model.options), pretrained, weights)
     return Classifier(backbone, build_head(features_of(model.name, backbone, size), protocol.head, classes))
 
 
+def build_weightless(model: Model, protocol: protocols.Protocol, classes: int) -> Classifier:
+    """The same classifier with shapes only: nothing is downloaded, and no memory is taken (device `meta`)."""
+    scratch = protocol.model.model_copy(update={"weights": "scratch"})
+    with torch.device("meta"):
+        return build_classifier(model, protocol.model_copy(update={"model": scratch}), classes)
+
+
 def build_backbone(
-    model: Model, image_size: int, classes: int, defaults: dict[str, Any], pretrained: bool
+    model: Model,
+    image_size: int,
+    classes: int,
+    defaults: dict[str, Any],
+    pretrained: bool,
+    weights: Weights | None = None,
 ) -> nn.Module:
     """Build what the plugin gives, with its options, and `defaults` for those of them that it has.
 
-    Raises RequestError where the model cannot take the image size or one of its options.
+    With `weights`, it has those; `pretrained` alone leaves it to the plugin to get some. Raises RequestError where
+    the model cannot take the image size, one of its options, or the weights.
     """
     options = model.options_under(defaults)
-    backbone = model.spec.build(num_classes=classes, image_size=image_size, pretrained=pretrained, **options)
+    build = functools.partial(model.spec.build, num_classes=classes, image_size=image_size, **options)
+    backbone = build(pretrained=pretrained) if weights is None else build_with_weights(build, weights, model.name)
     check_image_size(model.name, backbone, image_size)
     return backbone
 

@@ -50,6 +50,11 @@ class Model:
     options: dict[str, Any]
     plugin: Plugin
 
+    @property
+    def last_block(self) -> str | None:
+        """The first module that trains under last-block fine-tuning: the plugin's, or `timm/NAME:last_block=…`."""
+        return self.spec.last_block or self.options.get("last_block")
+
     def options_under(self, defaults: dict[str, Any]) -> dict[str, Any]:
         """Its options, after the protocol's for those that this model has."""
         known = self.spec.options()

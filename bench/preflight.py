@@ -10,15 +10,15 @@ from collections.abc import Callable
 
 import torch
 
-from bench.data import Stored, prepare, split
+from bench.data import prepare, split
 from bench.device import choose_device
 from bench.errors import RequestError
 from bench.events import Checking, DataProgress, Event, Note
-from bench.model import build_classifier
+from bench.model import build_classifier, build_weightless
 from bench.plugins import load_plugins
-from bench.spec import Request
+from bench.spec import Ready, Request, Weights
 from bench.transfer import freeze
-from bench.trial import last_block
+from bench.weight_sources import find_weights, named_weights
 
 
 def default_protocol(device: str, emit: Callable[[Event], None]) -> str:
@@ -26,8 +26,8 @@ def default_protocol(device: str, emit: Callable[[Event], None]) -> str:
     return "cifar10" if choose_device(device).kind == "cuda" else "quick"
 
 
-def check(request: Request, emit: Callable[[Event], None]) -> Stored:
-    """Decode the data, or find it decoded, and build every model without its weights.
+def check(request: Request, emit: Callable[[Event], None]) -> Ready:
+    """Decode the data, or find it decoded; build every model, and find the weights that it is to start from.
 
     Raises RequestError for what the user has to change. A model that fails in another way is left to
     its trial, whose record will say so.
@@ -35,15 +35,23 @@ def check(request: Request, emit: Callable[[Event], None]) -> Stored:
     choose_device(request.device)
     registry = load_plugins(request.plugin_folders, request.working_directory)
     protocol = request.protocol
-    # Nothing is downloaded and no memory is taken: a model on the device `meta` has shapes only.
-    weightless = protocol.model_copy(update={"model": protocol.model.model_copy(update={"weights": "scratch"})})
+    pretrained = protocol.model.weights == "pretrained"
+    if request.weights and not pretrained:
+        raise RequestError("--weights: the protocol trains from scratch; add --set model.weights=pretrained")
+    named = named_weights(request.weights, request.models)
+    weights: dict[str, Weights] = {}
     for name in request.models:
         model = registry.model(name)
         emit(Checking(name))
         try:
-            with torch.device("meta"):
-                classifier = build_classifier(model, weightless, classes=2)
-            freeze(classifier, protocol.train.what, last_block(model), model.name)
+            classifier = build_weightless(model, protocol, classes=2)
+            freeze(classifier, protocol.train.what, model.last_block, model.name)
+            if pretrained:
+                found = find_weights(model, classifier.backbone, named.get(name), lambda text: emit(Note(text)))
+                if found is not None:
+                    weights[name] = found
+                    with torch.device("meta"):
+                        build_classifier(model, protocol, 2, found)
         except RequestError:
             raise
         except Exception as error:
@@ -66,4 +74,4 @@ def check(request: Request, emit: Callable[[Event], None]) -> Stored:
     )
     if len(subsets["train"].indices) < 2:
         raise RequestError(f"dataset {stored.name}: {len(subsets['train'].indices)} picture is left to train on")
-    return stored
+    return Ready(stored, weights)

@@ -11,6 +11,20 @@ from bench.records import trial_folder
 
 
 @dataclass(frozen=True)
+class Weights:
+    """A file of pretrained weights, its SHA-256, and where it is from; `published`: by timm, for this very model.
+
+    `through_timm` says that timm builds the model, and so adapts the weights to it.
+    """
+
+    file: Path
+    sha256: str
+    origin: str
+    through_timm: bool
+    published: bool = False
+
+
+@dataclass(frozen=True)
 class Request:
     """What is to be run: model names with their options, under one protocol."""
 
@@ -19,6 +33,16 @@ class Request:
     device: str
     plugin_folders: tuple[Path, ...]
     working_directory: Path
+    # As typed: MODEL=FILE.
+    weights: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What is found ready for a request: the decoded data, and the weights of each model that takes a file's."""
+
+    stored: Stored
+    weights: dict[str, Weights]
 
 
 @dataclass(frozen=True)
@@ -33,6 +57,7 @@ class TrialSpec:
     device: str
     plugin_folders: tuple[Path, ...]
     working_directory: Path
+    weights: Weights | None = None
 
     @property
     def folder(self) -> Path:

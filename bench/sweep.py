@@ -19,7 +19,7 @@ from bench.plugins import Model, Registry, load_plugins
 from bench.protocol import Protocol, load_protocol
 from bench.records import Record, RecordError, check_writable, read_record, record_files
 from bench.report.tables import write_run_page
-from bench.spec import Request, TrialSpec
+from bench.spec import Ready, Request, TrialSpec
 
 
 @dataclass
@@ -46,6 +46,7 @@ def run(
     device: str = "auto",
     results: str | Path = "results",
     overrides: Sequence[str] = (),
+    weights: Sequence[str] = (),
     plugin_folders: Sequence[str | Path] = (),
     fresh: bool = False,
     timeout: float | None = None,
@@ -53,6 +54,7 @@ def run(
 ) -> Outcome:
     """Train the models under the protocol, once for each seed, leaving out what is already recorded.
 
+    `weights` are texts MODEL=FILE: what the model starts from in place of the weights that bench finds itself.
     `tell` is called with every event, beside the plugins' `bench_event`. Raises RequestError before
     anything trains where the request cannot be carried out; a trial that fails raises nothing.
     """
@@ -79,15 +81,26 @@ def run(
     results = Path(results)
     check_writable(results)
 
-    request = Request(tuple(model.name for model in asked), loaded, device, folders, Path.cwd())
-    stored = _checked(request, announce)
+    request = Request(tuple(model.name for model in asked), loaded, device, folders, Path.cwd(), tuple(weights))
+    ready = _checked(request, announce)
+    stored = ready.stored
 
     outcome = Outcome(loaded, results_folder(results, loaded, stored, _unnamed_change(overrides, data)))
     with _sole_user(outcome.folder):
         specs = []
         for seed in dict.fromkeys(seeds or loaded.seeds):
             for model in asked:
-                spec = TrialSpec(model.name, seed, loaded, stored, outcome.folder, device, folders, Path.cwd())
+                spec = TrialSpec(
+                    model.name,
+                    seed,
+                    loaded,
+                    stored,
+                    outcome.folder,
+                    device,
+                    folders,
+                    Path.cwd(),
+                    ready.weights.get(model.name),
+                )
                 done = None if fresh else recorded(spec, model)
                 if done is None:
                     specs.append(spec)
@@ -110,8 +123,8 @@ def run(
     return outcome
 
 
-def _checked(request: Request, announce: Callable[[Event], None]) -> Stored:
-    """The data of the request, once everything is found right; RequestError where it is not.
+def _checked(request: Request, announce: Callable[[Event], None]) -> Ready:
+    """The data and weights of the request, once everything is found right; RequestError where it is not.
 
     A model that takes the checking process down with it is left to its own trial.
     """
@@ -120,7 +133,7 @@ def _checked(request: Request, announce: Callable[[Event], None]) -> Stored:
     checking = None
     try:
         for message in call("bench.preflight:check", request):
-            if isinstance(message, Stored):
+            if isinstance(message, Ready):
                 return message
             if isinstance(message, Checking):
                 checking = message.model
@@ -211,7 +224,7 @@ def _readable(folder: Path) -> Iterator[Record]:
 
 
 def recorded(spec: TrialSpec, model: Model) -> Record | None:
-    """The record of this very trial, if it ended well: same protocol, data, options and plugin source."""
+    """The record of this very trial, if it ended well: same protocol, data, weights, options and plugin source."""
     file = spec.folder / "record.json"
     try:
         record = read_record(file)
@@ -223,6 +236,7 @@ def recorded(spec: TrialSpec, model: Model) -> Record | None:
         and record.protocol.fingerprint == spec.protocol.fingerprint
         and record.data.fingerprint == spec.stored.fingerprint
         and record.model.code == model.plugin.code
+        and (spec.weights is None or (record.model.weights or {}).get("sha256") == spec.weights.sha256)
         and record.model.options == json.loads(json.dumps(model.options_under(dict(spec.protocol.model.options))))
     )
     return record if same else None

@@ -5,6 +5,9 @@ Frozen parts are in evaluation mode, so that their batch norms do not drift and 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 from torch import nn
 
 from bench.errors import RequestError
@@ -45,6 +48,37 @@ def train_mode(model: nn.Module) -> None:
         trains = [parameter.requires_grad for parameter in module.parameters()]
         reached = reached or (bool(trains) and all(trains))
         module.training = any(trains) if trains else reached
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A part of the model that trains as a whole or not at all: its name, kind and number of parameters."""
+
+    name: str
+    kind: str
+    parameters: int
+    trains: bool
+
+
+def layers(model: nn.Module) -> Iterator[Layer]:
+    """The model's largest parts that train as a whole or not at all, in the order of registration.
+
+    Parts without parameters are left out; a parameter that hangs directly on a mixed part is one by itself.
+    """
+
+    def within(module: nn.Module, name: str) -> Iterator[Layer]:
+        parameters = list(module.parameters())
+        trains = {parameter.requires_grad for parameter in parameters}
+        if len(trains) == 1 and name not in {"", "backbone", "head"}:
+            yield Layer(name, type(module).__name__, sum(p.numel() for p in parameters), trains.pop())
+            return
+        for key, parameter in module.named_parameters(recurse=False):
+            yield Layer(f"{name}.{key}", "Parameter", parameter.numel(), parameter.requires_grad)
+        for key, child in module.named_children():
+            if any(True for _ in child.parameters()):
+                yield from within(child, f"{name}.{key}" if name else key)
+
+    yield from within(model, "")
 
 
 def parameter_counts(model: nn.Module) -> tuple[int, int]:

