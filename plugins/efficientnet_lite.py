@@ -1,4 +1,8 @@
-"""EfficientNet-Lite0: EfficientNet without squeeze-and-excitation, for phones."""
+"""EfficientNet-Lite0: EfficientNet without squeeze-and-excitation, for phones.
+
+As Google published it: padding as TensorFlow does, batch norms with 1e-3, pictures scaled to -1..1. The
+package's weights are those: their first batch norm expects pictures of that mean and variance.
+"""
 
 from bench import ModelSpec, hookimpl
 
@@ -6,7 +10,7 @@ from bench import ModelSpec, hookimpl
 def build(*, num_classes, image_size, pretrained):
     import timm
 
-    return timm.create_model("efficientnet_lite0", pretrained=pretrained, num_classes=0)
+    return timm.create_model("tf_efficientnet_lite0", pretrained=pretrained, num_classes=0)
 
 
 @hookimpl
