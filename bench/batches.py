@@ -43,7 +43,8 @@ class Batches:
     ) -> None:
         images = torch.from_numpy(np.ascontiguousarray(stored.images(subset.part)[subset.indices]))
         self.images = device.keep(images.permute(0, 3, 1, 2).contiguous())  # (N, 3, H, W) of uint8
-        self.labels = device.keep(torch.from_numpy(stored.labels(subset.part)[subset.indices]))
+        labels = stored.labels(subset.part)[subset.indices] if subset.labels is None else subset.labels
+        self.labels = device.keep(torch.from_numpy(labels))
         self.batch_size = batch_size
         self.device = device
         self.image_size = preparation.image_size
@@ -62,20 +63,26 @@ class Batches:
 
     def shuffled(self, seed: int, epoch: int, augmentation: Augmentation) -> Iterator[Batch]:
         """One training epoch: each picture at most once, in the order and with the changes of that seed and epoch."""
+        for chosen, generator in self.drawn(seed, epoch):
+            yield self._batch(chosen, augmentation, generator)
+
+    def drawn(self, seed: int, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Generator]]:
+        """For each batch of that epoch: which pictures (B), and the generator that its changes are drawn from."""
         generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
         order = torch.randperm(len(self), generator=generator)
         for step in range(self.steps):
-            chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
-            yield self._batch(chosen, augmentation, generator)
+            yield order[step * self.batch_size : (step + 1) * self.batch_size], generator
 
-    def in_order(self) -> Iterator[Batch]:
-        """Every picture once, unchanged but for size and normalisation."""
+    def in_order(self, *, flipped: bool = False) -> Iterator[Batch]:
+        """Every picture once, unchanged but for size and normalisation, or all of them flipped."""
         for start in range(0, len(self), self.batch_size):
-            yield self._batch(torch.arange(start, min(start + self.batch_size, len(self))), Augmentation(), None)
+            chosen = torch.arange(start, min(start + self.batch_size, len(self)))
+            images = self.images[chosen.to(self.images.device)]
+            yield self._finished(images.flip(3) if flipped else images, chosen)
 
-    def _batch(self, chosen: torch.Tensor, augmentation: Augmentation, generator: torch.Generator | None) -> Batch:
+    def _batch(self, chosen: torch.Tensor, augmentation: Augmentation, generator: torch.Generator) -> Batch:
         place = self.images.device
-        if generator is None or augmentation == Augmentation():
+        if augmentation == Augmentation():
             images = self.images[chosen.to(place)]
         else:
             rows, columns = augmented_positions(len(chosen), self.images.shape[2:], augmentation, generator)
@@ -83,7 +90,11 @@ class Batches:
             channel = torch.arange(3, device=place).view(1, -1, 1, 1)
             rows, columns = rows.to(place)[:, None, :, None], columns.to(place)[:, None, None, :]
             images = self.images[picture, channel, rows, columns]
-        labels = self.device.move(self.labels[chosen.to(place)])
+        return self._finished(images, chosen)
+
+    def _finished(self, images: torch.Tensor, chosen: torch.Tensor) -> Batch:
+        """The pictures (B, 3, H, W; uint8) and their classes as a batch on the device."""
+        labels = self.device.move(self.labels[chosen.to(self.labels.device)])
         return self._prepared(self.device.move(images)), labels
 
     def _prepared(self, images: torch.Tensor) -> torch.Tensor:
@@ -105,7 +116,7 @@ def augmented_positions(
     whether the protocol crops.
     """
     height, width = size
-    flipped = torch.rand(count, generator=generator) < 0.5
+    flipped = drawn_flips(count, generator)
     rows = torch.arange(height).expand(count, height)
     columns = torch.arange(width).expand(count, width)
     if augmentation.crop:
@@ -116,6 +127,11 @@ def augmented_positions(
     if augmentation.flip:
         columns = torch.where(flipped[:, None], width - 1 - columns, columns)
     return rows, columns
+
+
+def drawn_flips(count: int, generator: torch.Generator) -> torch.Tensor:
+    """Which of `count` pictures are flipped: half of them, by chance."""
+    return torch.rand(count, generator=generator) < 0.5
 
 
 def _mirrored(positions: torch.Tensor, size: int) -> torch.Tensor:

@@ -60,6 +60,14 @@ def run(
         list[str] | None, typer.Option(help="A file of pretrained weights for a model.", metavar="MODEL=FILE")
     ] = None,
     plugins: Plugins = None,
+    frozen_prefix: Annotated[
+        bool, typer.Option(help="Compute a frozen part's features once, or anew at every epoch.")
+    ] = True,
+    feature_memory: Annotated[
+        float | None,
+        typer.Option(help="Most memory for those features, else a file; default: half of what is free.", metavar="GB"),
+    ] = None,
+    compiled: Annotated[bool, typer.Option("--compile", help="Train through torch.compile.")] = False,
     timeout: Annotated[float | None, typer.Option(help="Stop a trial after so many seconds.", min=1)] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Run again what is already recorded.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the table.")] = False,
@@ -69,6 +77,7 @@ def run(
     from bench import sweep
     from bench.progress import watch
     from bench.report.tables import HOW_TO_READ, WITH_SEEDS, results_table
+    from bench.spec import RunOptions
 
     with watch(quiet) as tell:
         outcome = sweep.run(
@@ -82,6 +91,7 @@ def run(
             overrides=settings or (),
             weights=weights or (),
             plugin_folders=plugins or (),
+            options=RunOptions(frozen_prefix, None if feature_memory is None else int(feature_memory * 1e9), compiled),
             fresh=fresh,
             timeout=timeout,
             tell=tell,

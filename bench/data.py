@@ -22,6 +22,7 @@ from filelock import FileLock
 
 from bench.errors import RequestError
 from bench.hookspecs import DatasetSpec, Split
+from bench.protocol import Protocol
 from bench.records import write_text
 
 
@@ -171,13 +172,26 @@ class Subset:
 
     part: str
     indices: np.ndarray
+    # Their classes where these are not the dataset's own.
+    labels: np.ndarray | None = None
 
 
-def split(stored: Stored, validation: float, seed: int, train_limit: int = 0, test_limit: int = 0) -> dict[str, Subset]:
+def split(
+    stored: Stored,
+    validation: float,
+    seed: int,
+    train_limit: int = 0,
+    test_limit: int = 0,
+    *,
+    train_fraction: float = 1.0,
+    label_noise: float = 0.0,
+) -> dict[str, Subset]:
     """What is trained on, validated on and tested on; the same for every model and every trial seed.
 
     Where the dataset has no validation pictures, `validation` of the training pictures are held back
-    (a share below 1, else a number), by class as in the whole. Limits keep the classes balanced.
+    (a share below 1, else a number), by class as in the whole. Limits keep the classes balanced;
+    `train_fraction` takes the same share of each class, a smaller one being part of a larger one;
+    `label_noise` is the share of the training labels that are replaced.
     Raises RequestError where too few pictures are left.
     """
     from sklearn.model_selection import train_test_split
@@ -194,9 +208,25 @@ def split(stored: Stored, validation: float, seed: int, train_limit: int = 0, te
             raise RequestError(f"data.validation = {validation:g}: {error}") from None
         val = Subset("train", np.sort(held))
     train = _limited(np.sort(train), labels, train_limit, seed, "train.limit")
+    train = _fraction(train, labels, train_fraction, seed)
     tested = stored.labels("test")
     test = _limited(np.arange(len(tested)), tested, test_limit, seed, "data.test_limit")
-    return {"train": Subset("train", train), "val": val, "test": Subset("test", test)}
+    noisy = _with_noise(labels[train], label_noise, len(stored.classes), seed)
+    return {"train": Subset("train", train, noisy), "val": val, "test": Subset("test", test)}
+
+
+def subsets(stored: Stored, protocol: Protocol) -> dict[str, Subset]:
+    """What is trained on, validated on and tested on under the protocol: see `split`."""
+    data, train = protocol.data, protocol.train
+    return split(
+        stored,
+        data.validation,
+        data.split_seed,
+        train.limit,
+        data.test_limit,
+        train_fraction=train.fraction,
+        label_noise=train.label_noise,
+    )
 
 
 def _limited(indices: np.ndarray, labels: np.ndarray, limit: int, seed: int, setting: str) -> np.ndarray:
@@ -211,3 +241,26 @@ def _limited(indices: np.ndarray, labels: np.ndarray, limit: int, seed: int, set
     # One of each class in turn; a class that has run out is passed over.
     turns = sorted((turn, order, int(i)) for order, members in enumerate(by_class) for turn, i in enumerate(members))
     return np.sort(np.array([index for _, _, index in turns[:limit]]))
+
+
+def _fraction(indices: np.ndarray, labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """That share of each class of the indices, at least one of each."""
+    if fraction == 1:
+        return indices
+    generator = np.random.default_rng(seed)
+    kept = []
+    for label in np.unique(labels[indices]):
+        members = generator.permutation(indices[labels[indices] == label])
+        kept.append(members[: max(1, round(fraction * len(members)))])
+    return np.sort(np.concatenate(kept))
+
+
+def _with_noise(labels: np.ndarray, share: float, classes: int, seed: int) -> np.ndarray | None:
+    """The labels with that share of them replaced, each by one of the other classes; None where none is."""
+    if share == 0:
+        return None
+    generator = np.random.default_rng(seed)
+    noisy = labels.copy()
+    replaced = generator.permutation(len(labels))[: round(share * len(labels))]
+    noisy[replaced] = (labels[replaced] + generator.integers(1, classes, len(replaced))) % classes
+    return noisy

@@ -106,10 +106,20 @@ class Device:
 
     def keep(self, tensor: torch.Tensor) -> torch.Tensor:
         """`tensor` where batches are best gathered from: on the accelerator if that leaves it half its free memory."""
+        return self.move(tensor) if self.has_room(tensor.nbytes) else tensor
+
+    def has_room(self, size: int) -> bool:
+        """Whether so many bytes leave the accelerator half its free memory; False where there is none."""
         if self._accelerator is None:
-            return tensor
+            return False
         free, _ = self._accelerator.get_memory_info()
-        return self.move(tensor) if tensor.nbytes < free / 2 else tensor
+        return bool(size < free / 2)
+
+    def tune_kernels(self) -> None:
+        """Let cuDNN try which of its kernels is fastest for each shape, among those that always give the same."""
+        if self.kind == "cuda":
+            torch.backends.cudnn.benchmark = True
+            torch.backends.cudnn.deterministic = True
 
 
 def choose_device(name: str) -> Device:

@@ -22,6 +22,10 @@ from bench.tracing import CannotSplitError, Features, halves
 TOLERANCE = 1e-4
 
 
+# As ModelSpec.split.
+Splitter = Callable[[nn.Module], tuple[nn.Module, nn.Module]]
+
+
 @dataclass(frozen=True)
 class Split:
     """The two halves: `prefix(images)` gives features (N, …), `rest(*features)` the logits.
@@ -35,9 +39,7 @@ class Split:
     found_by: str
 
 
-def split_model(
-    model: Classifier, image_size: int, by_hand: Callable[[nn.Module], tuple[nn.Module, nn.Module]] | None = None
-) -> Split:
+def split_model(model: Classifier, image_size: int, by_hand: Splitter | None = None) -> Split:
     """Split the model, some of whose parameters are frozen, at the end of its frozen prefix.
 
     Raises CannotSplitError.
@@ -61,7 +63,7 @@ def split_model(
     return found
 
 
-def _split_by_hand(model: Classifier, by_hand: Callable[[nn.Module], tuple[nn.Module, nn.Module]]) -> Split:
+def _split_by_hand(model: Classifier, by_hand: Splitter) -> Split:
     first, second = by_hand(model.backbone)
     if any(parameter.requires_grad for parameter in first.parameters()):
         raise CannotSplitError("the first half of the plugin's split has layers that train")

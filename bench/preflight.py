@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import torch
 
-from bench.data import prepare, split
+from bench.data import prepare, subsets
 from bench.device import choose_device
 from bench.errors import RequestError
 from bench.events import Checking, DataProgress, Event, Note
@@ -69,9 +69,7 @@ def check(request: Request, emit: Callable[[Event], None]) -> Ready:
         raise
     except Exception as error:  # a stranger's dataset may raise anything
         raise RequestError(f"dataset {protocol.data.dataset}: {type(error).__name__}: {error}") from error
-    subsets = split(
-        stored, protocol.data.validation, protocol.data.split_seed, protocol.train.limit, protocol.data.test_limit
-    )
-    if len(subsets["train"].indices) < 2:
-        raise RequestError(f"dataset {stored.name}: {len(subsets['train'].indices)} picture is left to train on")
+    left = len(subsets(stored, protocol)["train"].indices)
+    if left < 2:
+        raise RequestError(f"dataset {stored.name}: {left} picture is left to train on")
     return Ready(stored, weights)

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -93,6 +93,19 @@ class Train(_Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     # At most so many training pictures, the same number of each class; 0: all.
     limit: int = Field(default=0, ge=0)
+    # This share of the training pictures, of each class the same share.
+    fraction: float = Field(default=1.0, gt=0, le=1)
+    # This share of the training labels is replaced by others, the same for every model and seed.
+    label_noise: float = Field(default=0.0, ge=0, lt=1)
+    # Keep the features of a frozen prefix in sixteen bits: half the memory, slightly other results.
+    half_features: bool = False
+
+
+class Tuning(_Section):
+    """Equal tuning in place of an equal learning rate: each model tries each rate, validation chooses."""
+
+    # Take the place of optimizer.learning_rate; none: no tuning.
+    learning_rates: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = ()
 
 
 class Protocol(_Section):
@@ -108,6 +121,7 @@ class Protocol(_Section):
     optimizer: Optimizer
     schedule: Schedule
     train: Train
+    tuning: Tuning = Tuning()
     # Names or patterns of models that `--all` leaves out, and why.
     exclude: dict[str, str] = {}
 
@@ -136,6 +150,13 @@ class Protocol(_Section):
         """SHA-256 of the settings as canonical JSON (keys sorted, no spaces)."""
         canonical = json.dumps(self.settings(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+    @property
+    def tries(self) -> tuple[Protocol, ...]:
+        """The protocol once for each learning rate that is tried; by itself where nothing is tuned."""
+        rates = self.tuning.learning_rates or (self.optimizer.learning_rate,)
+        optimizers = (self.optimizer.model_copy(update={"learning_rate": rate}) for rate in rates)
+        return tuple(self.model_copy(update={"optimizer": optimizer}) for optimizer in optimizers)
 
     def why_excluded(self, model: str) -> str | None:
         """Why `--all` leaves this model out under this protocol, or None."""

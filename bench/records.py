@@ -87,6 +87,10 @@ class Training(Part):
     images_per_second: float
     seconds_to_best: float
     history: History
+    # Whether the frozen part's features were computed once, what that cost (in `seconds` too), or why not.
+    frozen_prefix: dict[str, Any] | None = None
+    # The tries of each learning rate, where the protocol tunes.
+    tuning: dict[str, Any] | None = None
 
 
 class Record(Part):

@@ -25,6 +25,22 @@ class Weights:
 
 
 @dataclass(frozen=True)
+class RunOptions:
+    """How trials are run, which changes their times but not what they compute.
+
+    `feature_memory`: the most bytes of main memory for a frozen prefix's features; None: half of what is free.
+    """
+
+    frozen_prefix: bool = True
+    feature_memory: int | None = None
+    compile: bool = False
+
+    def record(self) -> dict[str, bool]:
+        """What a record says of them, and what has to be equal for a record to stand for a trial."""
+        return {"frozen_prefix": self.frozen_prefix, "compile": self.compile}
+
+
+@dataclass(frozen=True)
 class Request:
     """What is to be run: model names with their options, under one protocol."""
 
@@ -58,6 +74,7 @@ class TrialSpec:
     plugin_folders: tuple[Path, ...]
     working_directory: Path
     weights: Weights | None = None
+    options: RunOptions = RunOptions()
 
     @property
     def folder(self) -> Path:

@@ -19,7 +19,7 @@ from bench.plugins import Model, Registry, load_plugins
 from bench.protocol import Protocol, load_protocol
 from bench.records import Record, RecordError, check_writable, read_record, record_files
 from bench.report.tables import write_run_page
-from bench.spec import Ready, Request, TrialSpec
+from bench.spec import Ready, Request, RunOptions, TrialSpec
 
 
 @dataclass
@@ -48,6 +48,7 @@ def run(
     overrides: Sequence[str] = (),
     weights: Sequence[str] = (),
     plugin_folders: Sequence[str | Path] = (),
+    options: RunOptions | None = None,
     fresh: bool = False,
     timeout: float | None = None,
     tell: Callable[[Event], None] = lambda event: None,
@@ -100,6 +101,7 @@ def run(
                     folders,
                     Path.cwd(),
                     ready.weights.get(model.name),
+                    options or RunOptions(),
                 )
                 done = None if fresh else recorded(spec, model)
                 if done is None:
@@ -224,7 +226,7 @@ def _readable(folder: Path) -> Iterator[Record]:
 
 
 def recorded(spec: TrialSpec, model: Model) -> Record | None:
-    """The record of this very trial, if it ended well: same protocol, data, weights, options and plugin source."""
+    """The record of this very trial, if it ended well: same protocol, data, weights, options, plugin source."""
     file = spec.folder / "record.json"
     try:
         record = read_record(file)
@@ -235,6 +237,7 @@ def recorded(spec: TrialSpec, model: Model) -> Record | None:
         and record.seed == spec.seed
         and record.protocol.fingerprint == spec.protocol.fingerprint
         and record.data.fingerprint == spec.stored.fingerprint
+        and (record.environment or {}).get("options", RunOptions().record()) == spec.options.record()
         and record.model.code == model.plugin.code
         and (spec.weights is None or (record.model.weights or {}).get("sha256") == spec.weights.sha256)
         and record.model.options == json.loads(json.dumps(model.options_under(dict(spec.protocol.model.options))))

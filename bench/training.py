@@ -20,8 +20,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bench.batches import Batch, Batches, epoch_seed
+from bench.batches import epoch_seed
 from bench.device import Device
+from bench.features import Forward, Source
 from bench.model import Classifier
 from bench.protocol import Protocol
 from bench.transfer import train_mode
@@ -30,7 +31,12 @@ State = dict[str, torch.Tensor]
 
 
 class DivergedError(Exception):
-    """The training loss is no longer a number."""
+    """The training loss is no longer a number, after so many epochs and seconds."""
+
+    def __init__(self, message: str, epochs: int, seconds: float) -> None:
+        super().__init__(message)
+        self.epochs = epochs
+        self.seconds = seconds
 
 
 @dataclass
@@ -52,6 +58,10 @@ class Progress:
     def epochs(self) -> int:
         return len(self.epoch_seconds)
 
+    @property
+    def best_val_top1(self) -> float:
+        return self.val_top1[self.best_epoch - 1]
+
     def ran_out(self, patience: int) -> bool:
         """Whether `patience` epochs have passed without a better validation top-1."""
         return patience > 0 and self.epochs - self.best_epoch >= patience
@@ -67,12 +77,14 @@ class Trainer:
     scaler: torch.amp.GradScaler
     precision: str
     device: Device
+    # What takes a batch to its logits in place of the model: what remains behind a frozen prefix, or a compiled one.
+    forward: Forward | None = None
 
-    def step(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def step(self, inputs: Any, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Forward, backward, optimizer; gives the mean cross-entropy and the logits (B, classes), both detached."""
         self.optimizer.zero_grad(set_to_none=True)
         with self.device.autocast(self.precision):
-            logits = self.model(images)
+            logits = (self.forward or self.model)(inputs)
             extra = self.model.training_loss()
         loss = functional.cross_entropy(logits.float(), labels)
         self.scaler.scale(loss if extra is None else loss + extra).backward()  # type: ignore[no-untyped-call]
@@ -106,17 +118,23 @@ class Trainer:
         return Progress(**saved["progress"]), saved["best"]
 
 
-def make_trainer(model: Classifier, protocol: Protocol, steps: int, precision: str, device: Device) -> Trainer:
-    """The model with the protocol's optimizer over what trains, and its schedule for epochs of `steps` batches."""
+def make_trainer(
+    model: Classifier, protocol: Protocol, steps: int, precision: str, device: Device, forward: Forward | None = None
+) -> Trainer:
+    """The model with the protocol's optimizer over what trains, and its schedule for epochs of `steps` batches.
+
+    `forward` computes the logits in place of the model itself.
+    """
     optimizer = make_optimizer(model, protocol)
     schedule = make_schedule(optimizer, protocol, steps)
-    return Trainer(model, optimizer, schedule, device.gradient_scaler(precision), precision, device)
+    scaler = device.gradient_scaler(precision)
+    return Trainer(model, optimizer, schedule, scaler, precision, device, forward)
 
 
 def fit(
     trainer: Trainer,
-    train: Batches,
-    val: Batches,
+    train: Source,
+    val: Source,
     protocol: Protocol,
     seed: int,
     checkpoint: Path,
@@ -137,10 +155,12 @@ def fit(
         trainer.device.synchronize()
         progress.epoch_seconds.append(time.perf_counter() - started)
         if not math.isfinite(loss):
-            raise DivergedError(f"the training loss became {loss} in epoch {epoch + 1}; a lower learning rate may help")
-        validated = evaluate(model, val, trainer.precision, trainer.device)
+            message = f"the training loss became {loss} in epoch {epoch + 1}; a lower learning rate may help"
+            raise DivergedError(message, epoch + 1, sum(progress.seconds) + progress.epoch_seconds[-1])
+        validated = evaluate(model, val, trainer.precision, trainer.device, trainer.forward)
         if not math.isfinite(validated.loss):
-            raise DivergedError(f"the validation loss became {validated.loss} in epoch {epoch + 1}")
+            message = f"the validation loss became {validated.loss} in epoch {epoch + 1}"
+            raise DivergedError(message, epoch + 1, sum(progress.seconds) + progress.epoch_seconds[-1])
         progress.train_loss.append(loss)
         progress.train_top1.append(top1)
         progress.val_loss.append(validated.loss)
@@ -166,15 +186,15 @@ def read_checkpoint(file: Path, device: Device) -> dict[str, Any] | None:
     return saved
 
 
-def train_epoch(trainer: Trainer, batches: Iterator[Batch]) -> tuple[float, float]:
+def train_epoch(trainer: Trainer, batches: Iterator[tuple[Any, torch.Tensor]]) -> tuple[float, float]:
     """Train on each batch once; gives the mean loss and the top-1 of the passes that trained."""
     train_mode(trainer.model)
     # Summed on the device, and read once: reading at each step would make it wait.
     loss_sum = torch.zeros((), device=trainer.device.torch_device)
     correct = torch.zeros((), device=trainer.device.torch_device)
     seen = 0
-    for images, labels in batches:
-        loss, logits = trainer.step(images, labels)
+    for inputs, labels in batches:
+        loss, logits = trainer.step(inputs, labels)
         trainer.schedule.step()
         loss_sum += loss * len(labels)
         correct += (logits.argmax(1) == labels).sum()
@@ -193,13 +213,15 @@ class Evaluation:
 
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, batches: Batches, precision: str, device: Device) -> Evaluation:
-    """Classify every picture, in evaluation mode."""
+def evaluate(
+    model: nn.Module, batches: Source, precision: str, device: Device, forward: Forward | None = None
+) -> Evaluation:
+    """Classify every picture, in evaluation mode; by `forward` if given, else by the model itself."""
     model.eval()
     parts = []
-    for images, _ in batches.in_order():
+    for inputs, _ in batches.in_order():
         with device.autocast(precision):
-            parts.append(model(images))
+            parts.append((forward or model)(inputs))
     logits, labels = torch.cat(parts).float(), device.move(batches.labels)
     loss = functional.cross_entropy(logits, labels).item()
     top1 = (logits.argmax(1) == labels).float().mean().item()

@@ -8,7 +8,6 @@ passes, for a request that should have been refused before.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import itertools
 import json
@@ -18,7 +17,6 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,10 +26,11 @@ from torch import nn
 from bench import records
 from bench.accuracy import accuracy
 from bench.batches import Batch, Batches
-from bench.data import Subset, split
+from bench.data import Subset, subsets
 from bench.device import Device, choose_device, native_bf16
 from bench.errors import RequestError
-from bench.events import EpochEnded, Event
+from bench.events import Event
+from bench.learning import remove_checkpoints, train
 from bench.measure import quantities
 from bench.measure.environment import environment
 from bench.measure.inference import Inference, InferenceOptions
@@ -42,7 +41,7 @@ from bench.plugins import Model, Registry, load_plugins
 from bench.protocol import Protocol
 from bench.records import Record
 from bench.spec import TrialSpec
-from bench.training import DivergedError, Evaluation, Progress, Trainer, evaluate, fit, make_trainer
+from bench.training import DivergedError, Evaluation, Trainer, evaluate, make_trainer
 from bench.transfer import freeze, parameter_counts
 from bench.weights import state_digest
 
@@ -79,17 +78,18 @@ def run(spec: TrialSpec, emit: Callable[[Event], None] = lambda event: None) -> 
     record.seconds = time.perf_counter() - started
     records.write_record(spec.folder, record)
     if record.status == "ok":
-        checkpoint_file(spec, record.model.code).unlink(missing_ok=True)
+        remove_checkpoints(spec, record.model.code)
     return record
 
 
 def _run(spec: TrialSpec, registry: Registry, record: Record, emit: Callable[[Event], None]) -> None:
     protocol, model_asked = spec.protocol, registry.model(spec.model)
     device = choose_device(spec.device)
+    device.tune_kernels()
     precision = protocol.train.precision
     if precision == "auto":
         precision = "bf16" if native_bf16(device) else "fp32"
-    record.environment = environment(device, precision=precision)
+    record.environment = environment(device, precision=precision) | {"options": spec.options.record()}
 
     # model, and what of it trains
     torch.manual_seed(spec.seed)
@@ -104,28 +104,23 @@ def _run(spec: TrialSpec, registry: Registry, record: Record, emit: Callable[[Ev
     # data
     batches = {
         part: Batches(spec.stored, subset, prepare, protocol.train.batch_size, device)
-        for part, subset in subsets(spec).items()
+        for part, subset in subsets(spec.stored, spec.protocol).items()
     }
 
     # train, then evaluate the best epoch's weights, once
-    trainer = make_trainer(model, protocol, batches["train"].steps, precision, device)
-
-    def epoch_ended(progress: Progress) -> None:
-        emit(last_epoch(spec, progress))
-
-    checkpoint = checkpoint_file(spec, record.model.code)
-    progress = fit(trainer, batches["train"], batches["val"], protocol, spec.seed, checkpoint, epoch_ended)
-    record.training = training_record(progress, protocol, batches["train"])
+    record.training = train(spec, model_asked, model, batches["train"], batches["val"], precision, emit)
+    device.release_memory()  # the features of a frozen prefix
     test = evaluate(model, batches["test"], precision, device)
-    best_val_top1 = progress.val_top1[progress.best_epoch - 1]
+    best_val_top1 = record.training.history.val_top1[record.training.best_epoch - 1]
     record.accuracy = records.Accuracy.model_validate(
         accuracy(test.probabilities.numpy(), test.labels.numpy(), spec.stored.classes, test.loss, best_val_top1)
     )
-    write_predictions(spec, test, subsets(spec)["test"])
+    write_predictions(spec, test, subsets(spec.stored, spec.protocol)["test"])
 
     # measure
     trained = TrainedModel(spec.model, model, spec.seed, protocol, device, precision, batches["test"], test)
     record.plugins = extra_measurements(registry, trained)
+    trainer = make_trainer(model, protocol, batches["train"].steps, precision, device)
     try:
         record.efficiency = efficiency(spec, trainer, batches["train"])
     except Exception as error:  # what was trained and evaluated stays true
@@ -147,7 +142,7 @@ def record_failure(
 
 def outline(spec: TrialSpec, model: Model) -> Record:
     """The record as far as it is known before the trial runs; also what is written where it dies."""
-    counts = {part: len(subset.indices) for part, subset in subsets(spec).items()}
+    counts = {part: len(subset.indices) for part, subset in subsets(spec.stored, spec.protocol).items()}
     return Record(
         status="error",
         seed=spec.seed,
@@ -169,12 +164,6 @@ def outline(spec: TrialSpec, model: Model) -> Record:
     )
 
 
-def subsets(spec: TrialSpec) -> dict[str, Subset]:
-    """The pictures that this trial trains on, validates on and tests on."""
-    data = spec.protocol.data
-    return split(spec.stored, data.validation, data.split_seed, spec.protocol.train.limit, data.test_limit)
-
-
 def weights_record(spec: TrialSpec, backbone: nn.Module) -> dict[str, Any]:
     """Which weights the backbone starts from: the file's name and SHA-256, or those of what the plugin loaded."""
     source = spec.protocol.model.weights
@@ -188,48 +177,6 @@ def weights_record(spec: TrialSpec, backbone: nn.Module) -> dict[str, Any]:
         "file": spec.weights.file.name,
         "sha256": spec.weights.sha256,
     }
-
-
-def checkpoint_file(spec: TrialSpec, code: str) -> Path:
-    """The trial's checkpoint. Its name bears what it was made under (protocol, data, weights, the plugin's `code`),
-    so that nothing else goes on from it."""
-    weights = spec.weights.sha256 if spec.weights is not None else ""
-    made_under = f"{spec.model}\n{code}\n{weights}\n{spec.protocol.fingerprint}\n{spec.stored.fingerprint}"
-    return spec.folder / f"checkpoint-{hashlib.sha256(made_under.encode()).hexdigest()[:16]}.pt"
-
-
-def last_epoch(spec: TrialSpec, progress: Progress) -> EpochEnded:
-    """The event of the epoch that has just ended."""
-    return EpochEnded(
-        model=spec.model,
-        seed=spec.seed,
-        epoch=progress.epochs,
-        epochs=spec.protocol.train.epochs,
-        train_loss=progress.train_loss[-1],
-        val_loss=progress.val_loss[-1],
-        val_top1=progress.val_top1[-1],
-        seconds=progress.epoch_seconds[-1],
-    )
-
-
-def training_record(progress: Progress, protocol: Protocol, train: Batches) -> records.Training:
-    """The record's `training`; `epoch_seconds` is training alone, the other seconds validation and checkpoints too."""
-    seen = min(len(train), train.steps * train.batch_size) * progress.epochs
-    return records.Training(
-        epochs=progress.epochs,
-        best_epoch=progress.best_epoch,
-        stopped_early=progress.epochs < protocol.train.epochs,
-        seconds=sum(progress.seconds),
-        epoch_seconds=progress.epoch_seconds,
-        images_per_second=seen / sum(progress.epoch_seconds),
-        seconds_to_best=sum(progress.seconds[: progress.best_epoch]),
-        history=records.History(
-            train_loss=progress.train_loss,
-            val_loss=progress.val_loss,
-            train_top1=progress.train_top1,
-            val_top1=progress.val_top1,
-        ),
-    )
 
 
 def write_predictions(spec: TrialSpec, test: Evaluation, subset: Subset) -> None:

@@ -63,7 +63,9 @@ def run_trials(specs: Sequence[TrialSpec], timeout: float | None = None) -> Iter
     """
     for index, spec in enumerate(specs, start=1):
         started = time.monotonic()
-        yield TrialStarted(spec.model, spec.seed, spec.protocol.train.epochs, index, len(specs))
+        yield TrialStarted(
+            spec.model, spec.seed, spec.protocol.train.epochs * len(spec.protocol.tries), index, len(specs)
+        )
         record = yield from _run_trial(spec, timeout, started)
         yield record
         yield TrialEnded(
