@@ -145,8 +145,9 @@ def _checked(request: Request, announce: Callable[[Event], None]) -> Ready:
         if checking is None:
             raise RequestError(f"the request could not be checked: {error}") from None
         announce(Note(f"{checking} will probably fail: {error}"))
-    others = tuple(name for name in request.models if name != checking)
-    return _checked(replace(request, models=others), announce)
+        others = tuple(name for name in request.models if name != checking)
+        return _checked(replace(request, models=others), announce)
+    raise AssertionError("a call ends with its answer, or raises")
 
 
 def _unnamed_change(overrides: Sequence[str], data: str | None) -> bool:

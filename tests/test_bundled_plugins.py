@@ -13,7 +13,6 @@ from bench.model import Classifier, build_classifier
 from bench.plugins import Registry
 from bench.protocol import load_protocol
 from bench.transfer import freeze, parameter_counts
-from bench.trial import last_block
 
 FAMILIES = {
     "vgg19": "cnn",
@@ -36,7 +35,7 @@ def built(registry: Registry, name: str, *overrides: str, what: str = "full") ->
     model = registry.model(name)
     with torch.device("meta"):
         classifier = build_classifier(model, protocol, 10)
-    freeze(classifier, what, last_block(model), name)
+    freeze(classifier, what, model.last_block, name)
     return classifier
 
 

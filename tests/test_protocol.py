@@ -141,6 +141,10 @@ TWO_VALUES = {
     "train.batch_size": ("32", "64"),
     "train.precision": ("auto", "fp32"),
     "train.limit": ("0", "100"),
+    "train.fraction": ("1.0", "0.5"),
+    "train.label_noise": ("0.0", "0.2"),
+    "train.half_features": ("false", "true"),
+    "tuning.learning_rates": ("[]", "[1e-3, 1e-4]"),
 }
 
 

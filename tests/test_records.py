@@ -74,6 +74,8 @@ trainings = st.fixed_dictionaries(
         "images_per_second": finite,
         "seconds_to_best": finite,
         "history": histories,
+        "frozen_prefix": st.none(),
+        "tuning": st.none(),
     }
 )
 documents = st.builds(

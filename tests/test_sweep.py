@@ -16,7 +16,7 @@ from bench.executors import local
 from bench.plugins import Registry
 from bench.protocol import Protocol
 from bench.records import Record, read_record, write_record
-from bench.spec import TrialSpec
+from bench.spec import Ready, TrialSpec
 from bench.trial import outline
 
 
@@ -143,7 +143,7 @@ class StandIn:
         self.ran: list[tuple[str, int]] = []
 
     def call(self, function: str, *_: Any) -> Iterator[Any]:
-        yield "quick" if function.endswith("default_protocol") else self.stored
+        yield "quick" if function.endswith("default_protocol") else Ready(self.stored, {})
 
     def run_trials(self, specs: list[TrialSpec], timeout: float | None = None) -> Iterator[Event | Record]:
         for spec in specs:

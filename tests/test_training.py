@@ -422,9 +422,9 @@ def test_a_trial_evaluates_the_test_pictures_once(
 
     evaluated: list[int] = []
 
-    def counted(model: nn.Module, batches: Batches, precision: str, device: Device) -> Evaluation:
+    def counted(model: nn.Module, batches: Batches, precision: str, device: Device, *forward: Any) -> Evaluation:
         evaluated.append(len(batches))
-        return evaluate(model, batches, precision, device)
+        return evaluate(model, batches, precision, device, *forward)
 
     monkeypatch.setattr(trial, "evaluate", counted)
     monkeypatch.setattr(training, "evaluate", counted)
