@@ -20,7 +20,7 @@ def draw_accuracy(records: Sequence[Record], file: Path) -> bool:
     """
     by_model: dict[str, list[Record]] = {}
     for record in records:
-        if record.status == "ok":
+        if record.status == "ok" and record.accuracy:
             by_model.setdefault(record.model.name, []).append(record)
     if not by_model:
         return False
