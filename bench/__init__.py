@@ -1,6 +1,6 @@
 """bench: which image model gives how much accuracy for how much compute, memory and time.
 
-The public names. `run`, `measure`, `load_records`, `Protocol` and `Record` are loaded when first
+The public names. `run`, `measure_models`, `load_records`, `Protocol` and `Record` are loaded when first
 used, so that a plugin's `from bench import ModelSpec, hookimpl` stays instant.
 """
 
@@ -14,6 +14,7 @@ from bench.hookspecs import DatasetSpec, ModelSpec, Pictures, Split, hookimpl
 from bench.torchvision_operators import tolerate_missing_operators
 
 if TYPE_CHECKING:
+    from bench.measurements import measure as measure_models
     from bench.protocol import Protocol
     from bench.records import Record, load_records
     from bench.sweep import run
@@ -29,20 +30,24 @@ __all__ = [
     "Split",
     "hookimpl",
     "load_records",
+    "measure_models",
     "run",
 ]
 
 tolerate_missing_operators()
 
 _LAZY = {
-    "Protocol": "bench.protocol",
-    "Record": "bench.records",
-    "load_records": "bench.records",
-    "run": "bench.sweep",
+    "Protocol": "bench.protocol:Protocol",
+    "Record": "bench.records:Record",
+    "load_records": "bench.records:load_records",
+    # Not `measure`: that is the package of measurements.
+    "measure_models": "bench.measurements:measure",
+    "run": "bench.sweep:run",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'bench' has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+    module, _, attribute = _LAZY[name].partition(":")
+    return getattr(import_module(module), attribute)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -34,49 +34,34 @@ from bench.transfer import parameter_counts
 TOGETHER = 4_000_000_000
 
 
-def check(request: MeasureRequest, emit: Callable[[Event], None]) -> None:
-    """Raise RequestError for what the user has to change, before anything is measured."""
-    choose_device(request.device)
-    registry = load_plugins(request.plugin_folders, request.working_directory)
-    for name in request.models:
-        if name.startswith("timm/") or registry.model(name).options:
-            try:
-                with torch.device("meta"):
-                    build(registry.model(name), request)
-            except RequestError:
-                raise
-            except Exception:
-                traceback.print_exc()  # the measurement itself will say so
-
-
 def measure(request: MeasureRequest, emit: Callable[[Event], None]) -> list[Measurement]:
-    """Measure the models; what cannot be measured is null, and what failed has a status that says so."""
+    """Measure the models; what cannot be measured is null, and what failed has a status that says so.
+
+    Raises RequestError, before anything is measured, for what the user has to change.
+    """
     device = choose_device(request.device)
     registry = load_plugins(request.plugin_folders, request.working_directory)
     models = [registry.model(name) for name in request.models]
-    alone = [quantity for quantity in request.only if quantity != "latency"]
-    total = len(models) * len(request.only)
-    done = 0
     measurements = [Measurement.begun(model, request, environment(device, request.precision)) for model in models]
+    shapes = [_shape(model, measurement, request) for model, measurement in zip(models, measurements, strict=True)]
+    steps = _Steps(emit, len(models) * len(request.only))
     held: dict[int, Inference] = {}  # what is still to be timed together
     for number, (model, measurement) in enumerate(zip(models, measurements, strict=True)):
+        shape = shapes[number]
         try:
-            timed = bool({"latency", "throughput", "energy"} & set(request.only))
-            for quantity, inference in _measure_alone(model, measurement, request, device, alone, timed):
-                if quantity is not None:
-                    emit(Measuring(model.name, quantity, done, total))
-                    done += 1
-                elif "latency" in request.only and inference is not None:
+            if shape is not None:
+                inference = _measure_alone(model, shape, measurement, request, device, steps)
+                if inference is not None and "latency" in request.only:
                     held[number] = inference
         except Exception as error:
             _failed(measurement, error)
+        shapes[number] = None
         gc.collect()
         device.release_memory()
         is_last = number == len(models) - 1
         if held and (is_last or sum(one.parameter_bytes for one in held.values()) > TOGETHER):
             for index in held:
-                emit(Measuring(models[index].name, "latency", done, total))
-                done += 1
+                steps.begin(models[index].name, "latency")
             _measure_together(held, measurements, request, device)
             held.clear()
     for measurement in measurements:
@@ -84,53 +69,71 @@ def measure(request: MeasureRequest, emit: Callable[[Event], None]) -> list[Meas
     return measurements
 
 
+class _Steps:
+    """Tells of each quantity when it begins."""
+
+    def __init__(self, emit: Callable[[Event], None], total: int) -> None:
+        self.emit, self.total, self.done = emit, total, 0
+
+    def begin(self, model: str, quantity: str) -> None:
+        self.emit(Measuring(model, quantity, self.done, self.total))
+        self.done += 1
+
+
+def _shape(model: Model, measurement: Measurement, request: MeasureRequest) -> Classifier | None:
+    """The model without weights, which is all that counting needs; None where it cannot be built, as recorded."""
+    try:
+        with torch.device("meta"):
+            return build(model, request)
+    except RequestError:
+        raise
+    except Exception as error:
+        _failed(measurement, error)
+        return None
+
+
 def _measure_alone(
     model: Model,
+    shape: Classifier,
     measurement: Measurement,
     request: MeasureRequest,
     device: Device,
-    wanted: list[str],
-    timed: bool,
-) -> Iterator[tuple[str | None, Inference | None]]:
-    """Measure what a model is alone for; announces each quantity before it, and last gives what infers."""
-    size, result = request.image_size, measurement.efficiency
-    if wanted == ["macs"] and not timed:  # shapes suffice: no weights are made
-        yield "macs", None
-        with torch.device("meta"):
-            classifier = build(model, request)
-        measurement.model["params"], measurement.model["trainable_params"] = parameter_counts(classifier)
-        result.update(quantities.count(classifier, size))
-        return
+    steps: _Steps,
+) -> Inference | None:
+    """Measure what a model is alone for; gives what infers, where timing is wanted."""
+    size, result, wanted = request.image_size, measurement.efficiency, set(request.only)
+    measurement.model["params"], measurement.model["trainable_params"] = parameter_counts(shape)
+    if "macs" in wanted:
+        steps.begin(model.name, "macs")
+        result.update(quantities.count(shape, size))
+    if wanted == {"macs"}:
+        return None
     torch.manual_seed(0)
     classifier = device.place(build(model, request))
-    measurement.model["params"], measurement.model["trainable_params"] = parameter_counts(classifier)
     trainer = _trainer(classifier, request.precision, device)
     batch = _batches(request, device)
-    if "macs" in wanted:
-        yield "macs", None
-        result.update(quantities.count(classifier, size))
     if "memory" in wanted:
-        yield "memory", None
+        steps.begin(model.name, "memory")
         result["memory"] = quantities.memory(trainer, size, *batch(), request.batches or (1, 8, 32))
     if "step" in wanted:
-        yield "step", None
+        steps.begin(model.name, "step")
         result["train_step"] = quantities.step_time(trainer, batch, runs=10)
     if "profile" in wanted:
-        yield "profile", None
+        steps.begin(model.name, "profile")
         result["profile"] = quantities.profile(trainer, batch, measurement_folder(request, model.name))
-    if not timed:
-        return
+    if not wanted & {"latency", "throughput", "energy"}:
+        return None
     options = InferenceOptions(request.precision, request.channels_last, request.compile)
     trainer.optimizer.zero_grad(set_to_none=True)
     inference = Inference(classifier, size, device, options)
     if "throughput" in wanted:
-        yield "throughput", None
+        steps.begin(model.name, "throughput")
         peaks = (result["memory"] or {}).get("inference_peak") or {1: None}
         result["throughput"] = quantities.throughput(inference, peaks, request.batches or BATCHES, 6, 0.2)
     if "energy" in wanted:
-        yield "energy", None
+        steps.begin(model.name, "energy")
         result["energy_joules"] = quantities.energy(trainer, inference, batch, request.train_batch)
-    yield None, inference
+    return inference
 
 
 def _measure_together(

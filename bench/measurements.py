@@ -159,8 +159,6 @@ def measure(
         plugin_folders=folders,
         working_directory=Path.cwd(),
     )
-    for _ in call("bench.measurement:check", request):
-        pass  # it has nothing to say but what is wrong
     try:
         for message in call("bench.measurement:measure", request):
             if isinstance(message, list):

@@ -90,7 +90,7 @@ def check_image_size(name: str, backbone: nn.Module, image_size: int) -> None:
         fits = [size for size in (image_size // patch * patch, (image_size // patch + 1) * patch) if size]
         raise RequestError(
             f"{name}: image size {image_size} is not a multiple of its patch size {patch}; "
-            f"use --set data.image_size={fits[-1]} or an option patch_size that divides {image_size}"
+            f"use --set data.image_size={fits[-1]} (measure: --image-size) or an option patch_size that divides it"
         )
 
 

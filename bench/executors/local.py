@@ -182,7 +182,7 @@ def _work(function: str, arguments: Sequence[Any], log: Path | None, sender: Con
 
 def _redirect(log: Path | None) -> None:
     """Everything printed from here on, by C++ too, goes to the log, and never through the progress bar."""
-    target = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    target = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(target, 1)
     os.dup2(target, 2)
     os.close(target)

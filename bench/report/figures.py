@@ -26,6 +26,7 @@ def draw_accuracy(records: Sequence[Record], file: Path) -> bool:
         return False
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator
 
     figure = Figure(figsize=(9, 4), layout="constrained")
     FigureCanvasAgg(figure)
@@ -44,6 +45,9 @@ def draw_accuracy(records: Sequence[Record], file: Path) -> bool:
     right.set(xscale="log", xlabel="seconds of a training epoch")
     for axes in (left, right):
         axes.grid(alpha=0.3, which="both")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", frameon=False)
     first = next(iter(by_model.values()))[0]
