@@ -58,6 +58,9 @@ def run(
     `weights` are texts MODEL=FILE: what the model starts from in place of the weights that bench finds itself.
     `tell` is called with every event, beside the plugins' `bench_event`. Raises RequestError before
     anything trains where the request cannot be carried out; a trial that fails raises nothing.
+
+    Trials run in processes of their own, which import the calling script: it calls this under
+    `if __name__ == "__main__":`, as everything that uses multiprocessing.
     """
     from bench.executors.local import call, run_trials
 
