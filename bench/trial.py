@@ -102,9 +102,9 @@ def _run(spec: TrialSpec, registry: Registry, record: Record, emit: Callable[[Ev
     record.model.weights = weights_record(spec, model.backbone) | {"mean": prepare.mean, "std": prepare.std}
 
     # data
+    parts = subsets(spec.stored, protocol)
     batches = {
-        part: Batches(spec.stored, subset, prepare, protocol.train.batch_size, device)
-        for part, subset in subsets(spec.stored, spec.protocol).items()
+        part: Batches(spec.stored, subset, prepare, protocol.train.batch_size, device) for part, subset in parts.items()
     }
 
     # train, then evaluate the best epoch's weights, once
@@ -115,7 +115,7 @@ def _run(spec: TrialSpec, registry: Registry, record: Record, emit: Callable[[Ev
     record.accuracy = records.Accuracy.model_validate(
         accuracy(test.probabilities.numpy(), test.labels.numpy(), spec.stored.classes, test.loss, best_val_top1)
     )
-    write_predictions(spec, test, subsets(spec.stored, spec.protocol)["test"])
+    write_predictions(spec, test, parts["test"])
 
     # measure
     trained = TrainedModel(spec.model, model, spec.seed, protocol, device, precision, batches["test"], test)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from collections.abc import Iterator
 
 import torch
 from torch.nn import functional
@@ -19,7 +20,7 @@ from torch.nn import functional
 from bench.batches import Batches
 from bench.data import prepare, split
 from bench.device import choose_device, native_bf16
-from bench.model import Classifier, build_classifier, preparation
+from bench.model import build_classifier, preparation
 from bench.plugins import load_plugins
 from bench.protocol import load_protocol
 from bench.training import make_trainer, train_epoch
@@ -27,13 +28,13 @@ from bench.training import make_trainer, train_epoch
 EPOCHS = 7
 
 
-def by_hand(model: Classifier, images: torch.Tensor, labels: torch.Tensor, mean, std, precision: str) -> float:
-    """A loop as anyone would write it; gives the seconds of an epoch of 64s."""
+def by_hand(model, images, labels, mean, std, precision) -> Iterator[float | None]:
+    """A loop as anyone would write it, in batches of 64; gives None once it is ready, then each epoch's seconds."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=1000)
     mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in (mean, std))
     model.train()
-    yield  # everything is ready
+    yield None
     while True:
         started = time.perf_counter()
         order = torch.randperm(len(images))
@@ -51,10 +52,10 @@ def by_hand(model: Classifier, images: torch.Tensor, labels: torch.Tensor, mean,
         yield time.perf_counter() - started
 
 
-def through_bench(model, batches, protocol, precision, device) -> float:
-    """bench's own epoch; gives its seconds."""
+def through_bench(model, batches, protocol, precision, device) -> Iterator[float | None]:
+    """bench's own epochs; gives None once it is ready, then each epoch's seconds."""
     trainer = make_trainer(model, protocol, 1000, precision, device)
-    yield
+    yield None
     epoch = 0
     while True:
         started = time.perf_counter()
