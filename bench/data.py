@@ -194,13 +194,13 @@ def split(
     `label_noise` is the share of the training labels that are replaced.
     Raises RequestError where too few pictures are left.
     """
-    from sklearn.model_selection import train_test_split
-
     labels = stored.labels("train")
     train = np.arange(len(labels))
     if "val" in stored.counts:
         val = Subset("val", np.arange(stored.counts["val"]))
     else:
+        from sklearn.model_selection import train_test_split  # 100 MB: only where it is needed
+
         held_back = validation if validation < 1 else int(validation)
         try:
             train, held = train_test_split(train, test_size=held_back, random_state=seed, stratify=labels)

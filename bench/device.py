@@ -7,6 +7,7 @@ GPU (reset, run, synchronise, read) is tested where there is none.
 
 from __future__ import annotations
 
+import ctypes
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
@@ -80,9 +81,11 @@ class Device:
         return int(self._accelerator.memory_allocated())
 
     def release_memory(self) -> None:
-        """Give cached blocks back, so that one model's leftovers do not count as another's."""
+        """Give cached blocks back, so that one model's leftovers, or one phase's, do not count as another's."""
         if self._accelerator is not None:
             self._accelerator.empty_cache()
+        elif hasattr(c_library := ctypes.CDLL(None), "malloc_trim"):  # glibc keeps what was freed, as a GPU's allocator
+            c_library.malloc_trim(0)
 
     def autocast(self, precision: str) -> AbstractContextManager[Any]:
         """Mixed precision for the forward pass: `precision` is fp32 (none), bf16 or fp16."""

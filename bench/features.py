@@ -125,6 +125,7 @@ def extract(
                 raise CannotSplitError("its features exceed the range of sixteen bits")
         filled += len(features[0])
     device.synchronize()
+    device.release_memory()  # the activations of the prefix
     kept = [Rows(*row) for row in zip(stored, last, [feature.dtype for feature in first], strict=True)]
     return Extraction(
         FeatureBatches(batches, kept),

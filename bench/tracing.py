@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from bench.read_tokens import spare_unread_tokens
 from bench.transfer import train_mode
 
 Features = tuple[torch.Tensor, ...]
@@ -241,7 +242,10 @@ def _rest(model: nn.Module, graph: fx.Graph, fixed: dict[fx.Node, None], recipes
     for node in graph.nodes:
         if node not in known and (node not in fixed or node.op == "get_attr"):
             known[node] = _copied(new, node, known)
-    return _module(model, new, constants)
+    rest = _module(model, new, constants)
+    for path, spared in spare_unread_tokens(new, dict(rest.named_modules())).items():
+        rest.set_submodule(path, spared)  # in the trace's own tree, not in the model's
+    return rest
 
 
 def _copied(new: fx.Graph, node: fx.Node, known: dict[fx.Node, Any]) -> fx.Node:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -12,7 +13,8 @@ from bench.measure.memory import inference_memory, training_memory
 class StandIn:
     """In the place of `torch.accelerator`: keeps the order of the calls, and answers with made-up bytes."""
 
-    def __init__(self, allocated: int = 0, peak: int = 0) -> None:
+    def __init__(self, allocated: int = 0, peak: int = 0, free: int = 0) -> None:
+        self.free = free
         self.calls: list[str] = []
         self.allocated = allocated
         self.peak = peak
@@ -37,6 +39,9 @@ class StandIn:
     def empty_cache(self) -> None:
         self.note("release")
 
+    def get_memory_info(self) -> tuple[int, int]:
+        return self.free, 2 * self.free
+
     def without_waiting(self) -> list[str]:
         return [call for call in self.calls if call != "synchronize"]
 
@@ -54,9 +59,29 @@ def test_the_cpu_asks_no_accelerator() -> None:
     device = Device("cpu", accelerator)
     device.synchronize()
     device.reset_peak_memory()
+    device.release_memory()
     assert device.peak_memory() is None
     assert device.allocated_memory() is None
+    assert not device.has_room(0)
     assert accelerator.calls == []
+
+
+def test_pictures_stay_on_the_accelerator_only_if_they_leave_it_half_its_free_memory() -> None:
+    device = Device("cuda", StandIn(free=1000))
+    assert device.has_room(499)
+    assert not device.has_room(500)
+    large = torch.zeros(500, dtype=torch.uint8)
+    assert device.keep(large) is large  # else it would be moved, which fails where there is no GPU
+
+
+def test_cudnn_tries_its_kernels_but_keeps_to_those_that_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("benchmark", False), ("deterministic", False)):
+        monkeypatch.setattr(torch.backends.cudnn, name, value)
+    Device("cpu").tune_kernels()
+    assert not torch.backends.cudnn.benchmark
+    Device("cuda", StandIn()).tune_kernels()
+    assert torch.backends.cudnn.benchmark
+    assert torch.backends.cudnn.deterministic
 
 
 def test_training_memory_resets_then_runs_then_waits_then_reads() -> None:
