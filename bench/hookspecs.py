@@ -57,9 +57,12 @@ class ModelSpec:
     defaults are the model's options (`NAME:patch_size=4`). It raises RequestError for a
     combination that the model cannot be built with.
 
-    `last_block` names the first module that trains under last-block fine-tuning. A backbone with a
-    method `training_loss() -> Tensor` adds that term, of its latest forward pass, to the loss while
-    training.
+    `last_block` names the first module that trains under last-block fine-tuning.
+
+    A backbone with a method `training_loss() -> Tensor | None` adds that term, of its latest forward pass, to
+    the loss while training. Modules that only this term needs are named in its attribute `training_only`, a
+    tuple of strings: they are no part of the model's parameters nor of the memory that inference takes, and a
+    file of weights may have them or not.
 
     `packaged_weights` is `DISTRIBUTION:PATH`, a file of pretrained weights that comes in a Python package;
     where that is installed, it is taken in place of what timm would download.

@@ -28,6 +28,7 @@ from bench.plugins import Model, load_plugins
 from bench.protocol import Head
 from bench.records import Failure
 from bench.training import Trainer
+from bench.training_only import training_only_parameters
 from bench.transfer import parameter_counts
 
 # So many bytes of parameters may be held at once for interleaved timing; then the next group begins.
@@ -103,6 +104,7 @@ def _measure_alone(
     """Measure what a model is alone for; gives what infers, where timing is wanted."""
     size, result, wanted = request.image_size, measurement.efficiency, set(request.only)
     measurement.model["params"], measurement.model["trainable_params"] = parameter_counts(shape)
+    measurement.model["training_only_params"] = training_only_parameters(shape)
     if "macs" in wanted:
         steps.begin(model.name, "macs")
         result.update(quantities.count(shape, size))

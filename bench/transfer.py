@@ -12,6 +12,7 @@ from torch import nn
 
 from bench.errors import RequestError
 from bench.model import Classifier
+from bench.training_only import training_only
 
 
 def freeze(model: Classifier, what: str, last_block: str | None, name: str) -> None:
@@ -82,6 +83,7 @@ def layers(model: nn.Module) -> Iterator[Layer]:
 
 
 def parameter_counts(model: nn.Module) -> tuple[int, int]:
-    """(all parameters, those that train)."""
-    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    """(all parameters, those that train), without the ones that serve a loss term of training alone."""
+    left_out = training_only(model)
+    sizes = [(p.numel(), p.requires_grad) for name, p in model.named_parameters() if not name.startswith(left_out)]
     return sum(size for size, _ in sizes), sum(size for size, trains in sizes if trains)

@@ -25,6 +25,7 @@ from torch import nn
 
 from bench.errors import RequestError
 from bench.spec import Weights
+from bench.training_only import training_only
 
 State = dict[str, torch.Tensor]
 
@@ -165,12 +166,16 @@ def named_as(model: nn.Module, state: State, classifiers: tuple[str, ...] = ()) 
 def load(model: nn.Module, state: State, weights: Weights, name: str, classifiers: tuple[str, ...] = ()) -> None:
     """Put the state into the model if it has all of the model's tensors and, the classifier's aside, no other.
 
-    Weights that timm publishes for a model may have more than the model has without its classifier.
+    Weights that timm publishes for a model may have more than the model has without its classifier. Modules
+    that serve training alone may be in the file and not in the model, or the reverse: then they start anew.
     """
     wanted = model.state_dict()
+    training = training_only(model)
+    wanted = {key: tensor for key, tensor in wanted.items() if key in state or not key.startswith(training)}
     # Older batch norms did not count their batches; the count plays no part in what they compute.
     missing = [key for key in wanted if key not in state and not key.endswith("num_batches_tracked")]
-    more = [key for key in state if key not in wanted and not key.startswith(tuple(f"{c}." for c in classifiers))]
+    needless = (*training, *(f"{classifier}." for classifier in classifiers))
+    more = [key for key in state if key not in wanted and not key.startswith(needless)]
     differing = [key for key in wanted if key in state and state[key].shape != wanted[key].shape]
     if differing:
         key = differing[0]

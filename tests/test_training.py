@@ -357,7 +357,7 @@ def test_a_step_does_the_arithmetic_of_a_hand_written_loop(fitting: Callable[...
     optimizer = torch.optim.Adam(by_hand.model.parameters(), lr=1e-3)
     made.trainer = replace(made.trainer, optimizer=torch.optim.Adam(made.model.parameters(), lr=1e-3))
     for images, labels in made.train.shuffled(0, 0, Augmentation()):
-        loss, logits = made.trainer.step(images, labels)
+        loss, logits, _ = made.trainer.step(images, labels)
         optimizer.zero_grad()
         expected = by_hand.model(images)
         expected_loss = nn.functional.cross_entropy(expected, labels)
@@ -382,7 +382,7 @@ def test_mixed_precision_computes_in_bf16_and_keeps_the_weights_in_fp32(fitting:
     made.model.backbone.stem[0].register_forward_hook(lambda _module, _inputs, output: kinds.add(output.dtype))  # type: ignore[union-attr,index]
     trainer = replace(made.trainer, precision="bf16")
     assert isinstance(trainer, Trainer)
-    loss, _ = trainer.step(*next(made.train.shuffled(0, 0, Augmentation())))
+    loss, _, _ = trainer.step(*next(made.train.shuffled(0, 0, Augmentation())))
     assert kinds == {torch.bfloat16}
     assert loss.dtype == torch.float32
     assert {parameter.dtype for parameter in made.model.parameters()} == {torch.float32}
