@@ -23,7 +23,7 @@ from bench.measure.environment import doctor, environment
 from bench.measure.inference import Inference, InferenceOptions
 from bench.measure.speed import BATCHES, measure_latency
 from bench.measurements import Measurement, MeasureRequest, measurement_folder
-from bench.model import Classifier, build_backbone, build_head, features_of
+from bench.model import Classifier, build_backbone, build_head, features_of, resolved_options
 from bench.plugins import Model, load_plugins
 from bench.protocol import Head
 from bench.records import Failure
@@ -105,6 +105,7 @@ def _measure_alone(
     size, result, wanted = request.image_size, measurement.efficiency, set(request.only)
     measurement.model["params"], measurement.model["trainable_params"] = parameter_counts(shape)
     measurement.model["training_only_params"] = training_only_parameters(shape)
+    measurement.model["resolved_options"] = resolved_options(shape.backbone)
     if "macs" in wanted:
         steps.begin(model.name, "macs")
         result.update(quantities.count(shape, size))

@@ -38,6 +38,7 @@ class ModelRecord(Part):
     family: str
     source: str
     options: dict[str, Any]
+    resolved_options: dict[str, Any] = {}  # what the model made of options that leave something open
     code: str = ""  # SHA-256 of the plugin's source
     input_size: list[int] | None = None
     params: int | None = None

@@ -36,7 +36,7 @@ from bench.measure.environment import environment
 from bench.measure.inference import Inference, InferenceOptions
 from bench.measure.memory import out_of_memory
 from bench.measure.speed import measure_latency
-from bench.model import build_classifier, preparation
+from bench.model import build_classifier, preparation, resolved_options
 from bench.plugins import Model, Registry, load_plugins
 from bench.protocol import Protocol
 from bench.records import Record
@@ -100,6 +100,7 @@ def _run(spec: TrialSpec, registry: Registry, record: Record, emit: Callable[[Ev
     prepare = preparation(model.backbone, protocol.data.image_size)
     record.model.params, record.model.trainable_params = parameter_counts(model)
     record.model.training_only_params = training_only_parameters(model)
+    record.model.resolved_options = resolved_options(model.backbone)
     record.model.input_size = [3, prepare.image_size, prepare.image_size]
     record.model.weights = weights_record(spec, model.backbone) | {"mean": prepare.mean, "std": prepare.std}
 

@@ -40,6 +40,7 @@ VARIANTS = {
     "b": {"widths": (256, 360, 512, 720, 1024), "heads": (4, 8, 8, 16, 16), "depths": (3, 3, 3, 2, 2)},
 }
 PATCHES = {"ti": 16, "s": 16, "b": 14}
+DEPTH = 12  # blocks of a DeiT
 
 
 def flexible_downsampling(width, new_width, grid):
@@ -181,7 +182,19 @@ def modules():
             for stage in self.transformers:
                 stage.grad_checkpointing = enable
 
-    return SimpleNamespace(FDViT=FDViT)
+    class OnTokens(nn.Module):
+        """A layer for grids (N, C, h, h) on tokens (N, P + h·h, C), whose first P (class token, …) pass untouched."""
+
+        def __init__(self, layer, prefix, grid):
+            super().__init__()
+            self.layer, self.prefix, self.grid = layer, prefix, (grid, grid)
+
+        def forward(self, tokens):
+            x = tokens[:, self.prefix :].transpose(1, 2).unflatten(2, self.grid)
+            x = self.layer(x).flatten(2).transpose(1, 2)
+            return torch.cat([tokens[:, : self.prefix], x], dim=1)
+
+    return SimpleNamespace(FDViT=FDViT, OnTokens=OnTokens)
 
 
 def fit(state, model):
@@ -245,6 +258,43 @@ def build(
     return model
 
 
+def build_deit(size, *, num_classes, image_size, pretrained, patch_size=0, grids=(14, 10, 7), after=()):
+    """A distilled DeiT with flexible downsampling layers between its blocks, at its own width throughout.
+
+    `grids` are the sides of the grid at 224 pixels with patches of 16: DeiT's own, then what each layer makes of it;
+    at other sizes they scale with DeiT's grid, rounded. The layers come behind the blocks with the numbers `after`
+    (as in `blocks.3`), evenly spread where none are given: behind 3 and 7 for two layers. `patch_size` 0 is 16, halved
+    until DeiT's grid has at least 4 patches a side: 16 from 64 pixels on, 8 at 32 pixels.
+
+    The class and distillation tokens pass by. A layer's convolution starts as the identity, so that the later blocks
+    of a pretrained DeiT see its own tokens, normalised and resampled. No auto-encoder is added.
+    """
+    import timm
+    from torch import nn
+
+    from bench.insertion import insert_after
+
+    check_patch(f"fdvit_deit_{size}", image_size, patch_size)
+    check_places(f"fdvit_deit_{size}", grids, after)
+    patch_size = patch_size or chosen_patch(16, lambda patch: image_size // patch, least=4)
+    deit = timm.create_model(
+        f"deit_{size}_distilled_patch16_224",
+        pretrained=pretrained,
+        num_classes=0,
+        img_size=image_size,
+        patch_size=patch_size,
+    )
+    after = list(after) or [rounded(DEPTH * n / len(grids)) - 1 for n in range(1, len(grids))]
+    sides = [rounded(image_size // patch_size * grid / grids[0]) for grid in grids]
+    for block, side, new_side in zip(after, sides[:-1], sides[1:], strict=True):
+        layer = flexible_downsampling(deit.embed_dim, deit.embed_dim, new_side)
+        nn.init.dirac_(layer.conv.weight)
+        nn.init.zeros_(layer.conv.bias)
+        insert_after(deit, block, f"downsampling{block}", modules().OnTokens(layer, deit.num_prefix_tokens, side))
+    deit.resolved_options = {"patch_size": patch_size, "after": after, "grids": sides}
+    return deit
+
+
 def numbers(values):
     """Whether those are a list of whole numbers."""
     return isinstance(values, (list, tuple)) and all(type(value) is int for value in values)
@@ -274,6 +324,18 @@ def check_stages(variant, widths, heads, depths, mask_ratio, mask_weight):
         raise RequestError(f"fdvit_{variant}: mask_ratio must be at least 0 and below 1, mask_weight at least 0")
 
 
+def check_places(name, grids, after):
+    """Raise RequestError for grids, and places for them, that a DeiT cannot have."""
+    if not numbers(grids) or not 2 <= len(grids) <= DEPTH or min(grids) < 1:
+        raise RequestError(f"{name}: grids must be a list of 2 to {DEPTH} positive numbers, such as [14,10,7]")
+    places = numbers(after) and (not after or len(after) == len(grids) - 1)
+    if not places or list(after) != sorted(set(after) & set(range(DEPTH))):
+        raise RequestError(
+            f"{name}: after must be a list of a block's number, 0 to {DEPTH - 1}, for each of the {len(grids) - 1} "
+            "downsampling layers, in ascending order"
+        )
+
+
 @hookimpl
 def bench_models():
     for variant, stages in VARIANTS.items():
@@ -283,4 +345,13 @@ def bench_models():
             family="transformer",
             last_block="transformers.4",
             source=SOURCE,
+        )
+    for size in ("tiny", "small"):
+        yield ModelSpec(
+            f"fdvit_deit_{size}",
+            functools.partial(build_deit, size),
+            family="transformer",
+            last_block="blocks.11",
+            source=f"{SOURCE}; DeiT by Touvron et al., ICML 2021",
+            new_layers=("blocks.downsampling*",),
         )
