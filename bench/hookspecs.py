@@ -57,9 +57,17 @@ class ModelSpec:
     defaults are the model's options (`NAME:patch_size=4`). It raises RequestError for a
     combination that the model cannot be built with.
 
-    `last_block` names the first module that trains under last-block fine-tuning. A backbone with a
-    method `training_loss() -> Tensor` adds that term, of its latest forward pass, to the loss while
-    training.
+    `last_block` names the first module that trains under last-block fine-tuning.
+
+    A backbone with a method `training_loss() -> Tensor | None` adds that term, of its latest forward pass, to
+    the loss while training. Modules that only this term needs are named in its attribute `training_only`, a
+    tuple of strings: they are no part of the model's parameters nor of the memory that inference takes, and a
+    file of weights may have them or not.
+
+    `new_layers` are names of modules, or patterns of such (`blocks.downsampling_*`), for which no pretrained
+    weights exist: layers that the plugin adds to a known model. Wherever they stand, they train whatever the
+    protocol freezes, under `last-block` and `head` alike, since they would stay random; the frozen layers
+    behind them pass gradients on and stay as they are. Weights from a file may do without them.
 
     `packaged_weights` is `DISTRIBUTION:PATH`, a file of pretrained weights that comes in a Python package;
     where that is installed, it is taken in place of what timm would download.
@@ -67,6 +75,9 @@ class ModelSpec:
     `split(backbone)` gives the two halves at `last_block`, modules that share the backbone's layers:
     one from images to a tensor (N, …) or a tuple of such, one from those to the features (N, D). It is
     wanted only where bench does not find the halves itself: see bench/prefix.py.
+
+    A backbone with an attribute `resolved_options`, a dict of JSON values, has it recorded: what it made of
+    options that leave something open, such as a patch size that follows from the image size.
     """
 
     name: str
@@ -76,6 +87,7 @@ class ModelSpec:
     source: str = ""
     packaged_weights: str = ""
     split: Callable[[nn.Module], tuple[nn.Module, nn.Module]] | None = None
+    new_layers: tuple[str, ...] = ()
 
     def options(self) -> dict[str, Any]:
         """The options that `build` names, with their defaults."""

@@ -96,6 +96,7 @@ def training_record(tuned: Tuned, inputs: Inputs, train: Batches) -> records.Tra
             val_loss=progress.val_loss,
             train_top1=progress.train_top1,
             val_top1=progress.val_top1,
+            extra_loss=progress.extra_loss,
         ),
         frozen_prefix=inputs.frozen_prefix,
         tuning=tuned.record() if protocol.tuning.learning_rates else None,

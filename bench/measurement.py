@@ -23,11 +23,12 @@ from bench.measure.environment import doctor, environment
 from bench.measure.inference import Inference, InferenceOptions
 from bench.measure.speed import BATCHES, measure_latency
 from bench.measurements import Measurement, MeasureRequest, measurement_folder
-from bench.model import Classifier, build_backbone, build_head, features_of
+from bench.model import Classifier, build_backbone, build_head, features_of, resolved_options
 from bench.plugins import Model, load_plugins
 from bench.protocol import Head
 from bench.records import Failure
 from bench.training import Trainer
+from bench.training_only import training_only_parameters
 from bench.transfer import parameter_counts
 
 # So many bytes of parameters may be held at once for interleaved timing; then the next group begins.
@@ -103,6 +104,8 @@ def _measure_alone(
     """Measure what a model is alone for; gives what infers, where timing is wanted."""
     size, result, wanted = request.image_size, measurement.efficiency, set(request.only)
     measurement.model["params"], measurement.model["trainable_params"] = parameter_counts(shape)
+    measurement.model["training_only_params"] = training_only_parameters(shape)
+    measurement.model["resolved_options"] = resolved_options(shape.backbone)
     if "macs" in wanted:
         steps.begin(model.name, "macs")
         result.update(quantities.count(shape, size))

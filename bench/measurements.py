@@ -66,6 +66,7 @@ class Measurement(Part):
                 "input_size": [3, request.image_size, request.image_size],
                 "params": None,
                 "trainable_params": None,
+                "training_only_params": None,
             },
             settings={
                 "image_size": request.image_size,

@@ -20,12 +20,16 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Classifier(nn.Module):
-    """Images (N, 3, S, S) → the backbone's features (N, D) → the head's logits (N, classes)."""
+    """Images (N, 3, S, S) → the backbone's features (N, D) → the head's logits (N, classes).
 
-    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+    `new_layers` as in ModelSpec: which of the backbone's modules have no pretrained weights.
+    """
+
+    def __init__(self, backbone: nn.Module, head: nn.Module, new_layers: tuple[str, ...] = ()) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.new_layers = new_layers
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.head(self.backbone(images))
@@ -50,7 +54,8 @@ def build_classifier(
     size = protocol.data.image_size
     pretrained = protocol.model.weights == "pretrained"
     backbone = build_backbone(model, size, classes, dict(protocol.model.options), pretrained, weights)
-    return Classifier(backbone, build_head(features_of(model.name, backbone, size), protocol.head, classes))
+    head = build_head(features_of(model.name, backbone, size), protocol.head, classes)
+    return Classifier(backbone, head, model.spec.new_layers)
 
 
 def build_weightless(model: Model, protocol: protocols.Protocol, classes: int) -> Classifier:
@@ -75,7 +80,10 @@ def build_backbone(
     """
     options = model.options_under(defaults)
     build = functools.partial(model.spec.build, num_classes=classes, image_size=image_size, **options)
-    backbone = build(pretrained=pretrained) if weights is None else build_with_weights(build, weights, model.name)
+    if weights is None:
+        backbone = build(pretrained=pretrained)
+    else:
+        backbone = build_with_weights(build, weights, model.name, model.spec.new_layers)
     check_image_size(model.name, backbone, image_size)
     return backbone
 
@@ -114,6 +122,11 @@ def build_head(features: int, head: protocols.Head, classes: int) -> nn.Sequenti
         layers += [nn.Linear(features, width), nn.ReLU(), nn.Dropout(head.dropout)]
         features = width
     return nn.Sequential(*layers, nn.Linear(features, classes))
+
+
+def resolved_options(backbone: nn.Module) -> dict[str, Any]:
+    """What the backbone made of options that leave something open; see ModelSpec."""
+    return dict(getattr(backbone, "resolved_options", {}))
 
 
 def preparation(backbone: nn.Module, image_size: int) -> Preparation:

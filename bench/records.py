@@ -38,10 +38,12 @@ class ModelRecord(Part):
     family: str
     source: str
     options: dict[str, Any]
+    resolved_options: dict[str, Any] = {}  # what the model made of options that leave something open
     code: str = ""  # SHA-256 of the plugin's source
     input_size: list[int] | None = None
     params: int | None = None
     trainable_params: int | None = None
+    training_only_params: int | None = None  # in neither: they serve a loss term of training, never inference
     weights: dict[str, Any] | None = None
 
 
@@ -76,6 +78,7 @@ class History(Part):
     val_loss: list[float] = []
     train_top1: list[float] = []
     val_top1: list[float] = []
+    extra_loss: list[float] = []  # the model's own loss term, as added to train_loss; empty where it has none
 
 
 class Training(Part):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -50,6 +50,7 @@ class Progress:
     train_top1: list[float] = field(default_factory=list)
     val_loss: list[float] = field(default_factory=list)
     val_top1: list[float] = field(default_factory=list)
+    extra_loss: list[float] = field(default_factory=list)  # empty where the model has no loss term of its own
     epoch_seconds: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     best_epoch: int = 0
@@ -67,6 +68,14 @@ class Progress:
         return patience > 0 and self.epochs - self.best_epoch >= patience
 
 
+class Step(NamedTuple):
+    """What a training step gives, detached: the mean cross-entropy, the logits (B, classes), the model's own term."""
+
+    loss: torch.Tensor
+    logits: torch.Tensor
+    extra: torch.Tensor | None
+
+
 @dataclass
 class Trainer:
     """A model with all that one training step needs."""
@@ -80,8 +89,8 @@ class Trainer:
     # What takes a batch to its logits in place of the model: what remains behind a frozen prefix, or a compiled one.
     forward: Forward | None = None
 
-    def step(self, inputs: Any, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Forward, backward, optimizer; gives the mean cross-entropy and the logits (B, classes), both detached."""
+    def step(self, inputs: Any, labels: torch.Tensor) -> Step:
+        """Forward, backward, optimizer. The loss is the cross-entropy and, where the model has one, its own term."""
         self.optimizer.zero_grad(set_to_none=True)
         with self.device.autocast(self.precision):
             logits = (self.forward or self.model)(inputs)
@@ -90,7 +99,7 @@ class Trainer:
         self.scaler.scale(loss if extra is None else loss + extra).backward()  # type: ignore[no-untyped-call]
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return loss.detach(), logits.detach()
+        return Step(loss.detach(), logits.detach(), None if extra is None else extra.detach())
 
     def save(self, file: Path, progress: Progress, best: State) -> None:
         """Write all that is needed to go on after this epoch, whole or not at all."""
@@ -151,11 +160,12 @@ def fit(
         epoch = progress.epochs
         started = time.perf_counter()
         torch.manual_seed(epoch_seed(seed, epoch))  # for dropout
-        loss, top1 = train_epoch(trainer, train.shuffled(seed, epoch, protocol.augmentation))
+        loss, top1, extra = train_epoch(trainer, train.shuffled(seed, epoch, protocol.augmentation))
         trainer.device.synchronize()
         progress.epoch_seconds.append(time.perf_counter() - started)
-        if not math.isfinite(loss):
-            message = f"the training loss became {loss} in epoch {epoch + 1}; a lower learning rate may help"
+        if not math.isfinite(loss + (extra or 0)):
+            became = loss if extra is None else f"{loss} + {extra}"
+            message = f"the training loss became {became} in epoch {epoch + 1}; a lower learning rate may help"
             raise DivergedError(message, epoch + 1, sum(progress.seconds) + progress.epoch_seconds[-1])
         validated = evaluate(model, val, trainer.precision, trainer.device, trainer.forward)
         if not math.isfinite(validated.loss):
@@ -163,6 +173,7 @@ def fit(
             raise DivergedError(message, epoch + 1, sum(progress.seconds) + progress.epoch_seconds[-1])
         progress.train_loss.append(loss)
         progress.train_top1.append(top1)
+        progress.extra_loss += [] if extra is None else [extra]
         progress.val_loss.append(validated.loss)
         progress.val_top1.append(validated.top1)
         if validated.top1 > max(progress.val_top1[:-1], default=-1.0):
@@ -186,20 +197,26 @@ def read_checkpoint(file: Path, device: Device) -> dict[str, Any] | None:
     return saved
 
 
-def train_epoch(trainer: Trainer, batches: Iterator[tuple[Any, torch.Tensor]]) -> tuple[float, float]:
-    """Train on each batch once; gives the mean loss and the top-1 of the passes that trained."""
+def train_epoch(trainer: Trainer, batches: Iterator[tuple[Any, torch.Tensor]]) -> tuple[float, float, float | None]:
+    """Train on each batch once; gives the mean cross-entropy and the top-1 of the passes that trained.
+
+    The third is the mean of the model's own loss term, None where it has none.
+    """
     train_mode(trainer.model)
     # Summed on the device, and read once: reading at each step would make it wait.
     loss_sum = torch.zeros((), device=trainer.device.torch_device)
     correct = torch.zeros((), device=trainer.device.torch_device)
+    extra_sum: torch.Tensor | None = None
     seen = 0
     for inputs, labels in batches:
-        loss, logits = trainer.step(inputs, labels)
+        loss, logits, extra = trainer.step(inputs, labels)
         trainer.schedule.step()
         loss_sum += loss * len(labels)
         correct += (logits.argmax(1) == labels).sum()
+        if extra is not None:
+            extra_sum = extra * len(labels) + (0 if extra_sum is None else extra_sum)
         seen += len(labels)
-    return (loss_sum / seen).item(), (correct / seen).item()
+    return (loss_sum / seen).item(), (correct / seen).item(), None if extra_sum is None else (extra_sum / seen).item()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What trains: everything, the last block and what comes after it, or the head alone.
+"""What trains: everything, the last block and what comes after it, or the head alone; new layers always.
 
 Frozen parts are in evaluation mode, so that their batch norms do not drift and their dropout is off.
 """
@@ -7,22 +7,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from torch import nn
 
 from bench.errors import RequestError
 from bench.model import Classifier
+from bench.training_only import training_only
 
 
 def freeze(model: Classifier, what: str, last_block: str | None, name: str) -> None:
     """Leave trainable what the protocol says (`full`, `last-block` or `head`); freeze the rest.
 
     Under `last-block` the backbone's modules train from `last_block` on, in the order in which they
-    were registered. Raises RequestError where the model names no such module.
+    were registered. The model's new layers, which have no pretrained weights, train in any case. Raises
+    RequestError where the model names no such module.
     """
     if what == "full":
         return
     model.backbone.requires_grad_(False)
+    new = [
+        module
+        for path, module in model.backbone.named_modules()
+        if any(fnmatchcase(path, pattern) for pattern in model.new_layers)
+    ]
+    for module in new:
+        module.requires_grad_(True)
+    if model.new_layers and not new:
+        raise RequestError(f"{name}: its new layers {', '.join(map(repr, model.new_layers))} are no modules of it")
     if what == "head":
         return
     if not last_block:
@@ -40,14 +52,18 @@ def freeze(model: Classifier, what: str, last_block: str | None, name: str) -> N
 def train_mode(model: nn.Module) -> None:
     """Training mode for what trains, evaluation mode for what is frozen.
 
-    A module without parameters (dropout, stochastic depth) is frozen if nothing that trains was
-    registered before it.
+    A module without parameters (dropout, stochastic depth) is as the module that it is part of: frozen or
+    not. Where of that one a part trains, it is frozen if nothing that trains was registered there before it.
     """
-    reached = False
-    for module in model.modules():  # parents before their children, in the order of registration
+    reached: dict[str, bool] = {}  # whether something that trains has come in the module of that path
+    for path, module in model.named_modules():  # parents before their children, in the order of registration
+        parent = path.rpartition(".")[0]
+        so_far = reached.get(parent, False)
         trains = [parameter.requires_grad for parameter in module.parameters()]
-        reached = reached or (bool(trains) and all(trains))
-        module.training = any(trains) if trains else reached
+        module.training = any(trains) if trains else so_far
+        if path:
+            reached[parent] = so_far or any(trains)
+        reached[path] = all(trains) if trains else so_far
 
 
 @dataclass(frozen=True)
@@ -82,6 +98,7 @@ def layers(model: nn.Module) -> Iterator[Layer]:
 
 
 def parameter_counts(model: nn.Module) -> tuple[int, int]:
-    """(all parameters, those that train)."""
-    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    """(all parameters, those that train), without the ones that serve a loss term of training alone."""
+    left_out = training_only(model)
+    sizes = [(p.numel(), p.requires_grad) for name, p in model.named_parameters() if not name.startswith(left_out)]
     return sum(size for size, _ in sizes), sum(size for size, trains in sizes if trains)

@@ -36,12 +36,13 @@ from bench.measure.environment import environment
 from bench.measure.inference import Inference, InferenceOptions
 from bench.measure.memory import out_of_memory
 from bench.measure.speed import measure_latency
-from bench.model import build_classifier, preparation
+from bench.model import build_classifier, preparation, resolved_options
 from bench.plugins import Model, Registry, load_plugins
 from bench.protocol import Protocol
 from bench.records import Record
 from bench.spec import TrialSpec
 from bench.training import DivergedError, Evaluation, Trainer, evaluate, make_trainer
+from bench.training_only import training_only_parameters
 from bench.transfer import freeze, parameter_counts
 from bench.weights import state_digest
 
@@ -98,6 +99,8 @@ def _run(spec: TrialSpec, registry: Registry, record: Record, emit: Callable[[Ev
     model = device.place(model)
     prepare = preparation(model.backbone, protocol.data.image_size)
     record.model.params, record.model.trainable_params = parameter_counts(model)
+    record.model.training_only_params = training_only_parameters(model)
+    record.model.resolved_options = resolved_options(model.backbone)
     record.model.input_size = [3, prepare.image_size, prepare.image_size]
     record.model.weights = weights_record(spec, model.backbone) | {"mean": prepare.mean, "std": prepare.std}
 

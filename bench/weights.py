@@ -7,13 +7,15 @@ its pretrained weights, and hands timm the file's in place of those that it woul
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import pickle
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -25,6 +27,7 @@ from torch import nn
 
 from bench.errors import RequestError
 from bench.spec import Weights
+from bench.training_only import training_only
 
 State = dict[str, torch.Tensor]
 
@@ -72,26 +75,49 @@ def _why_unreadable(file: Path, error: Exception) -> str:
     return "is neither a safetensors file nor a state dict saved by torch"
 
 
-def build_with_weights(build: Callable[..., nn.Module], weights: Weights, name: str) -> nn.Module:
+def build_with_weights(
+    build: Callable[..., nn.Module], weights: Weights, name: str, new_layers: Sequence[str] = ()
+) -> nn.Module:
     """What `build` builds, with the weights of the file in it.
 
-    On the device `meta` nothing is copied, but all is checked. Raises RequestError where the file does
-    not fit the model.
+    The file has weights for all of `new_layers` (see ModelSpec), which a plugin adds to what timm has loaded, or
+    for none: then they stay as they were initialised. On the device `meta` nothing is copied, but all is
+    checked. Raises RequestError where the file does not fit the model.
     """
-    state = read_state(weights.file)
-    if not weights.through_timm:
+    new_state, state = parted(read_state(weights.file), new_layers)
+    if weights.through_timm:
+        with timm_loads(functools.partial(_load_through_timm, state, weights, name)):
+            backbone = build(pretrained=True)
+        wanted_new, _ = parted(backbone.state_dict(), new_layers)
+    else:
         backbone = build(pretrained=False)
-        load(backbone, state, weights, name)
-        return backbone
+        wanted_new, wanted = parted(backbone.state_dict(), new_layers)
+        load(backbone, wanted, state, weights, name)
+    if new_state:
+        load(backbone, wanted_new, new_state, weights, name)
+    return backbone
 
-    def instead(model: nn.Module, configuration: dict[str, Any], adapt: Callable[..., State] | None) -> None:
-        state_here = named_as(model, state, classifier_names(configuration))
-        with torch.device("cpu"):  # where the file's tensors are
-            adapted = adapted_as_timm_does(model, state_here, configuration, adapt, weights, name)
-        load(model, adapted, weights, name, classifier_names(configuration))
 
-    with timm_loads(instead):
-        return build(pretrained=True)
+def parted(state: State, new_layers: Sequence[str]) -> tuple[State, State]:
+    """The tensors of the new layers, and the others."""
+    patterns = [f"{pattern}.*" for pattern in new_layers]
+    new = {key: value for key, value in state.items() if any(fnmatchcase(key, pattern) for pattern in patterns)}
+    return new, {key: value for key, value in state.items() if key not in new}
+
+
+def _load_through_timm(
+    state: State,
+    weights: Weights,
+    name: str,
+    model: nn.Module,
+    configuration: dict[str, Any],
+    adapt: Callable[..., State] | None,
+) -> None:
+    """Put the state into the model as timm does where it has downloaded it."""
+    state = named_as(model, state, classifier_names(configuration))
+    with torch.device("cpu"):  # where the file's tensors are
+        adapted = adapted_as_timm_does(model, state, configuration, adapt, weights, name)
+    load(model, model.state_dict(), adapted, weights, name, classifier_names(configuration))
 
 
 @contextmanager
@@ -162,15 +188,20 @@ def named_as(model: nn.Module, state: State, classifiers: tuple[str, ...] = ()) 
     return {name: value for (name, _), (_, value) in pairs}
 
 
-def load(model: nn.Module, state: State, weights: Weights, name: str, classifiers: tuple[str, ...] = ()) -> None:
-    """Put the state into the model if it has all of the model's tensors and, the classifier's aside, no other.
+def load(
+    model: nn.Module, wanted: State, state: State, weights: Weights, name: str, classifiers: tuple[str, ...] = ()
+) -> None:
+    """Put the state into the model if it has all of the `wanted` tensors of it and, the classifier's aside, no other.
 
-    Weights that timm publishes for a model may have more than the model has without its classifier.
+    Weights that timm publishes for a model may have more than the model has without its classifier. Modules
+    that serve training alone may be in the file and not in the model, or the reverse: then they start anew.
     """
-    wanted = model.state_dict()
+    training = training_only(model)
+    wanted = {key: tensor for key, tensor in wanted.items() if key in state or not key.startswith(training)}
     # Older batch norms did not count their batches; the count plays no part in what they compute.
     missing = [key for key in wanted if key not in state and not key.endswith("num_batches_tracked")]
-    more = [key for key in state if key not in wanted and not key.startswith(tuple(f"{c}." for c in classifiers))]
+    needless = (*training, *(f"{classifier}." for classifier in classifiers))
+    more = [key for key in state if key not in wanted and not key.startswith(needless)]
     differing = [key for key in wanted if key in state and state[key].shape != wanted[key].shape]
     if differing:
         key = differing[0]

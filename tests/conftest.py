@@ -174,6 +174,24 @@ def cifar10_sample(cifar10_folder: Path, tmp_path_factory: pytest.TempPathFactor
     return sample
 
 
+@pytest.fixture(scope="session")
+def reference_vectors() -> Callable[[str], dict[str, np.ndarray]]:
+    """`reference_vectors("token_learner.npz")`: what the authors' own implementation computed, by name."""
+
+    def load(name: str) -> dict[str, np.ndarray]:
+        named = os.environ.get("BENCH_TEST_DATA")
+        places = [Path(named).parent / "refs"] if named else []
+        places.append(CHECKOUT.parent / "shared" / "refs")
+        file = next((place / name for place in places if (place / name).is_file()), None)
+        if file is None:
+            reason = f"needs the reference vectors: no {name} in {' or '.join(map(str, places))}"
+            pytest.fail(reason) if named else pytest.skip(reason)
+        with np.load(file) as content:
+            return dict(content)
+
+    return load
+
+
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

@@ -75,6 +75,8 @@ def count_macs(model: nn.Module, image_size: int, *, channels: int = 3) -> MacCo
 def training_macs(model: nn.Module, image_size: int, *, channels: int = 3) -> int:
     """MACs per image of one training step: forward, and backward as far as trainable parameters need it.
 
+    Where the model has a loss term of its own (`training_loss`), what it takes in training mode counts too.
+
     The model counts as it is given, modes and `requires_grad` included: a frozen layer saves its weight's
     gradient, and everything below the first trainable layer saves its input's gradient too. Convolutions
     and matrix products only; the optimizer's step is element-wise and not part of it.

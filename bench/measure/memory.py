@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from bench.device import Device
 from bench.measure.allocations import Block, Recording, record_allocations
+from bench.training_only import inference_tensors
 
 MODEL_CALLED = "bench: model called"
 
@@ -115,7 +116,8 @@ def inference_memory(
     """Peak bytes of inference by batch size: parameters, buffers, images and what the forward pass allocates.
 
     `model` maps (N, 3, `image_size`, `image_size`) to anything, and is put into evaluation mode for the
-    while. A batch for which there is not enough memory is None, and so are all larger ones.
+    while. Parameters that serve training alone are left out. A batch for which there is not enough memory
+    is None, and so are all larger ones.
     """
     was_training = model.training
     model.eval()
@@ -128,7 +130,7 @@ def inference_memory(
                 growth = _inference_growth(model, image_size, batch, device, precision)
             else:
                 growth = None
-            peaks[batch] = None if growth is None else parameter_bytes(model) + growth
+            peaks[batch] = None if growth is None else tensor_bytes(inference_tensors(model)) + growth
             previous = batch
     finally:
         model.train(was_training)

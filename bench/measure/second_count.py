@@ -86,11 +86,14 @@ def forward_macs(model: nn.Module, inputs: Tensor) -> int:
 
 
 def forward_and_backward_macs(model: nn.Module, inputs: Tensor) -> int:
-    """MACs of one forward and backward pass of `model`, as it stands.
+    """MACs of one forward and backward pass of `model`, as it stands, its own loss term (`training_loss`) included.
 
     Only the products that some trainable parameter needs run in the backward pass, and only they count.
     """
     with torch.enable_grad(), FlopCounterMode(display=False, custom_mapping=FORMULAS) as counter:
-        outputs = [leaf for leaf in tree_leaves(model(inputs)) if isinstance(leaf, Tensor) and leaf.requires_grad]
+        found = tree_leaves(model(inputs))
+        own_term = getattr(model, "training_loss", None)
+        found.append(own_term() if callable(own_term) else None)
+        outputs = [leaf for leaf in found if isinstance(leaf, Tensor) and leaf.requires_grad]
         torch.autograd.backward(outputs, [torch.ones_like(output) for output in outputs])
     return int(counter.get_total_flops()) // 2
