@@ -1,0 +1,105 @@
+"""What a report is made from: the trials of a results folder, grouped into the comparisons that may be made.
+
+Only trials of one folder whose protocol and data fingerprints agree are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from bench.records import Record, RecordError, read_record, record_files
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A record and the folder that it lies in, beside `predictions.npz`."""
+
+    folder: Path
+    record: Record
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A model in a comparison: its trials, by seed; one or more."""
+
+    model: str
+    trials: tuple[Trial, ...]
+
+    @cached_property
+    def finished(self) -> tuple[Trial, ...]:
+        """The trials that ended well."""
+        return tuple(trial for trial in self.trials if trial.record.status == "ok" and trial.record.accuracy)
+
+    @property
+    def first(self) -> Record:
+        """The record of one trial, a finished one if there is any, for what is the same in all."""
+        return (self.finished or self.trials)[0].record
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Models under one protocol on one dataset, best mean test top-1 first, those that never finished last."""
+
+    folder: Path  # results/<protocol>
+    name: str  # the folder's name; with a part of the fingerprint where the folder holds several comparisons
+    contenders: tuple[Contender, ...]
+
+    @property
+    def first(self) -> Record:
+        """A record, for the protocol and the data, which are the same in all."""
+        return self.contenders[0].first
+
+    @property
+    def finished(self) -> tuple[Contender, ...]:
+        """The models of which at least one trial ended well."""
+        return tuple(contender for contender in self.contenders if contender.finished)
+
+    @property
+    def seeds(self) -> list[int]:
+        """All seeds of which there is a trial."""
+        return sorted({trial.record.seed for contender in self.contenders for trial in contender.trials})
+
+
+def read_comparisons(results: Path) -> tuple[list[Comparison], list[str]]:
+    """The comparisons below that folder, by name, and a line for each damaged record, which is left out."""
+    trials, damaged = [], []
+    for file in record_files(results):
+        try:
+            trials.append(Trial(file.parent, read_record(file)))
+        except RecordError as error:
+            damaged.append(str(error))
+    return comparisons(trials), damaged
+
+
+def comparisons(trials: Sequence[Trial]) -> list[Comparison]:
+    """Group the trials by folder and fingerprints."""
+    groups: dict[tuple[Path, str, str], list[Trial]] = {}
+    for trial in trials:
+        record = trial.record
+        key = (trial.folder.parents[1], record.protocol.fingerprint, record.data.fingerprint)
+        groups.setdefault(key, []).append(trial)
+    folders = [folder for folder, _, _ in groups]
+    found = []
+    for (folder, protocol, data), group in groups.items():
+        alone = folders.count(folder) == 1
+        name = folder.name if alone else f"{folder.name}-{protocol[:6]}-{data[:6]}"
+        found.append(Comparison(folder, name, _contenders(group)))
+    return sorted(found, key=lambda one: (one.folder, one.name))
+
+
+def _contenders(trials: Sequence[Trial]) -> tuple[Contender, ...]:
+    by_model: dict[str, list[Trial]] = {}
+    for trial in trials:
+        by_model.setdefault(trial.record.model.name, []).append(trial)
+    found = [
+        Contender(model, tuple(sorted(own, key=lambda trial: trial.record.seed))) for model, own in by_model.items()
+    ]
+
+    def order(contender: Contender) -> tuple[float, str]:
+        top1 = [trial.record.accuracy.test_top1 for trial in contender.finished if trial.record.accuracy]
+        return -sum(top1) / len(top1) if top1 else 1.0, contender.model
+
+    return tuple(sorted(found, key=order))
