@@ -8,11 +8,12 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from itertools import groupby
 
 from bench.report.artifact import Artifact
 
 # What a process of the pool makes; given once, for many artifacts hold the same records.
-_artifacts: Sequence[Artifact] = ()
+_artifacts: Sequence[Sequence[Artifact]] = ()
 
 
 def make_all(
@@ -22,7 +23,11 @@ def make_all(
 
     Where the caller stops asking, or is interrupted, no further one is begun.
     """
-    elsewhere = [artifact for artifact in artifacts if pooled(artifact)]
+    # A figure's PNG and SVG go to one process, in their order: it draws once for both.
+    elsewhere = [
+        list(forms)
+        for _, forms in groupby(filter(pooled, artifacts), key=lambda artifact: artifact.file.with_suffix(""))
+    ]
     pool = _pool(elsewhere) if elsewhere else None
     try:
         # Before anything else starts a thread: processes are forked here.
@@ -31,27 +36,27 @@ def make_all(
             if not pooled(artifact):
                 yield artifact, _make(artifact)
         for future in as_completed(futures):
-            yield elsewhere[futures[future]], future.result()
+            yield from zip(elsewhere[futures[future]], future.result(), strict=True)
     finally:
         if pool:
             pool.shutdown(cancel_futures=True)
 
 
-def _pool(artifacts: Sequence[Artifact]) -> ProcessPoolExecutor:
+def _pool(artifacts: Sequence[Sequence[Artifact]]) -> ProcessPoolExecutor:
     # A fork has the records already; elsewhere they are sent, once to each process.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     workers = min(os.cpu_count() or 1, len(artifacts))
     return ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(artifacts,))
 
 
-def _begin(artifacts: Sequence[Artifact]) -> None:
+def _begin(artifacts: Sequence[Sequence[Artifact]]) -> None:
     global _artifacts
     _artifacts = artifacts
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
 
 
-def _make_number(number: int) -> bytes | Exception:
-    return _make(_artifacts[number])
+def _make_number(number: int) -> list[bytes | Exception]:
+    return [_make(artifact) for artifact in _artifacts[number]]
 
 
 def _make(artifact: Artifact) -> bytes | Exception:
