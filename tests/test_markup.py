@@ -60,6 +60,8 @@ def test_in_latex_every_special_character_is_escaped(names: list[str]) -> None:
         assert not set(bare) & set("\\{}&%$#_~^<>|[]")
 
 
+@example("# h")
+@example("- x")
 @given(NAMES)
 def test_a_heading_or_sentence_stays_one(name: str) -> None:
     tokens = MARKDOWN.parse(f"## {markdown(name)}\n\nafter")
