@@ -59,15 +59,15 @@ def half_interval(values: Sequence[float]) -> float:
         return 0.0
     mean = math.fsum(values) / len(values)
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
-    return _student_t(len(values) - 1) * deviation / math.sqrt(len(values))
+    return student(len(values) - 1) * deviation / math.sqrt(len(values))
 
 
 @cache
-def _student_t(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t with that many degrees of freedom."""
-    from scipy.special import stdtrit
+def student(degrees: int) -> float:
+    """Student's t, 97.5 %, at so many degrees of freedom: a 95 % interval reaches so many standard errors each way."""
+    from scipy.special import stdtrit  # scipy.stats has the same, and takes a second to import
 
-    return float(stdtrit(freedom, 0.975))
+    return float(stdtrit(degrees, 0.975))
 
 
 def wilson_interval(share: float, count: int) -> tuple[float, float]:
