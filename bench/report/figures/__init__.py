@@ -31,7 +31,7 @@ def artifacts(results: Path, comparisons: Sequence[Comparison]) -> Iterator[Arti
         for name, draw, values in _figures(comparison):
             inputs = digest(values)
             for form in FORMS:
-                yield Artifact(figure_file(comparison, name, form), inputs, partial(render, draw, values, form))
+                yield Artifact(figure_file(comparison, name, form), inputs, partial(render, draw, values, form, inputs))
 
 
 def figure_file(comparison: Comparison, name: str, form: str = "png") -> Path:

@@ -16,11 +16,11 @@ from bench.report.figures.style import (
     VERMILION,
     WIDTH,
     conditions,
+    distinct,
     heading,
     names_width,
     new_figure,
     panel,
-    shown,
 )
 
 if TYPE_CHECKING:
@@ -145,7 +145,10 @@ def _models(
     found.sort(key=lambda one: sum(one[2]))
     batches = {batch for _, batch, _ in found}
     same = len(batches) == 1
-    rows = tuple((shown(name) if same else f"{shown(name, 24)} ({batch})", amounts) for name, batch, amounts in found)
+    names = distinct([name for name, _, _ in found], 28)
+    rows = tuple(
+        (name if same else f"{name} ({batch})", amounts) for name, (_, batch, amounts) in zip(names, found, strict=True)
+    )
     return rows, f", batch of {batches.pop()}" if same else ", batch in brackets"
 
 

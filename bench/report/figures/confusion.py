@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MOST_CLASSES = 20  # of which each cell can hold its numbers
 MOST_BLOCKS = 100  # rows of a matrix without numbers
-MOST_PAIRS = 15
+MOST_PAIRS = 14
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def confusion(contender: Contender) -> Confusion | Confusions | None:
     wrong = counts - np.diag(np.diag(counts))
     found = np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS]
     pairs = tuple(
-        (shown(names[true], 20), shown(names[predicted], 20), int(wrong[true, predicted]),
+        (shown(names[true], 17), shown(names[predicted], 17), int(wrong[true, predicted]),
          float(wrong[true, predicted] / counts[true].sum()))
         for true, predicted in (divmod(int(place), number) for place in found)
         if wrong[true, predicted]
@@ -89,7 +89,7 @@ def _draw_few(values: Confusion) -> Figure:
     figure = new_figure(1.0)
     margin = names_width(figure, values.classes) + 0.4
     figure.set_size_inches(max(margin + side + 0.1, 3.4), side + margin + 0.5)
-    heading(figure, values.model, _fold(figure, values.conditions))
+    heading(figure, values.model, values.conditions)
     axes = panel(figure, margin, margin, margin + side, margin + side)
     shares = _shares(values.counts)
     _matrix(axes, shares, edge="white")
@@ -111,11 +111,11 @@ def _draw_few(values: Confusion) -> Figure:
 
 
 def _draw_many(values: Confusions) -> Figure:
-    figure = new_figure(3.9)
+    figure = new_figure(3.4)
     heading(figure, values.model, values.conditions)
-    axes = panel(figure, 0.5, 0.5, 3.05, 3.05)
+    axes = panel(figure, 0.5, 0.5, 2.75, 2.75)
     mesh = _matrix(axes, _shares(values.counts), edge="none")
-    scale = panel(figure, 3.1, 0.5, 3.2, 3.05)
+    scale = panel(figure, 2.8, 0.5, 2.88, 2.75)
     figure.colorbar(mesh, cax=scale, ticks=[0, 1, 5, 10, 25, 50, 100], format="%g", label="share of the row (%)")
     scale.minorticks_off()
     grouped = f", {values.group} to a row" if values.group > 1 else ""
@@ -129,21 +129,24 @@ def _draw_many(values: Confusions) -> Figure:
 
 
 def _pairs(figure: Figure, values: Confusions) -> None:
+    """The most frequent confusions as bars, at the right of the matrix."""
     names = [f"{true} as {predicted}" for true, predicted, _, _ in values.pairs]
-    left = min(WIDTH - 0.9, 4.0 + names_width(figure, names))
-    axes = panel(figure, left, 0.5, WIDTH - 0.6, 3.15)
+    left = min(3.5 + names_width(figure, names), WIDTH - 1.05)
+    axes = panel(figure, left, 0.5, WIDTH - 0.75, 2.75)
     places = range(len(names))
     axes.barh(places, [count for _, _, count, _ in values.pairs], color=GREY, height=0.6)
     for place, (_, _, count, share) in zip(places, values.pairs, strict=True):
         axes.annotate(
-            f"{count} ({share:.0%})", (count, place), (2, 0), textcoords="offset points", va="center", size=SMALL
-        )
+            f"{count} ({_percent(100 * share)})", (count, place), (2, 0), textcoords="offset points", va="center",
+            size=SMALL,
+        )  # fmt: skip
     axes.set_yticks(places, names)
-    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_ylim(MOST_PAIRS - 0.4, -0.6)
     axes.set_xticks([])
     axes.spines[:].set_visible(False)
     axes.tick_params(left=False)
-    axes.set_xlabel("pictures (share of the true class)")
+    width, height = figure.get_size_inches()
+    figure.text(3.45 / width, 2.85 / height, "most often: class as predicted class, pictures (share of the class)")
 
 
 def _matrix(axes: Axes, shares: list[list[float]], edge: str) -> QuadMesh:
@@ -173,8 +176,3 @@ def _plain(counts: object) -> tuple[tuple[int, ...], ...]:
 
     assert isinstance(counts, np.ndarray)
     return tuple(tuple(row) for row in counts.tolist())
-
-
-def _fold(figure: Figure, text: str) -> str:
-    """On two lines where the figure is narrow."""
-    return text

@@ -15,6 +15,7 @@ from bench.report.figures.style import (
     VERMILION,
     WIDTH,
     conditions,
+    distinct,
     heading,
     names_width,
     new_figure,
@@ -78,11 +79,13 @@ def all_curves(comparison: Comparison) -> AllCurves | None:
         histories = [one.record.training.history.val_top1 for one in contender.finished if one.record.training]
         series = tuple(_percent(history) for history in histories if history)
         if series:
-            models.append((shown(contender.model, 28), series))
+            models.append((contender.model, series))
     if not models:
         return None
-    left_out = max(0, len(models) - MOST_MODELS)
-    return AllCurves(conditions(comparison.first), tuple(models[:MOST_MODELS]), left_out)
+    best = models[:MOST_MODELS]
+    names = distinct([name for name, _ in best], 28)
+    drawn = tuple((name, series) for name, (_, series) in zip(names, best, strict=True))
+    return AllCurves(conditions(comparison.first), drawn, len(models) - len(best))
 
 
 def over_seeds(series: Series) -> tuple[list[float], list[float], list[float]]:

@@ -23,11 +23,13 @@ def place(
     sizes: Sequence[tuple[float, float]],
     frame: Box,
     lines: Sequence[Box] = (),
+    reach: Sequence[float] = (),
     marker: float = 4.0,
 ) -> list[Box | None]:
     """Where each point's label goes, in the points' unit; None where there is no room for it.
 
-    Labels are placed in the order given, each at the free place that is nearest to its point. No label covers
+    Labels are placed in the order given, each at the free place that is nearest to its point, and no farther from it
+    than its `reach` (without these, than the last of RADII). No label covers
     another, comes nearer than `marker` to a point, or leaves `frame`; `lines` (thin boxes) are avoided if possible.
     """
     import numpy as np
@@ -35,10 +37,11 @@ def place(
     taken = [(x - marker, y - marker, x + marker, y + marker) for x, y in points]
     thin = np.array(lines, dtype=float).reshape(-1, 4)
     found: list[Box | None] = []
-    for (x, y), (width, height) in zip(points, sizes, strict=True):
+    for (x, y), (width, height), farthest in zip(points, sizes, reach or [RADII[-1]] * len(points), strict=True):
         tried = np.array([_beside(x, y, width, height, radius, side) for radius in RADII for side in SIDES])
         distance = np.repeat(RADII, len(SIDES)) + np.tile(np.arange(len(SIDES)) / 10, len(RADII))
         free = (tried[:, :2] >= frame[:2]).all(1) & (tried[:, 2:] <= frame[2:]).all(1)
+        free &= np.repeat(RADII, len(SIDES)) <= farthest
         free &= ~_overlap(tried, np.array(taken)).any(1)
         if not free.any():
             found.append(None)

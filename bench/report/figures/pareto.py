@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.report.comparison import Comparison
 from bench.report.figures.labels import Box, place
@@ -19,6 +19,7 @@ from bench.report.figures.style import (
     SMALL,
     WIDTH,
     conditions,
+    distinct,
     heading,
     new_figure,
     panel,
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 OVERVIEW = ("gmacs", "epoch_seconds")
-FAR = 9.0  # points; a name that is farther from its point has a line to it
+# Points from a model to its name: of one farther off, a line leads to it; only the front's may be the farthest off.
+LEADER, NEAR, FARTHEST = 9.0, 24.0, 46.0
+LEGEND_ACROSS = 4
+FRONT: dict[str, Any] = {"color": BLACK, "linewidth": 0.9, "linestyle": (0, (4, 2))}
 LOGARITHMIC_FROM = 5  # the ratio of the largest cost to the smallest
 
 
@@ -91,108 +95,114 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def draw_pareto(values: Pareto) -> Figure:
-    height = 3.1 if len(values.panels) > 1 else 3.9
+    families = sorted({point.family for one in values.panels for point in one.points})
+    rows = -(-(len(families) + 1) // LEGEND_ACROSS)
+    above = 0.5 if rows == 1 else 0.45 + 0.17 * rows  # a legend of one row stands beside the heading
+    height = (2.6 if len(values.panels) > 1 else 3.4) + above
     figure = new_figure(height)
     heading(figure, "Test top-1 against cost", values.conditions)
-    families = sorted({point.family for one in values.panels for point in one.points})
     space = (WIDTH - 0.65) / len(values.panels)
-    low, high = _range([point for one in values.panels for point in one.points])
+    limits = _range([point for one in values.panels for point in one.points])
     for number, one in enumerate(values.panels):
         left = 0.55 + number * space
-        axes = panel(figure, left, 0.62, left + space - 0.1, height - 0.5, ylim=(low, high))
+        axes = panel(figure, left, 0.62, left + space - 0.1, height - above, ylim=limits)
         axes.set_xlabel("\n".join(textwrap.wrap(f"{one.label}: {one.about}", int(17 * space))))
         if number:
             axes.tick_params(labelleft=False)
         else:
             axes.set_ylabel("test top-1 (%)")
-        _draw_panel(figure, axes, one.points, families)
-    _legend(figure, families)
+        members = front([(point.cost, point.top1) for point in one.points])
+        best = [one.points[index] for index in members]
+        others = [point for index, point in enumerate(one.points) if index not in members]
+        _draw_panel(axes, best, others, families)
+        _name(figure, axes, best, others)
+    _legend(figure, families, 1 if rows == 1 else 1 - 0.36 / height)
     return figure
 
 
-def _draw_panel(figure: Figure, axes: Axes, points: Sequence[Point], families: Sequence[str]) -> None:
-    members = front([(point.cost, point.top1) for point in points])
-    low, high = _cost_axis(axes, [point.cost for point in points])
-    axes.grid(which="major")
-    steps = [points[index] for index in members]
-    axes.step(
-        [*(point.cost for point in steps), high], [*(point.top1 for point in steps), steps[-1].top1],
-        where="post", color=BLACK, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1.5,
-    )  # fmt: skip
+def _draw_panel(axes: Axes, best: Sequence[Point], others: Sequence[Point], families: Sequence[str]) -> None:
+    """The front (`best`, cheapest first) as steps and filled markers, the other points as hollow ones."""
+    from matplotlib.collections import LineCollection
+
+    low, high = _cost_axis(axes, [point.cost for point in (*best, *others)])
     bottom, top = axes.get_ylim()
-    for index, point in enumerate(points):
-        family = families.index(point.family)
-        colour = COLOURS[family % len(COLOURS)]
-        across, up = point.cost_interval, point.top1_interval
-        if across:
-            axes.plot([max(across[0], low), min(across[1], high)], [point.top1] * 2, color=colour, linewidth=0.8)
-        if up:
-            axes.plot([point.cost] * 2, [max(up[0], bottom), min(up[1], top)], color=colour, linewidth=0.8)
-        axes.plot(
-            point.cost, point.top1, linestyle="none", marker=MARKERS[family % len(MARKERS)], markersize=5.5,
-            markeredgecolor=colour, markerfacecolor=colour if index in members else "white", zorder=3,
-        )  # fmt: skip
-    _name(figure, axes, points, members)
+    axes.grid(which="major")
+    axes.step(
+        [*(point.cost for point in best), high], [*(point.top1 for point in best), best[-1].top1], where="post",
+        zorder=1.5, **FRONT,
+    )  # fmt: skip
+    for number, family in enumerate(families):
+        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+        for points, face in ((best, colour), (others, "white")):
+            own = [point for point in points if point.family == family]
+            axes.plot(
+                [point.cost for point in own], [point.top1 for point in own], linestyle="none", marker=marker,
+                markersize=5.5, markeredgecolor=colour, markerfacecolor=face, zorder=3,
+            )  # fmt: skip
+            bars = [
+                [(max(low, one.cost_interval[0]), one.top1), (min(high, one.cost_interval[1]), one.top1)]
+                for one in own
+                if one.cost_interval
+            ] + [
+                [(one.cost, max(bottom, one.top1_interval[0])), (one.cost, min(top, one.top1_interval[1]))]
+                for one in own
+                if one.top1_interval
+            ]
+            if bars:
+                axes.add_collection(LineCollection(bars, colors=colour, linewidths=0.8), autolim=False)
 
 
-def _name(figure: Figure, axes: Axes, points: Sequence[Point], members: Sequence[int]) -> None:
+def _name(figure: Figure, axes: Axes, best: Sequence[Point], others: Sequence[Point]) -> None:
     """Write the models' names beside their points, those of the front first, and say how many found no room."""
-    from matplotlib.lines import Line2D
+    from matplotlib.collections import LineCollection
 
     width, height = (72 * float(side) for side in figure.get_size_inches())
-    order = [*members, *(index for index in range(len(points)) if index not in members)]
-    scale = 72 / figure.dpi
-    to_points, least = axes.transData, axes.get_xlim()[0]
     bounds = axes.get_window_extent()
-    frame = (bounds.x0 * scale + 3, bounds.y0 * scale + 3, bounds.x1 * scale, bounds.y1 * scale + 4)
-
-    def where(cost: float, top1: float) -> tuple[float, float]:
-        x, y = to_points.transform((cost, top1))
-        return float(x) * scale, float(y) * scale
-
-    def between(first: tuple[float, float], second: tuple[float, float]) -> Box:
-        (left, right), (bottom, top) = sorted((first[0], second[0])), sorted((first[1], second[1]))
-        return left - 0.5, bottom - 0.5, right + 0.5, top + 0.5
-
-    centres = [where(points[index].cost, points[index].top1) for index in order]
-    steps = [*centres[: len(members)], (frame[2], centres[len(members) - 1][1])]
-    lines = [
-        line for first, then in pairwise(steps)
-        for line in (between(first, (then[0], first[1])), between((then[0], first[1]), then))
-    ]  # fmt: skip
-    for index in order:
-        one = points[index]
-        if one.top1_interval:
-            lines.append(between(*(where(one.cost, top1) for top1 in one.top1_interval)))
-        if one.cost_interval:
-            lines.append(between(*(where(max(cost, least), one.top1) for cost in one.cost_interval)))
-    weights = ["bold" if index in members else "normal" for index in order]
+    scale = 72 / figure.dpi
+    frame = (bounds.x0 * scale + 3, bounds.y0 * scale + 3, bounds.x1 * scale, bounds.y1 * scale)
+    points = [*best, *others]
+    weights = ["bold"] * len(best) + ["normal"] * len(others)
+    places = scale * axes.transData.transform([(point.cost, point.top1) for point in points])
+    centres = [(float(x), float(y)) for x, y in places]
     sizes = [
-        (72 * text_width(figure, points[index].model, weight=weight) + 1, SMALL + 1.0)
-        for index, weight in zip(order, weights, strict=True)
+        (72 * text_width(figure, point.model, weight=weight) + 1, SMALL + 1.0)
+        for point, weight in zip(points, weights, strict=True)
     ]
-    boxes = place(centres, sizes, frame, lines)
-    for index, (x, y), box, weight in zip(order, centres, boxes, weights, strict=True):
+    reach = [FARTHEST] * len(best) + [NEAR] * len(others)
+    boxes = place(centres, sizes, frame, _lines(axes, points, centres[: len(best)], scale), reach)
+    leaders = []
+    for point, weight, (x, y), box in zip(points, weights, centres, boxes, strict=True):
         if box is None:
             continue
         left, bottom, right, top = box
-        near = min(max(x, left), right), min(max(y, bottom), top)
-        if math.dist((x, y), near) > FAR:
-            figure.add_artist(
-                Line2D(
-                    [x / width, near[0] / width], [y / height, near[1] / height], color=GREY, linewidth=0.4, zorder=2
-                )
-            )
+        nearest = min(max(x, left), right), min(max(y, bottom), top)
+        if math.dist((x, y), nearest) > LEADER:
+            leaders.append([(x / width, y / height), (nearest[0] / width, nearest[1] / height)])
         figure.text(
-            left / width, (bottom + 1.5) / height, points[index].model, size=SMALL,
-            color=BLACK if index in members else GREY, weight=weight,
+            left / width, (bottom + 1.5) / height, point.model, size=SMALL, weight=weight,
+            color=BLACK if weight == "bold" else GREY,
         )  # fmt: skip
-    missing = boxes.count(None)
-    if missing:
-        axes.set_title(f"{missing} names left out for want of room", loc="right", size=SMALL, color=GREY, pad=2)
+    figure.add_artist(LineCollection(leaders, colors=GREY, linewidths=0.4, transform=figure.transFigure))
+    if missing := boxes.count(None):
+        names = "1 name" if missing == 1 else f"{missing} names"
+        axes.set_title(f"{names} left out for want of room", loc="right", size=SMALL, color=GREY, pad=2)
 
 
-def _legend(figure: Figure, families: Sequence[str]) -> None:
+def _lines(axes: Axes, points: Sequence[Point], front: Sequence[tuple[float, float]], scale: float) -> list[Box]:
+    """What names had better not cover, in points: the front's steps (through `front`, to the right edge) and bars."""
+    steps = [*front, (axes.get_window_extent().x1 * scale, front[-1][1])]
+    ends = [(first, (then[0], first[1])) for first, then in pairwise(steps)]
+    ends += [((then[0], first[1]), then) for first, then in pairwise(steps)]
+    least = axes.get_xlim()[0]  # a logarithmic axis has no place for what is not above zero
+    bars = [[(max(cost, least), one.top1) for cost in one.cost_interval] for one in points if one.cost_interval]
+    bars += [[(one.cost, top1) for top1 in one.top1_interval] for one in points if one.top1_interval]
+    for bar in bars:
+        first, then = scale * axes.transData.transform(bar)
+        ends.append(((float(first[0]), float(first[1])), (float(then[0]), float(then[1]))))
+    return [(min(x0, x1) - 0.5, min(y0, y1) - 0.5, max(x0, x1) + 0.5, max(y0, y1) + 0.5) for (x0, y0), (x1, y1) in ends]
+
+
+def _legend(figure: Figure, families: Sequence[str], top: float) -> None:
     from matplotlib.lines import Line2D
 
     entries = [
@@ -200,19 +210,22 @@ def _legend(figure: Figure, families: Sequence[str]) -> None:
                color=COLOURS[number % len(COLOURS)], label=shown(family, 20))
         for number, family in enumerate(families)
     ]  # fmt: skip
-    entries.append(Line2D([], [], color=BLACK, linewidth=0.9, linestyle=(0, (4, 2)), label="Pareto front (filled)"))
-    figure.legend(handles=entries, loc="upper right", ncols=4, borderaxespad=0.2, handletextpad=0.4, columnspacing=1.2)
+    entries.append(Line2D([], [], label="Pareto front (filled)", **FRONT))
+    figure.legend(
+        handles=entries, loc="upper right", bbox_to_anchor=(1, top), ncols=LEGEND_ACROSS, borderaxespad=0.2,
+        handletextpad=0.4, columnspacing=1.2,
+    )  # fmt: skip
 
 
 def _points(comparison: Comparison, quantity: Quantity) -> tuple[Point, ...]:
+    names = distinct([contender.model for contender in comparison.finished], 28)
     points = []
-    for contender in comparison.finished:
+    for name, contender in zip(names, comparison.finished, strict=True):
         cost, top1 = estimate(quantity, contender), estimate(BY_KEY["accuracy"], contender)
-        if cost is not None and top1 is not None and math.isfinite(cost.mean):
+        if cost is not None and top1 is not None:
             points.append(
-                Point(shown(contender.model, 28), contender.first.model.family,
-                      cost.mean, _interval(cost), top1.mean, _interval(top1))
-            )  # fmt: skip
+                Point(name, contender.first.model.family, cost.mean, _interval(cost), top1.mean, _interval(top1))
+            )
     return tuple(points)
 
 

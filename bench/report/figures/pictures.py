@@ -65,8 +65,9 @@ def mistakes(contender: Contender) -> Mistakes | None:
         predictions = trial.folder / "predictions.npz"
         if predictions.is_file() and _number(trial, "mistakes"):
             record = trial.record
+            about = f"{conditions(record)}; seed {record.seed}; class, and what it was taken for with which confidence"
             return Mistakes(
-                shown(record.model.name, 48), f"{conditions(record)}; seed {record.seed}",
+                shown(record.model.name, 48), about,
                 tuple(record.data.classes), trial.folder / "pictures.npz", predictions,
             )  # fmt: skip
     return None

@@ -64,8 +64,11 @@ STYLE: dict[str, Any] = {
 }
 
 
-def render(draw: Callable[[Values], Figure], values: Values, form: str) -> bytes:
-    """The figure as a file of that form, `png` or `svg`; the same values give the same bytes."""
+def render(draw: Callable[[Values], Figure], values: Values, form: str, inputs: str = "") -> bytes:
+    """The figure as a file of that form, `png` or `svg`; the same values give the same bytes.
+
+    `inputs` is the values' digest, needed where they name files.
+    """
     import matplotlib
 
     buffer = io.BytesIO()
@@ -75,13 +78,13 @@ def render(draw: Callable[[Values], Figure], values: Values, form: str) -> bytes
         matplotlib.rcParams.update(STYLE)  # type: ignore[arg-type]
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # an empty box stands for it
         metadata = {"Software": None} if form == "png" else {"Date": None, "Creator": None}
-        _drawn(draw, values).savefig(buffer, format=form, dpi=DPI, metadata=metadata)
+        _drawn(draw, values, inputs).savefig(buffer, format=form, dpi=DPI, metadata=metadata)
     return buffer.getvalue()
 
 
 # The other form of the figure, where it is asked for next, needs no drawing from the start.
 @lru_cache(maxsize=1)
-def _drawn(draw: Callable[[Values], Figure], values: Values) -> Figure:
+def _drawn(draw: Callable[[Values], Figure], values: Values, inputs: str) -> Figure:
     return draw(values)
 
 
@@ -138,6 +141,14 @@ def shown(name: str, length: int = 32) -> str:
     if len(name) <= length:
         return name
     return f"{name[: length - length // 2 - 1].rstrip()}…{name[-(length // 2) :].lstrip()}"
+
+
+def distinct(names: Sequence[str], length: int = 32) -> list[str]:
+    """The names as `shown`, each longer where two that differ would look the same."""
+    texts = [shown(name, length) for name in names]
+    if len(set(texts)) < len(set(names)) and length < max(len(name) for name in names):
+        return distinct(names, length + 8)
+    return texts
 
 
 def fitted(figure: Figure, name: str, width: float) -> str:
