@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MOST_CLASSES = 20  # of which each cell can hold its numbers
 MOST_BLOCKS = 100  # rows of a matrix without numbers
 MOST_PAIRS = 14
+NARROWEST = 4.2  # inches: room for the heading
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def confusion(contender: Contender) -> Confusion | Confusions | None:
     wrong = counts - np.diag(np.diag(counts))
     found = np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS]
     pairs = tuple(
-        (shown(names[true], 17), shown(names[predicted], 17), int(wrong[true, predicted]),
+        (shown(names[true], 16), shown(names[predicted], 16), int(wrong[true, predicted]),
          float(wrong[true, predicted] / counts[true].sum()))
         for true, predicted in (divmod(int(place), number) for place in found)
         if wrong[true, predicted]
@@ -88,7 +89,7 @@ def _draw_few(values: Confusion) -> Figure:
     side = max(2.4, min(5.0, 0.42 * number))
     figure = new_figure(1.0)
     margin = names_width(figure, values.classes) + 0.4
-    figure.set_size_inches(max(margin + side + 0.1, 3.4), side + margin + 0.5)
+    figure.set_size_inches(max(margin + side + 0.1, NARROWEST), side + margin + 0.5)
     heading(figure, values.model, values.conditions)
     axes = panel(figure, margin, margin, margin + side, margin + side)
     shares = _shares(values.counts)
@@ -131,7 +132,7 @@ def _draw_many(values: Confusions) -> Figure:
 def _pairs(figure: Figure, values: Confusions) -> None:
     """The most frequent confusions as bars, at the right of the matrix."""
     names = [f"{true} as {predicted}" for true, predicted, _, _ in values.pairs]
-    left = min(3.5 + names_width(figure, names), WIDTH - 1.05)
+    left = min(3.6 + names_width(figure, names), WIDTH - 1.05)
     axes = panel(figure, left, 0.5, WIDTH - 0.75, 2.75)
     places = range(len(names))
     axes.barh(places, [count for _, _, count, _ in values.pairs], color=GREY, height=0.6)
@@ -146,7 +147,7 @@ def _pairs(figure: Figure, values: Confusions) -> None:
     axes.spines[:].set_visible(False)
     axes.tick_params(left=False)
     width, height = figure.get_size_inches()
-    figure.text(3.45 / width, 2.85 / height, "most often: class as predicted class, pictures (share of the class)")
+    figure.text(3.55 / width, 2.85 / height, "most frequent: pictures (share of the class)", size=SMALL, color=GREY)
 
 
 def _matrix(axes: Axes, shares: list[list[float]], edge: str) -> QuadMesh:

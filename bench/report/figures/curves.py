@@ -62,7 +62,7 @@ def curves(contender: Contender) -> Curves | None:
         return None
     record = contender.first
     return Curves(
-        model=shown(record.model.name, 48),
+        model=shown(record.model.name, 60),
         conditions=f"{conditions(record)}; {_seeds(len(kept))}",
         train_loss=tuple(tuple(one.history.train_loss) for one in kept),
         val_loss=tuple(tuple(one.history.val_loss) for one in kept),
@@ -97,7 +97,7 @@ def over_seeds(series: Series) -> tuple[list[float], list[float], list[float]]:
 
 def draw_curves(values: Curves) -> Figure:
     figure = new_figure(2.7)
-    heading(figure, values.model, values.conditions)
+    heading(figure, values.model, values.conditions, 3.9)
     left = panel(figure, 0.55, 0.45, 3.25, 2.2, xlabel="epoch", ylabel="mean loss (nats)")
     right = panel(figure, 3.95, 0.45, WIDTH - 0.1, 2.2, xlabel="epoch", ylabel="top-1 (%)")
     for axes, train, val in ((left, values.train_loss, values.val_loss), (right, values.train_top1, values.val_top1)):
@@ -152,8 +152,8 @@ def _epochs(axes: Axes, number: int) -> None:
 
     axes.grid()
     axes.set_xlim(0.5 if number < 10 else 0, number + max(0.5, number / 40))
-    axes.xaxis.set_major_locator(MaxNLocator(7, integer=True, min_n_ticks=1))
-    axes.yaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_locator(MaxNLocator(7, integer=True, min_n_ticks=1, steps=(1, 2, 5, 10)))
+    axes.yaxis.set_major_locator(MaxNLocator(6, steps=(1, 2, 2.5, 5, 10)))
 
 
 def _percent(shares: Sequence[float]) -> tuple[float, ...]:

@@ -15,7 +15,9 @@ RADII = (6.0, 10.0, 16.0, 24.0, 34.0, 46.0)
 SIDES = (
     (1, 0), (0, 1), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1), (1, 0.5), (1, -0.5), (-1, 0.5), (-1, -0.5),
 )  # fmt: skip
-CROSSING = 14.0  # what covering a line costs, in distance
+NEAR = 24.0  # the farthest from its point that a label may stand which is not important
+# What covering a line, or a point, costs in distance.
+CROSSING, COVERING = 14.0, 1000.0
 
 
 def place(
@@ -23,33 +25,36 @@ def place(
     sizes: Sequence[tuple[float, float]],
     frame: Box,
     lines: Sequence[Box] = (),
-    reach: Sequence[float] = (),
+    important: int = 0,
     marker: float = 4.0,
 ) -> list[Box | None]:
     """Where each point's label goes, in the points' unit; None where there is no room for it.
 
-    Labels are placed in the order given, each at the free place that is nearest to its point, and no farther from it
-    than its `reach` (without these, than the last of RADII). No label covers
+    Labels are placed in the order given, each at the free place that is nearest to its point. No label covers
     another, comes nearer than `marker` to a point, or leaves `frame`; `lines` (thin boxes) are avoided if possible.
+    The first `important` labels may stand farther from their points, and cover points rather than be left out.
     """
     import numpy as np
 
-    taken = [(x - marker, y - marker, x + marker, y + marker) for x, y in points]
+    markers = np.array([(x - marker, y - marker, x + marker, y + marker) for x, y in points])
+    names = np.empty((0, 4))
     thin = np.array(lines, dtype=float).reshape(-1, 4)
+    distance = np.repeat(RADII, len(SIDES)) + np.tile(np.arange(len(SIDES)) / 10, len(RADII))
     found: list[Box | None] = []
-    for (x, y), (width, height), farthest in zip(points, sizes, reach or [RADII[-1]] * len(points), strict=True):
+    for number, ((x, y), (width, height)) in enumerate(zip(points, sizes, strict=True)):
         tried = np.array([_beside(x, y, width, height, radius, side) for radius in RADII for side in SIDES])
-        distance = np.repeat(RADII, len(SIDES)) + np.tile(np.arange(len(SIDES)) / 10, len(RADII))
         free = (tried[:, :2] >= frame[:2]).all(1) & (tried[:, 2:] <= frame[2:]).all(1)
-        free &= np.repeat(RADII, len(SIDES)) <= farthest
-        free &= ~_overlap(tried, np.array(taken)).any(1)
+        free &= ~_overlap(tried, names).any(1)
+        covered = _overlap(tried, markers).sum(1)
+        if number >= important:
+            free &= (covered == 0) & (distance < NEAR + 2)
         if not free.any():
             found.append(None)
             continue
-        cost = np.where(free, distance + CROSSING * _overlap(tried, thin).sum(1), np.inf)
+        cost = np.where(free, distance + CROSSING * _overlap(tried, thin).sum(1) + COVERING * covered, np.inf)
         left, bottom, right, top = (float(edge) for edge in tried[int(cost.argmin())])
         found.append((left, bottom, right, top))
-        taken.append((left, bottom, right, top))
+        names = np.append(names, [found[-1]], axis=0)
     return found
 
 

@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 OVERVIEW = ("gmacs", "epoch_seconds")
-# Points from a model to its name: of one farther off, a line leads to it; only the front's may be the farthest off.
-LEADER, NEAR, FARTHEST = 9.0, 24.0, 46.0
+LEADER = 9.0  # points; to a name that is farther from its model leads a line
 LEGEND_ACROSS = 4
 FRONT: dict[str, Any] = {"color": BLACK, "linewidth": 0.9, "linestyle": (0, (4, 2))}
 LOGARITHMIC_FROM = 5  # the ratio of the largest cost to the smallest
@@ -168,8 +167,7 @@ def _name(figure: Figure, axes: Axes, best: Sequence[Point], others: Sequence[Po
         (72 * text_width(figure, point.model, weight=weight) + 1, SMALL + 1.0)
         for point, weight in zip(points, weights, strict=True)
     ]
-    reach = [FARTHEST] * len(best) + [NEAR] * len(others)
-    boxes = place(centres, sizes, frame, _lines(axes, points, centres[: len(best)], scale), reach)
+    boxes = place(centres, sizes, frame, _lines(axes, points, centres[: len(best)], scale), len(best))
     leaders = []
     for point, weight, (x, y), box in zip(points, weights, centres, boxes, strict=True):
         if box is None:

@@ -67,7 +67,7 @@ def mistakes(contender: Contender) -> Mistakes | None:
             record = trial.record
             about = f"{conditions(record)}; seed {record.seed}; class, and what it was taken for with which confidence"
             return Mistakes(
-                shown(record.model.name, 48), about,
+                shown(record.model.name, 60), about,
                 tuple(record.data.classes), trial.folder / "pictures.npz", predictions,
             )  # fmt: skip
     return None

@@ -113,12 +113,13 @@ def panel(figure: Figure, left: float, bottom: float, right: float, top: float, 
     return figure.add_axes((left / width, bottom / height, (right - left) / width, (top - bottom) / height), **options)
 
 
-def heading(figure: Figure, subject: str, rest: str = "") -> None:
-    """The figure's title in its upper left corner: what it shows, and under which conditions."""
+def heading(figure: Figure, subject: str, rest: str, room: float = WIDTH) -> None:
+    """The figure's title in its upper left corner: what it shows (in `room` inches), and under which conditions."""
     width, height = figure.get_size_inches()
+    subject = fitted(figure, subject, min(room, width) - 0.16, 8, "bold")
+    rest = fitted(figure, rest, width - 0.16)
     figure.text(0.08 / width, 1 - 0.08 / height, subject, va="top", weight="bold")
-    if rest:
-        figure.text(0.08 / width, 1 - 0.24 / height, rest, va="top", size=SMALL, color=GREY)
+    figure.text(0.08 / width, 1 - 0.24 / height, rest, va="top", size=SMALL, color=GREY)
 
 
 def text_width(figure: Figure, text: str, size: float = SMALL, weight: str = "normal") -> float:
@@ -151,11 +152,11 @@ def distinct(names: Sequence[str], length: int = 32) -> list[str]:
     return texts
 
 
-def fitted(figure: Figure, name: str, width: float) -> str:
-    """The name, shortened until it is no wider than that many inches; one letter is always left."""
+def fitted(figure: Figure, name: str, width: float, size: float = SMALL, weight: str = "normal") -> str:
+    """The name, shortened until it is no wider than that many inches, or than three letters."""
     length = len(name)
     text = shown(name, length)
-    while length > 3 and text_width(figure, text) > width:
+    while length > 3 and text_width(figure, text, size, weight) > width:
         length -= 1
         text = shown(name, length)
     return text
