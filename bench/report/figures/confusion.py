@@ -84,7 +84,7 @@ def draw_confusion(values: Confusion | Confusions) -> Figure:
 
 
 def _draw_few(values: Confusion) -> Figure:
-    """Each cell: the count, and below it the share of the row in percent; a class never predicted so is left blank."""
+    """Each cell: the count, and below it the share of the row in percent; a cell without pictures is left blank."""
     number = len(values.classes)
     side = max(2.4, min(5.0, 0.42 * number))
     figure = new_figure(1.0)
@@ -100,7 +100,7 @@ def _draw_few(values: Confusion) -> Figure:
             if count:
                 share = shares[true][predicted]
                 axes.text(
-                    predicted + 0.5, true + 0.5, f"{count}\n{_percent(share)}", size=size, ha="center", va="center",
+                    predicted + 0.5, true + 0.5, _cell(count, share), size=size, ha="center", va="center",
                     color="white" if share > 45 else "black", linespacing=1.05,
                 )  # fmt: skip
     ticks = [place + 0.5 for place in range(number)]
@@ -166,6 +166,11 @@ def _matrix(axes: Axes, shares: list[list[float]], edge: str) -> QuadMesh:
 
 def _shares(counts: tuple[tuple[int, ...], ...]) -> list[list[float]]:
     return [[100 * count / (sum(row) or 1) for count in row] for row in counts]
+
+
+def _cell(count: int, share: float) -> str:
+    """The count and, from 1 % on, its share; small shares would only clutter the matrix."""
+    return f"{count}\n{_percent(share)}" if share >= 1 else str(count)
 
 
 def _percent(share: float) -> str:
