@@ -1,0 +1,78 @@
+"""Figures of the comparisons, each as PNG and SVG in the protocol's folder `figures/`.
+
+Of a comparison: `accuracy` (against GMACs and seconds an epoch), `accuracy-COST` for each cost, `curves`, `time`,
+`memory`, `samples`. Of a model: `curves-MODEL`, `confusion-MODEL`, `mistakes-MODEL`. What a comparison's records do
+not hold has no figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench.records import Record, file_name, trial_folder, write_bytes
+from bench.report.artifact import Artifact
+from bench.report.comparison import Comparison, Trial, comparisons
+from bench.report.figures.bars import draw_bars, step_memory, step_time
+from bench.report.figures.confusion import confusion, draw_confusion
+from bench.report.figures.curves import all_curves, curves, draw_all_curves, draw_curves
+from bench.report.figures.pareto import costs, draw_pareto
+from bench.report.figures.pictures import draw_mistakes, draw_samples, mistakes, samples
+from bench.report.figures.style import digest, render
+
+FORMS = ("png", "svg")
+
+
+def artifacts(results: Path, comparisons: Sequence[Comparison]) -> Iterator[Artifact]:
+    """Every figure of the comparisons that their records and pictures allow; `results` is where they lie."""
+    for comparison in comparisons:
+        for name, draw, values in _figures(comparison):
+            inputs = digest(values)
+            for form in FORMS:
+                yield Artifact(figure_file(comparison, name, form), inputs, partial(render, draw, values, form, inputs))
+
+
+def figure_file(comparison: Comparison, name: str, form: str = "png") -> Path:
+    """Where the figure of that name lies; where a folder holds several comparisons, their fingerprints tell them."""
+    apart = comparison.name.removeprefix(comparison.folder.name)
+    return comparison.folder / "figures" / f"{name}{apart}.{form}"
+
+
+def model_figure(kind: str, model: str) -> str:
+    """The name of a model's figure; `kind` is `curves`, `confusion` or `mistakes`."""
+    return f"{kind}-{file_name(model)}"
+
+
+def draw_accuracy(records: Sequence[Record], file: Path) -> bool:
+    """Draw test top-1 against GMACs and seconds an epoch into that PNG; False where no trial has both.
+
+    The records are of one protocol and one dataset.
+    """
+    trials = [Trial(trial_folder(file.parent, record.model.name, record.seed), record) for record in records]
+    overview = costs(comparisons(trials)[0]).get("") if trials else None
+    if overview is None:
+        return False
+    write_bytes(file, render(draw_pareto, overview, "png"))
+    return True
+
+
+def _figures(comparison: Comparison) -> Iterator[tuple[str, Callable[[Any], Any], Any]]:
+    """Name, drawing function and values of each figure."""
+    if comparison.finished:
+        for cost, against in costs(comparison).items():
+            yield f"accuracy-{cost}" if cost else "accuracy", draw_pareto, against
+    together: list[tuple[str, Callable[[Any], Any], Any]] = [
+        ("curves", draw_all_curves, all_curves(comparison)),
+        ("time", draw_bars, step_time(comparison)),
+        ("memory", draw_bars, step_memory(comparison)),
+        ("samples", draw_samples, samples(comparison)),
+    ]
+    for contender in comparison.finished:
+        together += [
+            (model_figure("curves", contender.model), draw_curves, curves(contender)),
+            (model_figure("confusion", contender.model), draw_confusion, confusion(contender)),
+            (model_figure("mistakes", contender.model), draw_mistakes, mistakes(contender)),
+        ]
+    yield from (one for one in together if one[2] is not None)

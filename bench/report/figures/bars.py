@@ -1,0 +1,162 @@
+"""What a training step consists of, as stacked bars: where its time goes, and its memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.records import Record
+from bench.report.comparison import Comparison
+from bench.report.figures.style import (
+    BLUE,
+    GREEN,
+    SKY,
+    SMALL,
+    VERMILION,
+    WIDTH,
+    conditions,
+    distinct,
+    heading,
+    names_width,
+    new_figure,
+    panel,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+YELLOW = "#F0E442"  # the eighth of Okabe and Ito's colours: too light for a line
+# Name, colour, hatch: neighbours differ in lightness, or by a hatch.
+PHASES = (("data", YELLOW, ""), ("forward", SKY, ""), ("backward", BLUE, ""), ("optimizer", VERMILION, "...."))
+MEMORY = (
+    ("parameters", BLUE, ""), ("gradients", SKY, ""), ("optimizer", VERMILION, "...."),
+    ("activations", YELLOW, ""), ("inputs", GREEN, "////"), ("other", "#BBBBBB", ""),
+)  # fmt: skip
+
+# The batch of a record's training step, and its parts.
+Read = Callable[[Record], tuple[int, Mapping[str, float]] | None]
+
+
+@dataclass(frozen=True)
+class Bars:
+    """The parts of each model's total, least total first."""
+
+    title: str
+    conditions: str
+    label: str
+    parts: tuple[tuple[str, str, str], ...]
+    models: tuple[tuple[str, tuple[float, ...]], ...]
+    shares: bool  # whether to draw the parts of 100 % too
+
+
+def step_time(comparison: Comparison) -> Bars | None:
+    """Milliseconds of the phases of a training step; None where none was measured."""
+    models, batch = _models(comparison, PHASES, 1e3, _phases)
+    if not models:
+        return None
+    about = conditions(comparison.first)
+    return Bars("Where the time of a training step goes", about, f"ms a training step{batch}", PHASES, models, True)
+
+
+def step_memory(comparison: Comparison) -> Bars | None:
+    """Megabytes by what takes them, at the moment when a training step needs most; None where none was measured."""
+    models, batch = _models(comparison, MEMORY, 1e-6, _memory)
+    if not models:
+        return None
+    about = conditions(comparison.first)
+    return Bars("Memory at the peak of a training step", about, f"MB (10⁶ bytes){batch}", MEMORY, models, False)
+
+
+def draw_bars(values: Bars) -> Figure:
+    parts = [part for index, part in enumerate(values.parts) if any(amounts[index] for _, amounts in values.models)]
+    kept = [[amounts[values.parts.index(part)] for part in parts] for _, amounts in values.models]
+    number = len(kept)
+    inside = number * (0.2 if number <= 30 else 0.16)
+    figure = new_figure(inside + 1.15)
+    heading(figure, values.title, values.conditions)
+    names = [name for name, _ in values.models]
+    left, top = names_width(figure, names) + 0.2, inside + 0.5
+    # Room at the right of the bars for their totals.
+    end = left + (WIDTH - left) * 0.55 if values.shares else WIDTH
+    axes = panel(figure, left, 0.5, end - 0.5, top, xlabel=values.label)
+    _stack(axes, kept, parts)
+    for place, amounts in enumerate(kept):
+        total = sum(amounts)
+        axes.annotate(
+            f"{total:.3g}" if total < 100 else f"{total:,.0f}", (total, place), (3, 0), textcoords="offset points",
+            va="center", size=SMALL,
+        )  # fmt: skip
+    axes.set_yticks(range(number), names)
+    if values.shares:
+        beside = panel(figure, end + 0.05, 0.5, WIDTH - 0.15, top, xlabel="share of the step (%)", xlim=(0, 100))
+        shares = [[100 * amount / (sum(amounts) or 1) for amount in amounts] for amounts in kept]
+        _stack(beside, shares, parts)
+        beside.set_yticks([])
+        for place, row in enumerate(shares):
+            start = 0.0
+            for share, (_, colour, _) in zip(row, parts, strict=True):
+                if share >= 12:
+                    beside.text(
+                        start + share / 2, place, f"{share:.0f}", size=SMALL, ha="center", va="center_baseline",
+                        color="white" if colour == BLUE else "black",
+                    )  # fmt: skip
+                start += share
+    figure.legend(
+        *axes.get_legend_handles_labels(), loc="upper right", bbox_to_anchor=(1.0, 1 - 0.38 / (inside + 1.15)),
+        ncols=len(parts), borderaxespad=0.2, columnspacing=1.2, handlelength=1.6,
+    )  # fmt: skip
+    return figure
+
+
+def _stack(axes: Axes, rows: list[list[float]], parts: list[tuple[str, str, str]]) -> None:
+    places = range(len(rows))
+    starts = [0.0] * len(rows)
+    for index, (name, colour, hatch) in enumerate(parts):
+        amounts = [row[index] for row in rows]
+        axes.barh(
+            places, amounts, left=starts, height=0.72, color=colour, hatch=hatch, edgecolor="white", linewidth=0.4,
+            label=name,
+        )  # fmt: skip
+        starts = [start + amount for start, amount in zip(starts, amounts, strict=True)]
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+
+
+def _models(
+    comparison: Comparison, parts: tuple[tuple[str, str, str], ...], scale: float, read: Read
+) -> tuple[tuple[tuple[str, tuple[float, ...]], ...], str]:
+    """Each model's parts, mean over its trials, and the batch in words: of all, or beside each name where they differ.
+
+    What is none of the named parts counts as the last.
+    """
+    found = []
+    for contender in comparison.finished:
+        steps = [step for trial in contender.finished if (step := read(trial.record))]
+        if steps:
+            names = [name for name, _, _ in parts]
+            total = dict.fromkeys(names, 0.0)
+            for _, amounts in steps:
+                for name, amount in amounts.items():
+                    total[name if name in total else names[-1]] += scale * amount / len(steps)
+            found.append((contender.model, steps[0][0], tuple(total.values())))
+    found.sort(key=lambda one: sum(one[2]))
+    batches = {batch for _, batch, _ in found}
+    same = len(batches) == 1
+    names = distinct([name for name, _, _ in found], 28)
+    rows = tuple(
+        (name if same else f"{name} ({batch})", amounts) for name, (_, batch, amounts) in zip(names, found, strict=True)
+    )
+    return rows, f", batch of {batches.pop()}" if same else ", batch in brackets"
+
+
+def _phases(record: Record) -> tuple[int, Mapping[str, float]] | None:
+    step = (record.efficiency or {}).get("train_step") or {}
+    return (step["batch"], step["phases"]) if step.get("phases") else None
+
+
+def _memory(record: Record) -> tuple[int, Mapping[str, float]] | None:
+    memory = (record.efficiency or {}).get("memory") or {}
+    return (memory["train_batch"], memory["train_breakdown"]) if memory.get("train_breakdown") else None

@@ -1,0 +1,190 @@
+"""Which classes a model takes for which: the confusion matrix, or what matters of it where there are many classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.report.comparison import Contender
+from bench.report.figures.style import (
+    GREY,
+    SMALL,
+    WIDTH,
+    conditions,
+    heading,
+    names_width,
+    new_figure,
+    panel,
+    shown,
+    trials_of,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import QuadMesh
+    from matplotlib.figure import Figure
+
+MOST_CLASSES = 20  # of which each cell can hold its numbers
+MOST_BLOCKS = 100  # rows of a matrix without numbers
+MOST_PAIRS = 14
+NARROWEST = 4.2  # inches: room for the heading
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Counts over all seeds: `counts[i][j]` pictures of class i were taken for class j."""
+
+    model: str
+    conditions: str
+    classes: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Confusions:
+    """The same of many classes: counts of groups of neighbouring classes, and the pairs most often confused."""
+
+    model: str
+    conditions: str
+    number: int
+    group: int  # how many classes make a row
+    counts: tuple[tuple[int, ...], ...]
+    pairs: tuple[tuple[str, str, int, float], ...]  # true class, predicted, pictures, share of the true class
+
+
+def confusion(contender: Contender) -> Confusion | Confusions | None:
+    """Summed over the finished trials; None where there is none."""
+    import numpy as np
+
+    matrices = [one.record.accuracy.confusion for one in contender.finished if one.record.accuracy]
+    if not matrices or not matrices[0]:
+        return None
+    counts = sum((np.array(matrix, dtype=np.int64) for matrix in matrices[1:]), np.array(matrices[0], dtype=np.int64))
+    record = contender.first
+    model, names, number = shown(record.model.name, 60), record.data.classes, len(counts)
+    about = f"{conditions(record)}; {int(counts.sum()):,} test pictures over {trials_of(len(matrices))}"
+    if number <= MOST_CLASSES:
+        return Confusion(model, about, tuple(shown(name, 16) for name in names), _plain(counts))
+    wrong = counts - np.diag(np.diag(counts))
+    found = np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS]
+    pairs = tuple(
+        (shown(names[true], 16), shown(names[predicted], 16), int(wrong[true, predicted]),
+         float(wrong[true, predicted] / counts[true].sum()))
+        for true, predicted in (divmod(int(place), number) for place in found)
+        if wrong[true, predicted]
+    )  # fmt: skip
+    group = -(-number // MOST_BLOCKS)
+    starts = np.arange(0, number, group)
+    blocks = np.add.reduceat(np.add.reduceat(counts, starts, axis=0), starts, axis=1)
+    return Confusions(model, about, number, group, _plain(blocks), pairs)
+
+
+def draw_confusion(values: Confusion | Confusions) -> Figure:
+    return _draw_few(values) if isinstance(values, Confusion) else _draw_many(values)
+
+
+def _draw_few(values: Confusion) -> Figure:
+    """Each cell: the count, and below it the share of the row in percent; a cell without pictures is left blank."""
+    number = len(values.classes)
+    side = max(2.4, min(5.0, 0.42 * number))
+    figure = new_figure(1.0)
+    margin = names_width(figure, values.classes) + 0.4
+    figure.set_size_inches(max(margin + side + 0.1, NARROWEST), side + margin + 0.5)
+    heading(figure, values.model, values.conditions)
+    axes = panel(figure, margin, margin, margin + side, margin + side)
+    shares = _shares(values.counts)
+    _matrix(axes, shares, edge="white")
+    size = min(SMALL, 72 * side / number / 2.9)
+    for true, row in enumerate(values.counts):
+        for predicted, count in enumerate(row):
+            if count:
+                share = shares[true][predicted]
+                axes.text(
+                    predicted + 0.5, true + 0.5, _cell(count, share), size=size, ha="center", va="center",
+                    color="white" if share > 45 else "black", linespacing=1.05,
+                )  # fmt: skip
+    # Texts rather than ticks, which take as long to draw as all the rest.
+    longest, cell = names_width(figure, values.classes), side / number
+    wide = longest > 0.9 * cell
+    gap = 0.06 / cell
+    for place, name in enumerate(values.classes):
+        axes.text(-gap, place + 0.5, name, size=SMALL, ha="right", va="center")
+        axes.text(place + 0.5, number + gap, name, size=SMALL, ha="center", va="top", rotation=90 if wide else 0)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_xlabel("predicted class", labelpad=72 * (longest + 0.1 if wide else 0.22))
+    axes.set_ylabel("true class", labelpad=72 * (longest + 0.1))
+    return figure
+
+
+def _draw_many(values: Confusions) -> Figure:
+    figure = new_figure(3.4)
+    heading(figure, values.model, values.conditions)
+    axes = panel(figure, 0.5, 0.5, 2.75, 2.75)
+    mesh = _matrix(axes, _shares(values.counts), edge="none")
+    scale = panel(figure, 2.8, 0.5, 2.88, 2.75)
+    figure.colorbar(mesh, cax=scale, ticks=[0, 1, 5, 10, 25, 50, 100], format="%g", label="share of the row (%)")
+    scale.minorticks_off()
+    grouped = f", {values.group} to a row" if values.group > 1 else ""
+    axes.set(xlabel=f"predicted class (number{grouped})", ylabel="true class (number)")
+    ticks = [round(part * len(values.counts) / 5) for part in range(5)]
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks([place + 0.5 for place in ticks], [str(place * values.group + 1) for place in ticks])
+    if values.pairs:
+        _pairs(figure, values)
+    return figure
+
+
+def _pairs(figure: Figure, values: Confusions) -> None:
+    """The most frequent confusions as bars, at the right of the matrix."""
+    names = [f"{true} as {predicted}" for true, predicted, _, _ in values.pairs]
+    left = min(3.6 + names_width(figure, names), WIDTH - 1.05)
+    axes = panel(figure, left, 0.5, WIDTH - 0.75, 2.75)
+    places = range(len(names))
+    axes.barh(places, [count for _, _, count, _ in values.pairs], color=GREY, height=0.6)
+    for place, (_, _, count, share) in zip(places, values.pairs, strict=True):
+        axes.annotate(
+            f"{count} ({_percent(100 * share)})", (count, place), (2, 0), textcoords="offset points", va="center",
+            size=SMALL,
+        )  # fmt: skip
+    axes.set_yticks(places, names)
+    axes.set_ylim(MOST_PAIRS - 0.4, -0.6)
+    axes.set_xticks([])
+    axes.spines[:].set_visible(False)
+    axes.tick_params(left=False)
+    width, height = figure.get_size_inches()
+    figure.text(3.55 / width, 2.85 / height, "most frequent: pictures (share of the class)", size=SMALL, color=GREY)
+
+
+def _matrix(axes: Axes, shares: list[list[float]], edge: str) -> QuadMesh:
+    """The shares (percent of a row) as a mesh, the first class on top."""
+    from matplotlib.colors import PowerNorm
+
+    # The square root shows small shares, which are the confusions.
+    norm = PowerNorm(0.5, 0, 100)
+    mesh = axes.pcolormesh(shares, cmap="Blues", norm=norm, edgecolors=edge, linewidth=0.5)
+    mesh.set_rasterized(len(shares) > MOST_CLASSES)
+    axes.set_ylim(len(shares), 0)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    return mesh
+
+
+def _shares(counts: tuple[tuple[int, ...], ...]) -> list[list[float]]:
+    return [[100 * count / (sum(row) or 1) for count in row] for row in counts]
+
+
+def _cell(count: int, share: float) -> str:
+    """The count and, from 1 % on, its share; small shares would only clutter the matrix."""
+    return f"{count}\n{_percent(share)}" if share >= 1 else str(count)
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0f} %" if share >= 1 else "<1 %"
+
+
+def _plain(counts: object) -> tuple[tuple[int, ...], ...]:
+    import numpy as np
+
+    assert isinstance(counts, np.ndarray)
+    return tuple(tuple(row) for row in counts.tolist())
