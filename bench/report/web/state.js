@@ -1,0 +1,72 @@
+// What is shown: all of it stands behind the # of the address, so that Back works and a view can be sent.
+
+const DATA = JSON.parse(document.getElementById("data").textContent);
+const QUANTITIES = DATA.quantities;
+const quantityIndex = (key) => QUANTITIES.findIndex((quantity) => quantity.key === key);
+
+const DEFAULTS = {
+  c: "", // comparison
+  view: "models", // models, model, pair, protocol
+  m: "", // the model shown
+  a: "", // the two that are compared
+  b: "",
+  find: "",
+  family: "",
+  sort: "",
+  columns: "",
+  x: "gmacs",
+  y: "accuracy",
+  scale: "log",
+  theme: "",
+};
+
+// Own keys only, and axes that exist: an address may be old, or made up.
+function readState() {
+  const given = new URLSearchParams(location.hash.slice(1));
+  const usable = (key, value) => value !== null && (!["x", "y"].includes(key) || quantityIndex(value) >= 0);
+  const read = (key, value) => (usable(key, given.get(key)) ? given.get(key) : value);
+  return Object.fromEntries(Object.entries(DEFAULTS).map(([key, value]) => [key, read(key, value)]));
+}
+
+let state = readState();
+
+// The address of this state with some changes.
+function address(changes) {
+  const next = { ...state, ...changes };
+  const given = Object.entries(next).filter(([key, value]) => value !== DEFAULTS[key]);
+  return `#${new URLSearchParams(given)}`;
+}
+
+// Remember a change of what is shown, without a step for Back.
+function remember(changes) {
+  history.replaceState(null, "", address(changes));
+  state = readState();
+}
+
+function currentComparison() {
+  return DATA.comparisons.find((one) => one.name === state.c) || DATA.comparisons[0];
+}
+
+const findModel = (comparison, name) => comparison.models.find((model) => model.name === name);
+const finished = (model) => model.trials.filter((trial) => trial.status === "ok").length;
+
+// "ok", or how many trials ended well and why the first of the others did not.
+function statusText(model) {
+  const failed = model.trials.filter((trial) => trial.status !== "ok");
+  if (!failed.length) return "ok";
+  const { status, reason } = failed[0];
+  const why = reason.startsWith(status) ? reason : [status, reason].filter(Boolean).join(": ");
+  return finished(model) ? `${finished(model)} of ${model.trials.length} ok; ${why}` : why;
+}
+
+// The models that the text and the family leave.
+function filtered(comparison) {
+  const words = state.find.toLowerCase().split(/\s+/).filter(Boolean);
+  return comparison.models.filter((model) => {
+    const text = `${model.name} ${model.family} ${statusText(model)}`.toLowerCase();
+    return (!state.family || model.family === state.family) && words.every((word) => text.includes(word));
+  });
+}
+
+// A family's colour and shape are the same everywhere in a comparison.
+const families = (comparison) => [...new Set(comparison.models.map((model) => model.family))].sort();

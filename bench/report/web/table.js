@@ -1,0 +1,199 @@
+// All models of a comparison: the chart, and the table that is sorted, filtered and has its columns chosen.
+
+// The columns shown: those chosen, else the usual ones; of either only what some model has.
+function chosenColumns(comparison) {
+  const keys = state.columns ? state.columns.split(" ") : DATA.columns;
+  return measuredColumns(comparison).filter((index) => keys.includes(QUANTITIES[index].key));
+}
+
+const measuredColumns = (comparison) =>
+  QUANTITIES.map((_, index) => index).filter((index) => comparison.models.some((model) => model.values[index]));
+
+// By the state's column, `-` before its key for falling; what has no value comes last either way.
+function sorted(models) {
+  const falling = state.sort.startsWith("-");
+  const key = state.sort.replace("-", "");
+  const index = quantityIndex(key);
+  const text = { model: (model) => model.name, family: (model) => model.family, status: statusText }[key];
+  if (!text && index < 0) return models;
+  const turn = falling ? -1 : 1;
+  if (text) return [...models].sort((p, q) => turn * text(p).localeCompare(text(q), "en", { numeric: true }));
+  const having = models.filter((model) => model.values[index]);
+  const lacking = models.filter((model) => !model.values[index]);
+  return [...having.sort((p, q) => turn * (p.values[index][0] - q.values[index][0])), ...lacking];
+}
+
+function headerCell(key, label, { about, better, span = 1, update }) {
+  const current = state.sort.replace("-", "") === key;
+  const falling = state.sort.startsWith("-");
+  // The first press puts the best on top; the second turns it round.
+  const first = better === "higher" ? `-${key}` : key;
+  const next = current ? (falling ? key : `-${key}`) : first;
+  const button = h(
+    "button",
+    {
+      type: "button",
+      "data-sort": key,
+      title: about,
+      onclick: () => {
+        remember({ sort: next });
+        update();
+        document.querySelector(`[data-sort="${key}"]`).focus();
+      },
+    },
+    label,
+    h("span", { class: "arrow", "aria-hidden": "true" }, current ? (falling ? "▼" : "▲") : ""),
+  );
+  const sort = current ? (falling ? "descending" : "ascending") : null;
+  return h("th", { scope: "col", colspan: span, class: span > 1 ? "number" : "", "aria-sort": sort }, button);
+}
+
+// A value and its interval in two cells, so that the values stand under each other.
+function valueCells(model, index, marks) {
+  const [quantity, value] = [QUANTITIES[index], model.values[index]];
+  if (!value) return [h("td", { class: "number" }), h("td", { class: "interval" })];
+  const mark = marks.get(model);
+  const disturbed = model.disturbed[quantity.key];
+  return [
+    h("td", { class: `number ${mark || ""}` }, shown(value[0], quantity), mark && hidden(mark === "best" ? " best" : " tied with the best")),
+    h(
+      "td",
+      { class: "interval" },
+      mark === "tie" && h("span", { "aria-hidden": "true", title: "tied with the best" }, "≈ "),
+      intervalText(value, quantity),
+      disturbed && h("span", { title: `the machine disturbed this: ${disturbed}` }, " †"),
+    ),
+  ];
+}
+
+function modelsTable(comparison, models, update) {
+  const columns = chosenColumns(comparison);
+  const marks = columns.map((index) => bestOf(comparison.models, index));
+  const head = h(
+    "tr",
+    null,
+    headerCell("model", "model", { update }),
+    headerCell("family", "family", { update }),
+    columns.map((index) => {
+      const { key, label, about, better } = QUANTITIES[index];
+      return headerCell(key, label, { about, better, span: 2, update });
+    }),
+    headerCell("status", "status", { update }),
+  );
+  const rows = sorted(models).map((model) => {
+    const status = statusText(model);
+    return h(
+      "tr",
+      { class: finished(model) ? "" : "failed" },
+      h("th", { scope: "row" }, h("a", { href: address({ view: "model", m: model.name }) }, model.name)),
+      h("td", { class: "family" }, familyMark(comparison, model.family), model.family),
+      columns.map((index, at) => valueCells(model, index, marks[at])),
+      h("td", { class: status === "ok" ? "status" : "status wrong" }, status),
+    );
+  });
+  const anyTie = marks.some((mark) => [...mark.values()].includes("tie"));
+  const anyDisturbed = models.some((model) => columns.some((index) => model.disturbed[QUANTITIES[index].key]));
+  return [
+    scrolling("Table of the models", h("table", { class: "models" }, h("thead", null, head), h("tbody", null, rows))),
+    h(
+      "p",
+      { class: "legend" },
+      [
+        "Bold: best of the comparison.",
+        anyTie && "≈ tied with the best: the 95 % intervals overlap, or the values are equal.",
+        "± and [low, high]: 95 % interval, over seeds (Student's t), or of the repeated measurement.",
+        anyDisturbed && "† the machine disturbed this measurement; the model's page says how.",
+      ].filter(Boolean).join(" "),
+    ),
+  ];
+}
+
+function columnChooser(comparison, update) {
+  const chosen = new Set(chosenColumns(comparison));
+  const boxes = measuredColumns(comparison).map((index) => {
+    const { label, about } = QUANTITIES[index];
+    const box = h("input", {
+      type: "checkbox",
+      checked: chosen.has(index),
+      onchange: () => {
+        if (box.checked) chosen.add(index);
+        else chosen.delete(index);
+        const keys = QUANTITIES.filter((_, at) => chosen.has(at)).map((quantity) => quantity.key);
+        remember({ columns: keys.join(" ") || "none" });
+        update();
+      },
+    });
+    return h("label", { title: about }, box, " ", label);
+  });
+  return h("details", { class: "columns" }, h("summary", null, "Columns"), h("div", { class: "menu" }, boxes));
+}
+
+function axisChoice(label, key, update) {
+  const usable = (quantity) => direction(quantity) !== 0;
+  const options = QUANTITIES.filter(usable).map((quantity) => [quantity.key, quantity.label]);
+  return choice(label, options, state[key], (value) => {
+    remember({ [key]: value });
+    update();
+  });
+}
+
+function modelsView(comparison) {
+  const body = h("div", { class: "body" });
+  const tally = h("p", { class: "tally", role: "status" });
+  const plot = scatter(comparison, () => filtered(comparison));
+  const redraw = () => {
+    const models = filtered(comparison);
+    body.replaceChildren(...modelsTable(comparison, models, redraw));
+    tally.textContent = `${models.length} of ${count(comparison.models.length, "model")}`;
+    plot.redraw();
+  };
+  const find = h("input", {
+    type: "search",
+    value: state.find,
+    placeholder: "name, family, status",
+    oninput: () => {
+      remember({ find: find.value });
+      redraw();
+    },
+  });
+  const family = [["", "all"], ...families(comparison).map((name) => [name, name])];
+  const scale = [["log", "logarithmic"], ["linear", "linear"]];
+  redraw();
+  return [
+    h(
+      "section",
+      { "aria-labelledby": "plot" },
+      h("h2", { id: "plot" }, "Accuracy against cost"),
+      h(
+        "div",
+        { class: "controls" },
+        axisChoice("Up", "y", redraw),
+        axisChoice("Across", "x", redraw),
+        choice("Scale", scale, state.scale, (value) => {
+          remember({ scale: value });
+          redraw();
+        }),
+        h("ul", { class: "key", "aria-label": "Families" }, families(comparison).map((name) => h("li", null, familyMark(comparison, name), name))),
+      ),
+      plot.box,
+      h("p", { class: "legend" }, "Line: the Pareto front, the models that no other beats in one without losing in the other. Bars: 95 % intervals."),
+    ),
+    h(
+      "section",
+      { "aria-labelledby": "models" },
+      h("h2", { id: "models" }, "Models"),
+      h(
+        "div",
+        { class: "controls" },
+        h("label", { class: "field grow" }, h("span", null, "Filter"), find),
+        choice("Family", family, state.family, (value) => {
+          remember({ family: value });
+          redraw();
+        }),
+        columnChooser(comparison, redraw),
+        tally,
+      ),
+      body,
+    ),
+  ];
+}
