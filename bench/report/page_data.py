@@ -14,10 +14,12 @@ from typing import Any
 
 from bench.records import Record
 from bench.report.comparison import Comparison, Contender, Trial
-from bench.report.quantities import QUANTITIES, estimate
+from bench.report.quantities import QUANTITIES, Quantity, estimate, student
 
+# Counted, not measured: the same at every trial, so that a difference is never noise.
+EXACT = {"params", "trainable", "gmacs", "activations"}
 # The columns that a table starts with; the others can be chosen.
-COLUMNS = ("accuracy", "macro_f1", "params", "gmacs", "latency_ms", "throughput", "memory", "epoch_seconds")
+COLUMNS = ("accuracy", "params", "gmacs", "latency_ms", "throughput", "memory", "epoch_seconds")
 DETAIL_LIMIT = 4_000_000  # characters: with everything else, 500 records stay under 6 MB
 MATRIX_CLASSES = 30  # more cannot be seen at once: then the most frequent confusions, as a list
 LISTED_CONFUSIONS = 60
@@ -40,11 +42,12 @@ def page_data(results: Path, comparisons: Sequence[Comparison]) -> dict[str, Any
     return {
         "quantities": [
             {"key": q.key, "label": q.label, "decimals": q.decimals, "better": q.better, "about": q.about,
-             "cost": q.cost}
+             "cost": q.cost, "exact": q.key in EXACT}
             for q in QUANTITIES
         ],
         "columns": list(COLUMNS),
-        "student": _student(most - 1),
+        # For 1, 2, … degrees of freedom.
+        "student": [_short(student(degrees)) for degrees in range(1, most)],
         "comparisons": found,
     }  # fmt: skip
 
@@ -104,7 +107,7 @@ def _model(results: Path, contender: Contender, environments: _Environments) -> 
     }
 
 
-def _values(quantity: Any, contender: Contender) -> list[float | None] | None:
+def _values(quantity: Quantity, contender: Contender) -> list[float | None] | None:
     """The mean, and its interval where there is one."""
     found = estimate(quantity, contender)
     if found is None or _short(found.mean) is None:
@@ -201,7 +204,10 @@ def _confusion(records: Sequence[Record], classes: int) -> list[list[int]]:
     matrices = [record.accuracy.confusion for record in records if record.accuracy]
     if not matrices or any(len(one) != classes or any(len(row) != classes for row in one) for one in matrices):
         return []
-    return [[sum(cells) for cells in zip(*rows, strict=True)] for rows in zip(*matrices, strict=True)]
+    import numpy as np
+
+    counts: list[list[int]] = np.sum(matrices, axis=0).tolist()
+    return counts
 
 
 def _most_confused(matrix: Sequence[Sequence[int]]) -> list[list[int]]:
@@ -271,15 +277,6 @@ def _short(value: float | None, digits: int = 6) -> float | None:
         return None
     rounded = float(f"{value:.{digits}g}")
     return int(rounded) if rounded.is_integer() else rounded
-
-
-def _student(degrees: int) -> list[float]:
-    """Student's t, 97.5 %, for 1, 2, … degrees of freedom: what half of a 95 % interval is multiplied by."""
-    if degrees < 1:
-        return []
-    from scipy.stats import t
-
-    return [float(f"{t.ppf(0.975, one):.6g}") for one in range(1, degrees + 1)]
 
 
 def embedded(value: Any) -> str:

@@ -19,7 +19,7 @@ function logTicks(low, high, wanted) {
   for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power += 1) powers.push(power);
   const within = (factors) =>
     powers.flatMap((power) => factors.map((factor) => Number(`${factor}e${power}`))).filter((tick) => tick >= low && tick <= high);
-  const found = [[1, 2, 5], [1, 3], [1]].map(within).find((ticks) => ticks.length <= wanted + 2) || within([1]);
+  const found = [[1, 1.5, 2, 3, 5, 7], [1, 2, 5], [1, 3], [1]].map(within).find((ticks) => ticks.length <= wanted) || within([1]);
   return found.length > 1 ? found : linearTicks(low, high, wanted);
 }
 

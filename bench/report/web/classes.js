@@ -42,7 +42,7 @@ function confusedTable(classes, found) {
 
 // The matrix with a switch between counts and shares; where there are too many classes, the confusions alone.
 function confusionPart(comparison, model, label) {
-  const { confusion, confused, curves } = model.detail;
+  const { confusion, confused } = model.detail;
   const { classes } = comparison;
   if (confused) {
     return h("div", null, h("p", { class: "legend" }, `The most frequent confusions among ${classes.length} classes.`),
@@ -68,7 +68,8 @@ function confusionPart(comparison, model, label) {
       "p",
       { class: "legend" },
       [
-        finished(model) > 1 && curves.length > 1 && `Sum over ${curves.length} trials.`,
+        "Colour: share of the true class.",
+        finished(model) > 1 && `Sum over ${finished(model)} trials.`,
         worst.length ? `Most often wrong: ${worst.join("; ")}.` : "No picture was classified wrongly.",
       ].filter(Boolean).join(" "),
     ),

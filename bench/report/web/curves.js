@@ -51,7 +51,8 @@ function curveChart(models, measure) {
   if (!series.length) return null;
   const epochs = [...new Set(series.flatMap((one) => one.points.map((point) => point.epoch)))].sort((p, q) => p - q);
   const readout = h("p", { class: "readout", "aria-hidden": "true" });
-  let chosen = null;
+  const best = series.flatMap((one) => one.best.map((point) => point.epoch))[0];
+  let chosen = epochs.includes(best) ? best : epochs[epochs.length - 1];
 
   const text = (epoch) => {
     const parts = series.flatMap((one) => {
@@ -65,7 +66,7 @@ function curveChart(models, measure) {
     const height = 260;
     const area = { left: 46, right: width - 12, top: 30, bottom: height - 46 };
     const x = makeScale(epochs, area.left, area.right, { room: 0.03, wanted: width < 400 ? 5 : 8 });
-    x.ticks = x.ticks.filter(Number.isInteger);
+    x.ticks = x.ticks.filter((tick) => Number.isInteger(tick) && tick >= epochs[0]);
     const values = series.flatMap((one) => one.points.flatMap((point) => [point.low, point.high]));
     const y = makeScale(values, area.bottom, area.top, { wanted: 5 });
     const line = (points, key) => points.map((point) => `${x.at(point.epoch).toFixed(1)} ${y.at(point[key]).toFixed(1)}`);
@@ -81,7 +82,7 @@ function curveChart(models, measure) {
       plot.setAttribute("aria-valuetext", text(epoch));
     };
     const step = (by) => {
-      const at = chosen === null ? 0 : epochs.indexOf(chosen) + by;
+      const at = epochs.indexOf(chosen) + by;
       choose(epochs[Math.max(0, Math.min(epochs.length - 1, at))]);
     };
     const plot = s(
@@ -94,8 +95,8 @@ function curveChart(models, measure) {
         "aria-label": `${measure.name} by epoch`,
         "aria-valuemin": epochs[0],
         "aria-valuemax": epochs[epochs.length - 1],
-        "aria-valuenow": epochs[0],
-        "aria-valuetext": text(epochs[0]),
+        "aria-valuenow": chosen,
+        "aria-valuetext": text(chosen),
         onpointermove: (event) => {
           const at = event.clientX - plot.getBoundingClientRect().left;
           choose(epochs.reduce((one, other) => (Math.abs(x.at(other) - at) < Math.abs(x.at(one) - at) ? other : one)));
@@ -115,6 +116,7 @@ function curveChart(models, measure) {
         one.best.map((point) => s("circle", { class: `best ${one.style}`, cx: x.at(point.epoch), cy: y.at(point.value), r: 4.5 }))),
       cursor,
     );
+    readout.textContent = text(chosen);
     return [plot];
   });
   return h("div", null, box, readout);

@@ -42,9 +42,9 @@ function shown(number, quantity) {
   return small ? String(Number(number.toPrecision(2))).replace("-", "−") : grouped(number, quantity.decimals).replace("-", "−");
 }
 
-// "±0.41" where the interval lies even about the value, else "[2.37, 7.70]"; empty where there is none.
+// "±0.41" where the interval lies even about the value, else "[2.37, 7.70]"; empty where there is none, or no width.
 function intervalText([mean, low, high], quantity) {
-  if (low === undefined) return "";
+  if (low === undefined || low === high) return "";
   const below = mean - low;
   const above = high - mean;
   if (Math.abs(above - below) <= 0.02 * (above + below)) return `±${shown((above + below) / 2, quantity)}`;

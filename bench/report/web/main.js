@@ -1,7 +1,7 @@
 // The page: its bar, and the view that the address names.
 
 const VIEWS = { models: modelsView, model: modelView, pair: pairView, protocol: protocolView };
-const TABS = [["models", "Models"], ["pair", "Side by side"], ["protocol", "Protocol and machine"]];
+const TABS = [["models", "Models"], ["pair", "Side by side"], ["protocol", "Protocol"]];
 
 function applyTheme() {
   if (state.theme) document.documentElement.dataset.theme = state.theme;
@@ -10,18 +10,13 @@ function applyTheme() {
 
 function themeButton() {
   const dark = () => (state.theme ? state.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches);
-  const button = h("button", {
-    type: "button",
-    class: "button theme",
-    "aria-label": "Dark colours",
-    onclick: () => {
-      remember({ theme: dark() ? "light" : "dark" });
-      show();
-      document.querySelector(".theme").focus();
-    },
-  }, dark() ? "☀ Light" : "☾ Dark");
-  button.setAttribute("aria-pressed", String(dark()));
-  return button;
+  const press = () => {
+    remember({ theme: dark() ? "light" : "dark" });
+    show();
+    document.querySelector(".theme").focus();
+  };
+  return h("button", { type: "button", class: "button theme", onclick: press },
+    h("span", { "aria-hidden": "true" }, dark() ? "☀" : "☾"), dark() ? "Light" : "Dark");
 }
 
 function bar(comparison) {

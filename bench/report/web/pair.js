@@ -1,15 +1,16 @@
 // Two models side by side: every quantity's difference, their curves over each other, both confusion matrices.
 
-// In words, what the difference says: an interval that holds zero is noise, no interval leaves it open.
-function verdict(found, quantity, a, b) {
-  const [mean, low, high] = found;
+// What the difference says: an interval that holds zero is noise, no interval leaves it open.
+function verdict([mean, low, high], quantity) {
   if (mean === 0) return "equal";
   const sign = quantity.better === null ? 0 : direction(quantity);
-  const winner = sign ? `${sign * mean > 0 ? a.name : b.name} is better` : "";
-  if (low === undefined) return winner ? `${winner}, interval unknown` : "";
-  if (low <= 0 && high >= 0) return "within noise";
-  return winner || "differs";
+  const winner = sign * mean > 0 ? "A" : "B";
+  if (!quantity.exact && low <= 0 && high >= 0) return "within noise";
+  if (!sign) return "";
+  return quantity.exact || low !== undefined ? `${winner} is better` : `${winner} ahead, noise unknown`;
 }
+
+const ratioText = (ratio) => (!(ratio > 0 && ratio < Infinity) ? "" : ratio < 1000 ? ratio.toPrecision(3) : tickText(ratio));
 
 function differencesTable(a, b) {
   const head = [
@@ -23,17 +24,16 @@ function differencesTable(a, b) {
   const rows = QUANTITIES.map((quantity, index) => {
     const found = difference(a, b, index);
     if (!found) return null;
-    const words = verdict(found, quantity, a, b);
-    const ratio = a.values[index][0] / b.values[index][0];
+    const words = verdict(found, quantity);
     return h(
       "tr",
-      { class: words === "within noise" || words === "equal" ? "noise" : "" },
+      { class: words.endsWith("is better") ? "" : "noise" },
       h("th", { scope: "row", title: quantity.about }, quantity.label),
       valueCells(a, index, new Map()),
       valueCells(b, index, new Map()),
       h("td", { class: "number difference" }, `${found[0] > 0 ? "+" : ""}${shown(found[0], quantity)}`),
       h("td", { class: "interval" }, intervalText(found, quantity)),
-      h("td", { class: "number" }, Number.isFinite(ratio) && ratio > 0 ? tickText(Number(ratio.toPrecision(3))) : ""),
+      h("td", { class: "number" }, ratioText(a.values[index][0] / b.values[index][0])),
       h("td", { class: "result" }, words),
     );
   });
@@ -65,7 +65,7 @@ function pairView(comparison) {
       h(
         "p",
         { class: "legend" },
-        "95 % intervals of the difference: over the seeds that both have, paired (Student's t); with one seed, from each measurement's own interval, taken as independent. One quantity at a time: not corrected for looking at many.",
+        "95 % intervals of the difference: over the seeds that both have, paired (Student's t); with one seed, from each measurement's own interval, taken as independent; where there is none, how large the noise is stays unknown. One quantity at a time: not corrected for looking at many.",
       ),
     ),
     curvesSection([a, b]),

@@ -5,12 +5,12 @@ const SHAPES = [
   "M-5-5H5V5H-5Z", // square
   "M0-6.5L6 4.5H-6Z", // triangle
   "M0-6.5L6.5 0L0 6.5L-6.5 0Z", // diamond
-  "M0 6.5L-6-4.5H6Z", // triangle, downwards
   "M-2-6H2V-2H6V2H2V6H-2V2H-6V-2H-2Z", // plus
 ];
-const COLOURS = 6;
+const COLOURS = 6; // with five shapes, thirty families differ
 const REACH = 28; // pixels from the pointer within which a point is meant
 const ALL_NAMED = 14; // up to so many points carry their names; of more, only the front's
+const ALL_BARRED = 40; // up to so many points carry their intervals; of more, the one that is looked at
 
 const familyClass = (comparison, family) => `family${families(comparison).indexOf(family) % COLOURS}`;
 const familyShape = (comparison, family) => SHAPES[families(comparison).indexOf(family) % SHAPES.length];
@@ -30,14 +30,16 @@ function scatterPoints(models, xIndex, yIndex) {
 
 // Names beside their points where there is room: the front's first.
 function placeNames(points, x, y, area) {
-  const taken = points.map((p) => ({ left: x.at(p.x) - 7, right: x.at(p.x) + 7, top: y.at(p.y) - 7, bottom: y.at(p.y) + 7 }));
+  // Where all cannot be named, the front's names may cover points that have none.
   const named = points.length <= ALL_NAMED ? points : points.filter((point) => point.front);
+  const taken = named.map((p) => ({ left: x.at(p.x) - 7, right: x.at(p.x) + 7, top: y.at(p.y) - 7, bottom: y.at(p.y) + 7 }));
   const placed = [];
   for (const point of [...named].sort((p, q) => q.front - p.front || q.y - p.y)) {
-    const name = point.model.name.length > 32 ? `${point.model.name.slice(0, 31)}…` : point.model.name;
+    const whole = point.model.name;
+    const name = whole.length > 28 ? `${whole.slice(0, 14)}…${whole.slice(-13)}` : whole;
     const [px, py, width] = [x.at(point.x), y.at(point.y), 6.9 * name.length];
     const spots = [
-      [px + 10, py - 7, "start"], [px - 10 - width, py - 7, "end"],
+      [px + 8, py - 20, "start"], [px + 10, py - 7, "start"], [px - 10 - width, py - 7, "end"], [px - 8 - width, py - 20, "end"],
       [px - width / 2, py - 24, "middle"], [px - width / 2, py + 10, "middle"],
     ];
     for (const [left, top, anchor] of spots) {
@@ -76,6 +78,8 @@ function stairs(front, x, y, xSign) {
   return s("path", { class: "stairs", d: `M${corners.join("L")}` });
 }
 
+const axisName = (quantity) => `${quantity.label}, ${direction(quantity) > 0 ? "higher" : "lower"} is better`;
+
 // models() are those to draw; the axes are those of the state.
 function scatter(comparison, models) {
   const tip = h("div", { class: "tip", "aria-hidden": "true" });
@@ -88,9 +92,13 @@ function scatter(comparison, models) {
 
     const height = width < 560 ? 340 : 430;
     const area = { left: 52, right: width - 14, top: 30, bottom: height - 48 };
-    const within = (key) => points.flatMap((point) => point[key].filter((value) => key === "ys" || state.scale !== "log" || value > 0));
-    const x = makeScale(within("xs"), area.left, area.right, { log: state.scale === "log", wanted: width < 560 ? 4 : 8 });
-    const y = makeScale(within("ys"), area.bottom, area.top, {});
+    const log = state.scale === "log";
+    const barred = points.length <= ALL_BARRED;
+    // The axes hold the intervals too where these are drawn; a logarithm has no place for an end at or below zero.
+    const reach = (key) => points.flatMap((point) => (barred ? point[key] : [point[key][0]]));
+    const across = reach("xs").filter((value) => !log || value > 0 || points.some((point) => point.x <= 0));
+    const x = makeScale(across, area.left, area.right, { log, wanted: width < 560 ? 4 : 8 });
+    const y = makeScale(reach("ys"), area.bottom, area.top);
 
     const show = (point) => {
       const lines = [
@@ -119,7 +127,7 @@ function scatter(comparison, models) {
       point.link = s(
         "a",
         {
-          class: `point ${familyClass(comparison, point.model.family)}${point.front ? " front" : ""}`,
+          class: `point ${familyClass(comparison, point.model.family)}${point.front ? " front" : ""}${barred ? " barred" : ""}`,
           href: address({ view: "model", m: point.model.name }),
           tabindex: at === 0 ? 0 : -1,
           "aria-label": [point.model.name, ...words, ...(point.front ? ["on the Pareto front"] : [])].join(", "),
@@ -168,7 +176,7 @@ function scatter(comparison, models) {
           location.hash = address({ view: "model", m: point.model.name });
         },
       },
-      drawAxes(x, y, area, `${xQuantity.label}${x.logarithmic ? ", logarithmic" : ""}`, yQuantity.label),
+      drawAxes(x, y, area, axisName(xQuantity), axisName(yQuantity)),
       stairs(front, x, y, direction(xQuantity)),
       links,
       s("g", { class: "names", "aria-hidden": "true" }, placeNames(points, x, y, area)),

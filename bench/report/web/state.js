@@ -50,20 +50,20 @@ function currentComparison() {
 const findModel = (comparison, name) => comparison.models.find((model) => model.name === name);
 const finished = (model) => model.trials.filter((trial) => trial.status === "ok").length;
 
-// "ok", or how many trials ended well and why the first of the others did not.
+const failed = (model) => model.trials.filter((trial) => trial.status !== "ok");
+
+// "ok", "2 of 3 ok", or what went wrong where none ended well.
 function statusText(model) {
-  const failed = model.trials.filter((trial) => trial.status !== "ok");
-  if (!failed.length) return "ok";
-  const { status, reason } = failed[0];
-  const why = reason.startsWith(status) ? reason : [status, reason].filter(Boolean).join(": ");
-  return finished(model) ? `${finished(model)} of ${model.trials.length} ok; ${why}` : why;
+  if (!failed(model).length) return "ok";
+  return finished(model) ? `${finished(model)} of ${model.trials.length} ok` : failed(model)[0].status;
 }
 
 // The models that the text and the family leave.
 function filtered(comparison) {
   const words = state.find.toLowerCase().split(/\s+/).filter(Boolean);
   return comparison.models.filter((model) => {
-    const text = `${model.name} ${model.family} ${statusText(model)}`.toLowerCase();
+    const reasons = failed(model).map((trial) => `${trial.status} ${trial.reason}`);
+    const text = [model.name, model.family, statusText(model), ...reasons].join(" ").toLowerCase();
     return (!state.family || model.family === state.family) && words.every((word) => text.includes(word));
   });
 }

@@ -2,7 +2,7 @@
 
 const direction = (quantity) => (quantity.better === "higher" ? 1 : quantity.better === "lower" || quantity.cost ? -1 : 0);
 
-// By model: "best", "tie" (its interval and the best's overlap, or the values are equal) or nothing.
+// By model: "best", "tie" (its interval and the best's overlap) or nothing.
 function bestOf(models, index) {
   const marks = new Map();
   const sign = QUANTITIES[index].better === null ? 0 : direction(QUANTITIES[index]);
@@ -13,8 +13,8 @@ function bestOf(models, index) {
   for (const model of having) {
     const [mean, from, to] = model.values[index];
     const overlaps = from <= high && to >= low; // false where either has no interval
-    if (model === best) marks.set(model, "best");
-    else if (mean === top || overlaps) marks.set(model, "tie");
+    if (mean === top) marks.set(model, "best");
+    else if (overlaps) marks.set(model, "tie");
   }
   return marks;
 }

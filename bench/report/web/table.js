@@ -74,11 +74,11 @@ function modelsTable(comparison, models, update) {
     null,
     headerCell("model", "model", { update }),
     headerCell("family", "family", { update }),
+    headerCell("status", "status", { update }),
     columns.map((index) => {
       const { key, label, about, better } = QUANTITIES[index];
       return headerCell(key, label, { about, better, span: 2, update });
     }),
-    headerCell("status", "status", { update }),
   );
   const rows = sorted(models).map((model) => {
     const status = statusText(model);
@@ -87,8 +87,8 @@ function modelsTable(comparison, models, update) {
       { class: finished(model) ? "" : "failed" },
       h("th", { scope: "row" }, h("a", { href: address({ view: "model", m: model.name }) }, model.name)),
       h("td", { class: "family" }, familyMark(comparison, model.family), model.family),
-      columns.map((index, at) => valueCells(model, index, marks[at])),
       h("td", { class: status === "ok" ? "status" : "status wrong" }, status),
+      columns.map((index, at) => valueCells(model, index, marks[at])),
     );
   });
   const anyTie = marks.some((mark) => [...mark.values()].includes("tie"));
@@ -100,12 +100,24 @@ function modelsTable(comparison, models, update) {
       { class: "legend" },
       [
         "Bold: best of the comparison.",
-        anyTie && "≈ tied with the best: the 95 % intervals overlap, or the values are equal.",
+        anyTie && "≈ tied with the best: the 95 % intervals overlap.",
         "± and [low, high]: 95 % interval, over seeds (Student's t), or of the repeated measurement.",
         anyDisturbed && "† the machine disturbed this measurement; the model's page says how.",
       ].filter(Boolean).join(" "),
     ),
+    ...failuresTable(models),
   ];
+}
+
+function failuresTable(models) {
+  const rows = models.flatMap((model) =>
+    failed(model).map((trial) =>
+      h("tr", null, h("th", { scope: "row" }, model.name), h("td", { class: "number" }, trial.seed),
+        h("td", { class: "wrong" }, trial.status), h("td", { class: "reason" }, trial.reason || "no reason is known"))));
+  if (!rows.length) return [];
+  const head = ["model", "seed", "status", "reason"].map((text) => h("th", { scope: "col", class: text === "seed" ? "number" : "" }, text));
+  const table = h("table", { class: "plain" }, h("thead", null, h("tr", null, head)), h("tbody", null, rows));
+  return [h("h3", null, "Failed trials"), scrolling("Failed trials", table)];
 }
 
 function columnChooser(comparison, update) {
@@ -125,7 +137,17 @@ function columnChooser(comparison, update) {
     });
     return h("label", { title: about }, box, " ", label);
   });
-  return h("details", { class: "columns" }, h("summary", null, "Columns"), h("div", { class: "menu" }, boxes));
+  const summary = h("summary", null, "Columns");
+  const menu = h("details", { class: "columns" }, summary, h("div", { class: "menu" }, boxes));
+  menu.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    menu.open = false;
+    summary.focus();
+  });
+  menu.addEventListener("focusout", (event) => {
+    if (event.relatedTarget && !menu.contains(event.relatedTarget)) menu.open = false;
+  });
+  return menu;
 }
 
 function axisChoice(label, key, update) {
@@ -141,9 +163,10 @@ function modelsView(comparison) {
   const body = h("div", { class: "body" });
   const tally = h("p", { class: "tally", role: "status" });
   const plot = scatter(comparison, () => filtered(comparison));
+  const refill = () => body.replaceChildren(...modelsTable(comparison, filtered(comparison), refill));
   const redraw = () => {
     const models = filtered(comparison);
-    body.replaceChildren(...modelsTable(comparison, models, redraw));
+    refill();
     tally.textContent = `${models.length} of ${count(comparison.models.length, "model")}`;
     plot.redraw();
   };
@@ -167,16 +190,16 @@ function modelsView(comparison) {
       h(
         "div",
         { class: "controls" },
-        axisChoice("Up", "y", redraw),
-        axisChoice("Across", "x", redraw),
-        choice("Scale", scale, state.scale, (value) => {
+        axisChoice("Vertical axis", "y", redraw),
+        axisChoice("Horizontal axis", "x", redraw),
+        choice("Horizontal scale", scale, state.scale, (value) => {
           remember({ scale: value });
           redraw();
         }),
         h("ul", { class: "key", "aria-label": "Families" }, families(comparison).map((name) => h("li", null, familyMark(comparison, name), name))),
       ),
       plot.box,
-      h("p", { class: "legend" }, "Line: the Pareto front, the models that no other beats in one without losing in the other. Bars: 95 % intervals."),
+      h("p", { class: "legend" }, "Dashed line: the Pareto front, the models that no other beats in one without losing in the other. Bars: 95 % intervals."),
     ),
     h(
       "section",
@@ -190,7 +213,7 @@ function modelsView(comparison) {
           remember({ family: value });
           redraw();
         }),
-        columnChooser(comparison, redraw),
+        columnChooser(comparison, refill),
         tally,
       ),
       body,
