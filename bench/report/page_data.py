@@ -212,13 +212,14 @@ def _confusion(records: Sequence[Record], classes: int) -> list[list[int]]:
 
 def _most_confused(matrix: Sequence[Sequence[int]]) -> list[list[int]]:
     """[true class, predicted class, count, all of the true class], most frequent first."""
-    found = [
-        [true, predicted, count, sum(row)]
-        for true, row in enumerate(matrix)
-        for predicted, count in enumerate(row)
-        if count and true != predicted
-    ]
-    return sorted(found, key=lambda one: (-one[2], one[0], one[1]))[:LISTED_CONFUSIONS]
+    import numpy as np
+
+    counts = np.array(matrix).reshape(len(matrix), -1)
+    totals = counts.sum(axis=1)
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[:LISTED_CONFUSIONS]
+    pairs = ((int(at) // len(counts), int(at) % len(counts)) for at in order)
+    return [[true, taken, int(counts[true, taken]), int(totals[true])] for true, taken in pairs if counts[true, taken]]
 
 
 def _report(records: Sequence[Record], classes: Sequence[str]) -> list[list[float | None]]:

@@ -25,13 +25,14 @@ const option = (value, text, chosen) => h("option", { value, selected: value ===
 
 // A labelled select; change(value) is called when another is chosen.
 function choice(label, options, chosen, change) {
-  const select = h("select", { onchange: () => change(select.value) });
+  const id = label.replaceAll(" ", "-");
+  const select = h("select", { id, onchange: () => change(select.value) });
   select.append(...options.map(([value, text]) => option(value, text, chosen)));
-  return h("label", { class: "field" }, h("span", null, label), select);
+  return h("div", { class: "field" }, h("label", { for: id }, label), select);
 }
 
 // A table that scrolls within itself, by keyboard too.
-const scrolling = (label, table) => h("div", { class: "scroll", role: "region", "aria-label": label, tabindex: 0 }, table);
+const scrolling = (label, table) => h("div", { class: "scroll", role: "region", "aria-label": `${label}, table`, tabindex: 0 }, table);
 
 const grouped = (number, decimals) =>
   number.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });

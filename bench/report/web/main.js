@@ -60,7 +60,7 @@ function show() {
   applyTheme();
   const comparison = currentComparison();
   const main = document.getElementById("main");
-  const view = VIEWS[state.view] || modelsView;
+  const view = VIEWS[state.view];
   document.getElementById("bar").replaceChildren(...bar(comparison).filter(Boolean));
   if (!comparison) {
     main.replaceChildren(h("h1", null, "No records yet"), h("p", null, "Run a model, then make the report again."));
@@ -77,5 +77,10 @@ function show() {
 }
 
 window.addEventListener("hashchange", show);
+// What stands behind the # is the state: the link leaves it alone.
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  document.getElementById("main").focus();
+});
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
 show();

@@ -10,6 +10,7 @@ const SHAPES = [
 const COLOURS = 6; // with five shapes, thirty families differ
 const REACH = 28; // pixels from the pointer within which a point is meant
 const ALL_NAMED = 14; // up to so many points carry their names; of more, only the front's
+const NARROW = 500; // pixels
 const ALL_BARRED = 40; // up to so many points carry their intervals; of more, the one that is looked at
 
 const familyClass = (comparison, family) => `family${families(comparison).indexOf(family) % COLOURS}`;
@@ -28,8 +29,9 @@ function scatterPoints(models, xIndex, yIndex) {
   return { points: points.map((point) => Object.assign(point, { front: on.has(point) })), front };
 }
 
-// Names beside their points where there is room: the front's first.
+// Names beside their points where there is room: the front's first. On a telephone many would hide the points.
 function placeNames(points, x, y, area) {
+  if (points.length > ALL_NAMED && area.right - area.left < NARROW) return [];
   // Where all cannot be named, the front's names may cover points that have none.
   const named = points.length <= ALL_NAMED ? points : points.filter((point) => point.front);
   const taken = named.map((p) => ({ left: x.at(p.x) - 7, right: x.at(p.x) + 7, top: y.at(p.y) - 7, bottom: y.at(p.y) + 7 }));
@@ -178,7 +180,7 @@ function scatter(comparison, models) {
       },
       drawAxes(x, y, area, axisName(xQuantity), axisName(yQuantity)),
       stairs(front, x, y, direction(xQuantity)),
-      links,
+      [...links].sort((one, other) => one.classList.contains("front") - other.classList.contains("front")), // the front on top
       s("g", { class: "names", "aria-hidden": "true" }, placeNames(points, x, y, area)),
     );
     return [plot, tip];

@@ -2,11 +2,13 @@
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const QUANTITIES = DATA.quantities;
-const quantityIndex = (key) => QUANTITIES.findIndex((quantity) => quantity.key === key);
+const QUANTITY_KEYS = QUANTITIES.map((quantity) => quantity.key);
+const quantityIndex = (key) => QUANTITY_KEYS.indexOf(key);
+const VIEW_NAMES = ["models", "model", "pair", "protocol"];
 
 const DEFAULTS = {
   c: "", // comparison
-  view: "models", // models, model, pair, protocol
+  view: "models",
   m: "", // the model shown
   a: "", // the two that are compared
   b: "",
@@ -20,10 +22,11 @@ const DEFAULTS = {
   theme: "",
 };
 
-// Own keys only, and axes that exist: an address may be old, or made up.
+// Own keys only, axes and views that exist: an address may be old, or made up.
 function readState() {
   const given = new URLSearchParams(location.hash.slice(1));
-  const usable = (key, value) => value !== null && (!["x", "y"].includes(key) || quantityIndex(value) >= 0);
+  const allowed = { x: QUANTITY_KEYS, y: QUANTITY_KEYS, view: VIEW_NAMES };
+  const usable = (key, value) => value !== null && (!allowed[key] || allowed[key].includes(value));
   const read = (key, value) => (usable(key, given.get(key)) ? given.get(key) : value);
   return Object.fromEntries(Object.entries(DEFAULTS).map(([key, value]) => [key, read(key, value)]));
 }

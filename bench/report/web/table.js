@@ -9,12 +9,14 @@ function chosenColumns(comparison) {
 const measuredColumns = (comparison) =>
   QUANTITIES.map((_, index) => index).filter((index) => comparison.models.some((model) => model.values[index]));
 
+const TEXTS = new Map([["model", (model) => model.name], ["family", (model) => model.family], ["status", statusText]]);
+
 // By the state's column, `-` before its key for falling; what has no value comes last either way.
 function sorted(models) {
   const falling = state.sort.startsWith("-");
   const key = state.sort.replace("-", "");
   const index = quantityIndex(key);
-  const text = { model: (model) => model.name, family: (model) => model.family, status: statusText }[key];
+  const text = TEXTS.get(key);
   if (!text && index < 0) return models;
   const turn = falling ? -1 : 1;
   if (text) return [...models].sort((p, q) => turn * text(p).localeCompare(text(q), "en", { numeric: true }));
@@ -94,7 +96,7 @@ function modelsTable(comparison, models, update) {
   const anyTie = marks.some((mark) => [...mark.values()].includes("tie"));
   const anyDisturbed = models.some((model) => columns.some((index) => model.disturbed[QUANTITIES[index].key]));
   return [
-    scrolling("Table of the models", h("table", { class: "models" }, h("thead", null, head), h("tbody", null, rows))),
+    scrolling("Models", h("table", { class: "models" }, h("thead", null, head), h("tbody", null, rows))),
     h(
       "p",
       { class: "legend" },
@@ -171,6 +173,7 @@ function modelsView(comparison) {
     plot.redraw();
   };
   const find = h("input", {
+    id: "find",
     type: "search",
     value: state.find,
     placeholder: "name, family, status",
@@ -199,7 +202,7 @@ function modelsView(comparison) {
         h("ul", { class: "key", "aria-label": "Families" }, families(comparison).map((name) => h("li", null, familyMark(comparison, name), name))),
       ),
       plot.box,
-      h("p", { class: "legend" }, "Dashed line: the Pareto front, the models that no other beats in one without losing in the other. Bars: 95 % intervals."),
+      h("p", { class: "legend" }, "Dashed line: the Pareto front, the models that no other beats in one without losing in the other. Bars: 95 % intervals; of many models, that of the one pointed at."),
     ),
     h(
       "section",
@@ -208,7 +211,7 @@ function modelsView(comparison) {
       h(
         "div",
         { class: "controls" },
-        h("label", { class: "field grow" }, h("span", null, "Filter"), find),
+        h("div", { class: "field grow" }, h("label", { for: "find" }, "Filter"), find),
         choice("Family", family, state.family, (value) => {
           remember({ family: value });
           redraw();
