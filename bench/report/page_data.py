@@ -117,7 +117,8 @@ def _values(quantity: Quantity, contender: Contender) -> list[float | None] | No
 
 def _trial(results: Path, trial: Trial, environments: _Environments) -> dict[str, Any]:
     record = trial.record
-    reason = f"{record.error.type}: {record.error.message}" if record.error else ""
+    error = record.error
+    reason = "" if error is None else error.message if error.type == record.status else f"{error.type}: {error.message}"
     return {
         "seed": record.seed,
         "status": record.status,

@@ -58,7 +58,7 @@ function confusionPart(comparison, model, label) {
   };
   show(false);
   const worst = mostConfused(confusion, 3).map(([actual, predicted, number, all]) =>
-    `${classes[actual]} for ${classes[predicted]} (${number} of ${grouped(all, 0)})`);
+    `${classes[actual]} taken for ${classes[predicted]} (${grouped(number, 0)} of ${grouped(all, 0)})`);
   return h(
     "div",
     null,

@@ -27,7 +27,7 @@ function differencesTable(a, b) {
     const words = verdict(found, quantity);
     return h(
       "tr",
-      { class: words.endsWith("is better") ? "" : "noise" },
+      { class: !words || words.endsWith("is better") ? "" : "noise" },
       h("th", { scope: "row", title: quantity.about }, quantity.label),
       valueCells(a, index, new Map()),
       valueCells(b, index, new Map()),

@@ -25,7 +25,7 @@ function sorted(models) {
   return [...having.sort((p, q) => turn * (p.values[index][0] - q.values[index][0])), ...lacking];
 }
 
-function headerCell(key, label, { about, better, span = 1, update }) {
+function headerCell(key, label, { about, better, span = 1, name = "", update }) {
   const current = state.sort.replace("-", "") === key;
   const falling = state.sort.startsWith("-");
   // The first press puts the best on top; the second turns it round.
@@ -47,7 +47,7 @@ function headerCell(key, label, { about, better, span = 1, update }) {
     h("span", { class: "arrow", "aria-hidden": "true" }, current ? (falling ? "▼" : "▲") : ""),
   );
   const sort = current ? (falling ? "descending" : "ascending") : null;
-  return h("th", { scope: "col", colspan: span, class: span > 1 ? "number" : "", "aria-sort": sort }, button);
+  return h("th", { scope: "col", colspan: span, class: span > 1 ? "number" : name, "aria-sort": sort }, button);
 }
 
 // A value and its interval in two cells, so that the values stand under each other.
@@ -75,7 +75,7 @@ function modelsTable(comparison, models, update) {
     "tr",
     null,
     headerCell("model", "model", { update }),
-    headerCell("family", "family", { update }),
+    headerCell("family", "family", { name: "family", update }),
     headerCell("status", "status", { update }),
     columns.map((index) => {
       const { key, label, about, better } = QUANTITIES[index];
