@@ -1,6 +1,6 @@
 """bench: which image model gives how much accuracy for how much compute, memory and time.
 
-The public names. `run`, `measure_models`, `load_records`, `Protocol` and `Record` are loaded when first
+The public names. `run`, `measure_models`, `load_records`, `load_frame`, `Protocol` and `Record` are loaded when first
 used, so that a plugin's `from bench import ModelSpec, hookimpl` stays instant.
 """
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bench.measurements import measure as measure_models
     from bench.protocol import Protocol
     from bench.records import Record, load_records
+    from bench.report.export import load_frame
     from bench.sweep import run
 
 __version__ = "0.1.0"
@@ -29,6 +30,7 @@ __all__ = [
     "RequestError",
     "Split",
     "hookimpl",
+    "load_frame",
     "load_records",
     "measure_models",
     "run",
@@ -39,6 +41,7 @@ tolerate_missing_operators()
 _LAZY = {
     "Protocol": "bench.protocol:Protocol",
     "Record": "bench.records:Record",
+    "load_frame": "bench.report.export:load_frame",
     "load_records": "bench.records:load_records",
     # Not `measure`: that is the package of measurements.
     "measure_models": "bench.measurements:measure",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -76,7 +77,7 @@ def run(
     """Train models under one protocol and leave a results table."""
     from bench import sweep
     from bench.progress import watch
-    from bench.report.tables import HOW_TO_READ, WITH_SEEDS, results_table
+    from bench.report.tables import run_text
     from bench.spec import RunOptions
 
     with watch(quiet) as tell:
@@ -99,9 +100,8 @@ def run(
     if as_json:
         _print_json(sweep.to_json(outcome))
     else:
-        several = len({record.seed for record in outcome.records}) > 1
-        print(f"\n{results_table(outcome.records)}\n\n{HOW_TO_READ}{f' {WITH_SEEDS}' if several else ''}")
-        print(f"\nRecords and this table: {outcome.folder}")
+        print(f"\n{run_text(outcome.folder, outcome.records)}")
+        print(f"\nRecords and tables: {outcome.folder}")
     return 0 if outcome.ok else 1
 
 
@@ -157,6 +157,50 @@ def measure(
     else:
         print(f"\n{explained(found)}\n\nMeasurements and this table: {results / 'measure'}")
     return 0 if all(one.status == "ok" for one in found) else 1
+
+
+@app.command()
+def report(
+    results: Annotated[Path, typer.Option(help="The folder with the records.", metavar="DIR")] = Path("results"),
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say what is not as the records give it; exit status 1 if anything.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only what went wrong.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Make tables, figures and pages from the records, and the marked sections of *.md here; or check them."""
+    from bench.report.report import check as check_report
+    from bench.report.report import report as make_report
+
+    if check:
+        checked = check_report(results)
+        _warn(checked.damaged)
+        if as_json:
+            _print_json(checked.to_json())
+        else:
+            print("\n".join(map(str, checked.problems)) or f"{checked.files} files are what the records give")
+        return 1 if checked.problems else 0
+    outcome = make_report(results, quiet)
+    _warn(outcome.damaged)
+    _warn(f"{results / path}: cannot be made: {why}" for path, why in outcome.failed.items())
+    if as_json:
+        _print_json(asdict(outcome))
+    elif not quiet:
+        print(outcome)
+    return 1 if outcome.failed else 0
+
+
+@app.command()
+def export(
+    to: Annotated[Path, typer.Option(help="A file whose name ends in .csv or .parquet.", metavar="FILE")],
+    results: Annotated[Path, typer.Option(help="The folder with the records.", metavar="DIR")] = Path("results"),
+) -> None:
+    """Write all records as one table, a row a trial."""
+    from bench.report.export import export as write_export
+
+    rows, damaged = write_export(results, to)
+    _warn(damaged)
+    print(f"{rows} trials: {to}")
 
 
 @app.command()
@@ -311,8 +355,6 @@ def list_plugins(plugins: Plugins = None, as_json: Json = False) -> None:
 
 
 def _print_layers(model: Any, protocol: str, overrides: Sequence[str], classes: int, as_json: bool) -> None:
-    from dataclasses import asdict
-
     from bench.model import build_weightless
     from bench.protocol import load_protocol
     from bench.transfer import freeze, layers
@@ -347,6 +389,11 @@ def _registry(folders: list[Path] | None) -> Any:
     from bench.plugins import load_plugins
 
     return load_plugins(folders or ())
+
+
+def _warn(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line, file=sys.stderr)
 
 
 def _print_json(document: Any) -> None:

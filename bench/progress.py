@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -14,6 +16,18 @@ from bench.events import Checking, DataProgress, EpochEnded, Event, Measuring, N
 def watch(quiet: bool) -> Bars | PlainLines:
     """Bars in a terminal, lines elsewhere, nothing where quiet is asked for."""
     return PlainLines(quiet) if quiet or not sys.stderr.isatty() else Bars()
+
+
+@contextmanager
+def counting(what: str, total: int, quiet: bool) -> Iterator[Callable[[], None]]:
+    """A bar in a terminal, which goes on by one at each call of what is given; nothing elsewhere."""
+    if quiet or total == 0 or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    columns = (TextColumn("{task.completed} of {task.total} {task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda: progress.advance(task)
 
 
 class PlainLines:

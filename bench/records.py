@@ -49,6 +49,7 @@ class ProtocolRecord(Part):
     name: str
     fingerprint: str
     settings: dict[str, Any]
+    description: str = ""
 
 
 class DataRecord(Part):
@@ -125,8 +126,13 @@ class RecordError(ValueError):
 
 def read_record(file: Path) -> Record:
     """The record in that file; RecordError where it is none, or of a schema newer than this bench."""
+    return parse_record(file.read_bytes(), file)
+
+
+def parse_record(content: bytes, file: Path) -> Record:
+    """As `read_record`, of what was read from that file."""
     try:
-        record = Record.model_validate_json(file.read_bytes())
+        record = Record.model_validate_json(content)
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"]) or "the file"

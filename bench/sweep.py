@@ -18,7 +18,7 @@ from bench.events import Checking, Event, Note
 from bench.plugins import Model, Registry, load_plugins
 from bench.protocol import Protocol, load_protocol
 from bench.records import Record, RecordError, check_writable, read_record, record_files
-from bench.report.tables import write_run_page
+from bench.report.run_page import write_tables
 from bench.spec import Ready, Request, RunOptions, TrialSpec
 
 
@@ -120,11 +120,11 @@ def run(
             for message in run_trials(specs, timeout):
                 if isinstance(message, Record):
                     outcome.records.append(message)
-                    write_run_page(outcome.folder, loaded, stored.fingerprint)
+                    write_tables(outcome.folder)
                 else:
                     announce(message)
         finally:  # an interrupt leaves a page, too
-            write_run_page(outcome.folder, loaded, stored.fingerprint, figure=True)
+            write_tables(outcome.folder)
     return outcome
 
 

@@ -37,9 +37,11 @@ from bench.measure.inference import Inference, InferenceOptions
 from bench.measure.memory import out_of_memory
 from bench.measure.speed import measure_latency
 from bench.model import build_classifier, preparation
+from bench.pictures import pictures_file
 from bench.plugins import Model, Registry, load_plugins
 from bench.protocol import Protocol
 from bench.records import Record
+from bench.scalars import write_scalars
 from bench.spec import TrialSpec
 from bench.training import DivergedError, Evaluation, Trainer, evaluate, make_trainer
 from bench.transfer import freeze, parameter_counts
@@ -76,7 +78,7 @@ def run(spec: TrialSpec, emit: Callable[[Event], None] = lambda event: None) -> 
         record.status = status_of(error)
         record.error = records.Failure(type=type(error).__name__, message=str(error).partition("\n")[0])
     record.seconds = time.perf_counter() - started
-    records.write_record(spec.folder, record)
+    keep(spec, record)
     if record.status == "ok":
         remove_checkpoints(spec, record.model.code)
     return record
@@ -116,6 +118,9 @@ def _run(spec: TrialSpec, registry: Registry, record: Record, emit: Callable[[Ev
         accuracy(test.probabilities.numpy(), test.labels.numpy(), spec.stored.classes, test.loss, best_val_top1)
     )
     write_predictions(spec, test, parts["test"])
+    labels, probabilities = test.labels.numpy(), test.probabilities.float().numpy()
+    pictures = pictures_file(spec.stored, parts["train"], parts["test"], labels, probabilities)
+    records.write_bytes(spec.folder / "pictures.npz", pictures)
 
     # measure
     trained = TrainedModel(spec.model, model, spec.seed, protocol, device, precision, batches["test"], test)
@@ -136,8 +141,14 @@ def record_failure(
     record.status = status
     record.error = records.Failure(type=status, message=message)
     record.seconds = seconds
-    records.write_record(spec.folder, record)
+    keep(spec, record)
     return record
+
+
+def keep(spec: TrialSpec, record: Record) -> None:
+    """Write the record, last: where it is, the rest is."""
+    write_scalars(spec.folder, record)
+    records.write_record(spec.folder, record)
 
 
 def outline(spec: TrialSpec, model: Model) -> Record:
@@ -156,7 +167,10 @@ def outline(spec: TrialSpec, model: Model) -> Record:
             code=model.plugin.code,
         ),
         protocol=records.ProtocolRecord(
-            name=spec.protocol.name, fingerprint=spec.protocol.fingerprint, settings=spec.protocol.settings()
+            name=spec.protocol.name,
+            fingerprint=spec.protocol.fingerprint,
+            settings=spec.protocol.settings(),
+            description=spec.protocol.description,
         ),
         data=records.DataRecord(
             name=spec.stored.name, fingerprint=spec.stored.fingerprint, classes=list(spec.stored.classes), **counts

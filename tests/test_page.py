@@ -18,6 +18,7 @@ import pytest
 from bench.records import Record, trial_folder, write_record
 from bench.report import page_data as data_module
 from bench.report.comparison import Comparison, Trial, comparisons, read_comparisons
+from bench.report.marks import marks
 from bench.report.page import artifacts, make
 from bench.report.page_data import POINTS, page_data
 from bench.report.quantities import BY_KEY, QUANTITIES, estimate
@@ -116,8 +117,8 @@ def test_values_and_intervals_are_those_of_the_quantities(tmp_path: Path) -> Non
 
 
 def test_each_seed_is_there_to_be_paired_and_each_trial_leads_to_its_record(tmp_path: Path) -> None:
-    write(tmp_path / "deep" / "quick", [*three_seeds("vgg19"), failed("vgg19", "oom", "no room", seed=3)])
-    data = page_data(tmp_path, read_comparisons(tmp_path)[0])
+    found = write(tmp_path / "quick", [*three_seeds("vgg19"), failed("vgg19", "oom", "no room", seed=3)])
+    data = page_data(tmp_path, found)
     (comparison,) = data["comparisons"]
     (model,) = comparison["models"]
     top1 = [document("vgg19")["accuracy"]["test_top1"] - 0.01 * seed for seed in range(3)]
@@ -125,7 +126,7 @@ def test_each_seed_is_there_to_be_paired_and_each_trial_leads_to_its_record(tmp_
     assert [row["values"][INDEX["accuracy"]] for row in model["by_seed"]] == pytest.approx(
         [100 * value for value in top1]
     )
-    assert comparison["name"] == "deep/quick"
+    assert comparison["name"] == "quick"
     assert [(trial["seed"], trial["status"], trial["reason"]) for trial in model["trials"]] == [
         (0, "ok", ""), (1, "ok", ""), (2, "ok", ""), (3, "oom", "no room"),
     ]  # fmt: skip
@@ -209,13 +210,20 @@ def test_its_policy_allows_its_own_script_and_style_and_nothing_else(tmp_path: P
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b", page.texts("script")[1])
 
 
-@pytest.mark.parametrize("records", [[], [failed("gone", "crashed", "ended by SIGKILL")]])
-def test_it_is_made_where_nothing_ended_well(tmp_path: Path, records: list[dict[str, Any]]) -> None:
-    data = embedded_data(make(tmp_path, write(tmp_path / "quick", records) if records else []))
-    assert len(data["comparisons"]) == len(records)
-    for one in data["comparisons"]:
-        assert one["models"][0]["detail"] is None
-        assert one["models"][0]["trials"][0]["reason"] == "ended by SIGKILL"
+def test_it_is_made_where_nothing_ended_well_and_not_where_nothing_is(tmp_path: Path) -> None:
+    found = write(tmp_path / "quick", [failed("gone", "crashed", "ended by SIGKILL")])
+    ((model,),) = (one["models"] for one in embedded_data(make(tmp_path, found))["comparisons"])
+    assert model["detail"] is None
+    assert model["trials"][0]["reason"] == "ended by SIGKILL"
+    assert list(artifacts(tmp_path, [])) == []
+
+
+def test_best_and_tied_values_are_marked_as_in_the_tables(tmp_path: Path) -> None:
+    found = write(tmp_path / "quick", [document("vgg19"), document("vit_tiny"), document("densenet201")])
+    for model in page_data(tmp_path, found)["comparisons"][0]["models"]:
+        for quantity in QUANTITIES:
+            expected = marks(quantity, {one.model: one for one in found[0].contenders})
+            assert model["marks"].get(quantity.key, "") == expected.get(model["name"], "")
 
 
 def test_the_same_records_give_the_same_bytes_and_others_another_digest(tmp_path: Path) -> None:

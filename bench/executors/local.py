@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from bench.spec import TrialSpec
 
 # What every trial needs, imported once. sklearn.metrics and timm take longest.
-PRELOADED = ["bench.trial", "bench.preflight", "timm", "sklearn.metrics", "sklearn.model_selection"]
+PRELOADED = [
+    "bench.trial", "bench.preflight", "timm", "sklearn.metrics", "sklearn.model_selection",
+    "tensorboard.plugins.hparams.summary_v2",
+]  # fmt: skip
 
 
 # How long GNU OpenMP's threads spin before they sleep. Its default, 300,000, gains nothing measurable on an idle

@@ -5,12 +5,13 @@ Only trials of one folder whose protocol and data fingerprints agree are compare
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from bench.records import Record, RecordError, read_record, record_files
+from bench.records import Record, RecordError, parse_record
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Trial:
 
     folder: Path
     record: Record
+    digest: str = ""  # SHA-256 of record.json
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,21 @@ class Comparison:
     name: str  # the folder's name; with a part of the fingerprint where the folder holds several comparisons
     contenders: tuple[Contender, ...]
 
+    @cached_property
+    def digest(self) -> str:
+        """Of all that its records say, and where they lie."""
+        lines = [
+            f"{trial.folder.relative_to(self.folder)} {trial.digest}"
+            for contender in self.contenders
+            for trial in contender.trials
+        ]
+        return hashlib.sha256("\n".join([self.folder.name, self.name, *lines]).encode()).hexdigest()
+
+    def file(self, name: str) -> Path:
+        """Where a generated file of that name goes; `name` bears the fingerprints where the folder holds several."""
+        stem, dot, suffix = name.rpartition(".")
+        return self.folder / f"{stem}{self.name.removeprefix(self.folder.name)}{dot}{suffix}"
+
     @property
     def first(self) -> Record:
         """A record, for the protocol and the data, which are the same in all."""
@@ -63,14 +80,26 @@ class Comparison:
         return sorted({trial.record.seed for contender in self.contenders for trial in contender.trials})
 
 
-def read_comparisons(results: Path) -> tuple[list[Comparison], list[str]]:
-    """The comparisons below that folder, by name, and a line for each damaged record, which is left out."""
+def read_trials(results: Path) -> tuple[list[Trial], list[str]]:
+    """The trials of a results folder, or of one protocol's folder in it, and a line for each damaged record.
+
+    A results folder that lies in another one (results/reference) is not part of it.
+    """
     trials, damaged = [], []
-    for file in record_files(results):
+    for file in sorted(file for depth in ("*", "*/*") for file in results.glob(f"{depth}/seed*/record.json")):
         try:
-            trials.append(Trial(file.parent, read_record(file)))
+            content = file.read_bytes()
+            trials.append(Trial(file.parent, parse_record(content, file), hashlib.sha256(content).hexdigest()))
         except RecordError as error:
             damaged.append(str(error))
+        except OSError as error:
+            damaged.append(f"{file}: cannot be read: {error.strerror}")
+    return trials, damaged
+
+
+def read_comparisons(results: Path) -> tuple[list[Comparison], list[str]]:
+    """The comparisons of a results folder, by name, and a line for each damaged record, which is left out."""
+    trials, damaged = read_trials(results)
     return comparisons(trials), damaged
 
 

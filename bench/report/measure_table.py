@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
-from bench.measurements import Measurement, load_measurements
-from bench.records import write_text
+from bench.measurements import Measurement, read_measurements
+from bench.records import write_bytes
+from bench.report.artifact import Artifact
+from bench.report.comparison import Comparison
 
 HOW_TO_READ = (
     "Fewest MACs first. GMACs: billions of multiply-accumulates of one picture's forward pass; train GMACs: of its "
@@ -41,18 +45,32 @@ def explained(measurements: Sequence[Measurement]) -> str:
     )
 
 
+def artifacts(results: Path, comparisons: Sequence[Comparison]) -> Iterator[Artifact]:
+    """README.md of the folder `measure/`, where there are measurements."""
+    folder = results / "measure"
+    measurements, _ = read_measurements(folder)
+    if measurements:
+        digest = hashlib.sha256("\n".join(one.model_dump_json() for one in measurements).encode()).hexdigest()
+        yield Artifact(folder / "README.md", digest, partial(measure_page, measurements))
+
+
 def write_measure_page(folder: Path) -> None:
-    """Write README.md of a `measure/` folder: one table for each set of conditions."""
+    """Write README.md of a `measure/` folder, as `report` does."""
+    measurements, _ = read_measurements(folder)
+    if measurements:
+        write_bytes(folder / "README.md", measure_page(measurements))
+
+
+def measure_page(measurements: Iterable[Measurement]) -> bytes:
+    """README.md of measurements: one table for each set of conditions."""
     groups: dict[str, list[Measurement]] = {}
-    for one in load_measurements(folder):
+    for one in measurements:
         groups.setdefault(_conditions(one), []).append(one)
-    if not groups:
-        return
     parts = ["# Measurements without training", HOW_TO_READ]
     for conditions, group in groups.items():
         parts += [f"## {group[0].settings['image_size']} pixels, {group[0].settings['precision']}", conditions]
         parts += [measure_table(group, "github"), *_warnings(group)]
-    write_text(folder / "README.md", "\n\n".join(parts) + "\n")
+    return ("\n\n".join(parts) + "\n").encode()
 
 
 def profile_text(measurement: Measurement) -> str:

@@ -23,14 +23,12 @@ SCRIPTS = ("dom", "state", "statistics", "axes", "scatter", "table", "curves", "
 
 
 def artifacts(results: Path, comparisons: Sequence[Comparison]) -> Iterator[Artifact]:
-    """`index.html` in the results folder."""
-    digest = hashlib.sha256()
-    for comparison in comparisons:
-        for contender in comparison.contenders:
-            for trial in contender.trials:
-                digest.update(f"{comparison.name}/{trial.folder.relative_to(results).as_posix()}\n".encode())
-                digest.update(hashlib.sha256((trial.folder / "record.json").read_bytes()).digest())
-    yield Artifact(results / "index.html", digest.hexdigest(), partial(make, results, tuple(comparisons)))
+    """`index.html` in the results folder; none where there is no trial to show."""
+    if not comparisons:
+        return
+    lines = [f"{one.folder.relative_to(results).as_posix()} {one.digest}" for one in comparisons]
+    digest = hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+    yield Artifact(results / "index.html", digest, partial(make, results, tuple(comparisons)))
 
 
 def make(results: Path, comparisons: Sequence[Comparison]) -> bytes:

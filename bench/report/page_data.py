@@ -14,6 +14,7 @@ from typing import Any
 
 from bench.records import Record
 from bench.report.comparison import Comparison, Contender, Trial
+from bench.report.marks import marks
 from bench.report.quantities import QUANTITIES, Quantity, estimate, student
 
 # Counted, not measured: the same at every trial, so that a difference is never noise.
@@ -55,7 +56,15 @@ def page_data(results: Path, comparisons: Sequence[Comparison]) -> dict[str, Any
 def _comparison(results: Path, comparison: Comparison) -> dict[str, Any]:
     first = comparison.first
     environments = _Environments()
-    models = [_model(results, contender, environments) for contender in comparison.contenders]
+    finished = {contender.model: contender for contender in comparison.finished}
+    given = {quantity.key: marks(quantity, finished) for quantity in QUANTITIES}
+    models = [
+        {
+            **_model(results, contender, environments),
+            "marks": {key: found[contender.model] for key, found in given.items() if contender.model in found},
+        }
+        for contender in comparison.contenders
+    ]
     return {
         "name": (comparison.folder.relative_to(results).parent / comparison.name).as_posix(),
         "data": {
@@ -68,6 +77,7 @@ def _comparison(results: Path, comparison: Comparison) -> dict[str, Any]:
         "classes": first.data.classes,
         "protocol": {
             "name": first.protocol.name,
+            "description": first.protocol.description,
             "fingerprint": first.protocol.fingerprint,
             "settings": list(_flat(first.protocol.settings)),
         },

@@ -25,6 +25,8 @@ class Quantity:
     cost: bool = False  # an axis against which accuracy is drawn
     # The interval that the record itself gives for the value, in the same unit.
     interval: Callable[[Record], tuple[float, float] | None] = lambda record: None
+    # Whether other work on the machine disturbed the measurement.
+    disturbed: Callable[[Record], bool] = lambda record: False
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,14 @@ def student(degrees: int) -> float:
     return float(stdtrit(degrees, 0.975))
 
 
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share (0..1) that was seen in `count` independent cases (Wilson, JASA 22, 1927)."""
+    z = 1.959963984540054  # the normal distribution's 97.5 % quantile
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return middle - half, middle + half
+
+
 def _efficiency(*keys: str, scale: float = 1.0) -> Callable[[Record], float | None]:
     def value(record: Record) -> float | None:
         found: Any = record.efficiency or {}
@@ -93,6 +103,14 @@ def _model(name: str) -> Callable[[Record], float | None]:
 def _latency_interval(record: Record) -> tuple[float, float] | None:
     interval = ((record.efficiency or {}).get("latency_ms") or {}).get("ci95")
     return (float(interval[0]), float(interval[1])) if interval else None
+
+
+def _latency_disturbed(record: Record) -> bool:
+    return bool(((record.efficiency or {}).get("latency_ms") or {}).get("disturbed"))
+
+
+def _throughput_disturbed(record: Record) -> bool:
+    return bool((_best_throughput(record) or {}).get("disturbed"))
 
 
 def _best_throughput(record: Record) -> dict[str, Any] | None:
@@ -145,9 +163,10 @@ QUANTITIES: tuple[Quantity, ...] = (
     Quantity("activations", "M act.", 2, "lower", _efficiency("activations", scale=1e-6),
              "output elements of convolutions and matrix products of one picture, in millions", cost=True),
     Quantity("latency_ms", "latency (ms)", 2, "lower", _efficiency("latency_ms", "p50"),
-             "median time of one picture", cost=True, interval=_latency_interval),
+             "median time of one picture", cost=True, interval=_latency_interval, disturbed=_latency_disturbed),
     Quantity("throughput", "images/s", 0, "higher", _throughput,
-             "pictures classified in a second, at the best batch size measured", interval=_throughput_interval),
+             "pictures classified in a second, at the best batch size measured", interval=_throughput_interval,
+             disturbed=_throughput_disturbed),
     Quantity("memory", "peak MB", 0, "lower", _efficiency("memory", "train_peak", scale=1e-6),
              "the most memory (10⁶ bytes) that a training step needs", cost=True),
     Quantity("inference_memory", "inference MB", 0, "lower", _inference_memory,

@@ -1,173 +1,225 @@
-"""The results table of a run: one row a model, from the records of one protocol on one dataset."""
+"""The comparison of models as a table: a row a model, a column a quantity, the best of each column marked."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+import csv
+import io
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from tabulate import tabulate
+from bench.records import Record, trial_folder
+from bench.report.comparison import Comparison, Contender, Trial, comparisons
+from bench.report.marks import marks
+from bench.report.markup import Cell, Style, Table, paragraphs, written
+from bench.report.quantities import BY_KEY, Estimate, Quantity, estimate
 
-from bench.protocol import Protocol
-from bench.records import Record, RecordError, read_record, record_files, write_text
-from bench.report.figures import draw_accuracy
-
-HOW_TO_READ = (
-    "Best test top-1 first. Validation chose the epoch (best epoch); the test pictures were used once, at that "
-    "epoch's weights. Parameters and trainable parameters in millions; GMACs: billions of multiply-accumulates of one "
-    "picture's forward pass; s/epoch: training alone; total s: the whole trial, validation and measuring included; "
-    "peak MB: the most memory (10⁶ bytes) that a training step needs; macro F1: the mean of the classes' F1."
-)
-WITH_SEEDS = "± is half of the 95 % interval of the mean over seeds (Student's t)."
-
-Value = Callable[[Record], float | None]
-
-
-def _training(name: str) -> Value:
-    return lambda record: getattr(record.training, name) if record.training else None
+COLUMNS = (
+    "accuracy", "macro_f1", "ece", "params", "trainable", "gmacs", "activations", "latency_ms", "throughput", "memory",
+    "epoch_seconds", "seconds_to_best", "overfitting", "energy",
+)  # fmt: skip
+# What `run` prints.
+RUN_COLUMNS = (
+    "params", "trainable", "gmacs", "epoch_seconds", "total_seconds", "memory", "best_epoch", "val_accuracy",
+    "accuracy", "macro_f1",
+)  # fmt: skip
 
 
-def _accuracy(name: str, scale: float = 1.0) -> Value:
-    return lambda record: scale * getattr(record.accuracy, name) if record.accuracy else None
+def measured(comparison: Comparison, keys: Sequence[str] = COLUMNS) -> tuple[list[Quantity], list[Quantity]]:
+    """The quantities of those keys that at least one model has, and those that none has."""
+    asked = [BY_KEY[key] for key in keys]
+    found = [one for one in asked if any(estimate(one, contender) for contender in comparison.finished)]
+    return found, [one for one in asked if one not in found]
 
 
-def _millions(value: float | None) -> float | None:
-    return None if value is None else value / 1e6
+def comparison_table(comparison: Comparison, keys: Sequence[str] = COLUMNS) -> Table:
+    """One row a model, best mean test top-1 first; those that never finished last, with the reason.
 
-
-def _seconds_an_epoch(record: Record) -> float | None:
-    seconds = record.training.epoch_seconds if record.training else []
-    return sum(seconds) / len(seconds) if seconds else None
-
-
-def _gmacs(record: Record) -> float | None:
-    macs = (record.efficiency or {}).get("macs")
-    return None if macs is None else macs / 1e9
-
-
-def _peak(record: Record) -> float | None:
-    return _millions((record.efficiency or {}).get("memory", {}).get("train_peak"))
-
-
-# Header, value, decimals.
-COLUMNS: list[tuple[str, Value, int]] = [
-    ("params (M)", lambda record: _millions(record.model.params), 2),
-    ("trainable (M)", lambda record: _millions(record.model.trainable_params), 2),
-    ("GMACs", _gmacs, 3),
-    ("s/epoch", _seconds_an_epoch, 1),
-    ("total s", lambda record: record.seconds, 1),
-    ("peak MB", _peak, 0),
-    ("best epoch", _training("best_epoch"), 0),
-    ("val top-1 (%)", _accuracy("val_top1", 100), 2),
-    ("test top-1 (%)", _accuracy("test_top1", 100), 2),
-    ("macro F1", _accuracy("macro_f1"), 4),
-]
-
-
-def matching(folder: Path, protocol_fingerprint: str, data_fingerprint: str) -> list[Record]:
-    """The folder's records of that protocol and that data; damaged ones are passed over."""
-    found = []
-    for file in record_files(folder):
-        try:
-            record = read_record(file)
-        except RecordError:
-            continue
-        if (record.protocol.fingerprint, record.data.fingerprint) == (protocol_fingerprint, data_fingerprint):
-            found.append(record)
-    return found
-
-
-def results_table(records: Iterable[Record], style: str = "simple") -> str:
-    """One row a model, best mean test top-1 first, failed ones last; `style` is tabulate's."""
-    by_model: dict[str, list[Record]] = {}
-    for record in records:
-        by_model.setdefault(record.model.name, []).append(record)
-    ordered = sorted(by_model.items(), key=lambda item: (-_mean_top1(item[1]), item[0]))
-    headers = ["model", *(header for header, _, _ in COLUMNS), "status"]
+    Quantities that no model has are left out.
+    """
+    quantities, _ = measured(comparison, keys)
+    failed = any(status(contender) != "ok" for contender in comparison.contenders)
+    finished = {contender.model: contender for contender in comparison.finished}
+    given = {quantity.key: marks(quantity, finished) for quantity in quantities}
     rows = [
-        [name, *(_cell(trials, value, decimals) for _, value, decimals in COLUMNS), _status(trials)]
-        for name, trials in ordered
+        [
+            Cell(contender.model),
+            *(Cell(_shown(one, contender), given[one.key].get(contender.model, "")) for one in quantities),
+            *([Cell(_short(status(contender)))] if failed else []),
+        ]
+        for contender in comparison.contenders
     ]
-    alignment = ["left", *["right"] * len(COLUMNS), "left"]
-    return tabulate(rows, headers, tablefmt=style, disable_numparse=True, colalign=alignment)
+    headers = ["model", *(quantity.label for quantity in quantities), *(["status"] if failed else [])]
+    return Table(headers, rows, frozenset({0, len(quantities) + 1}))
 
 
-def write_run_page(folder: Path, protocol: Protocol, data_fingerprint: str, figure: bool = False) -> None:
-    """Write README.md of a run's folder: the table, how to read it, what it was made under, and maybe a figure."""
-    records = matching(folder, protocol.fingerprint, data_fingerprint)
-    if not records:
-        return
-    first = records[0]
-    drawn = figure and draw_accuracy(records, folder / "accuracy.png")
-    machines = sorted({_machine(record) for record in records if record.environment})
-    data = first.data
+def notes(comparison: Comparison, keys: Sequence[str] = COLUMNS, style: Style = "markdown") -> list[str]:
+    """How to read the table: its columns, marks and intervals, what was not measured, and what is in doubt."""
+    quantities, missing = measured(comparison, keys)
     lines = [
-        f"# {folder.name}",
-        "",
-        f"{protocol.description}" if protocol.description else f"Protocol {protocol.name}.",
-        "",
-        results_table(records, "github"),
-        "",
-        *(["![Test top-1 against GMACs and against seconds of an epoch](accuracy.png)", ""] if drawn else []),
-        HOW_TO_READ + (f" {WITH_SEEDS}" if len({record.seed for record in records}) > 1 else ""),
-        "",
-        f"- Data: {data.name}, {len(data.classes)} classes; {data.train:,} pictures for training, {data.val:,} for "
-        f"validation, {data.test:,} for testing; fingerprint `{data.fingerprint[:12]}`.",
-        f"- Protocol: fingerprint `{protocol.fingerprint[:12]}`; its settings are in each record.",
-        *(f"- Machine: {machine}" for machine in machines),
-        "- Each row can be traced to `<model>/seed<N>/record.json`.",
-        "",
+        "Best mean test top-1 first. Validation chose the epoch; the test pictures were used once, at that epoch's "
+        "weights. " + "; ".join(f"{one.label}: {one.about}" for one in quantities) + "."
     ]
-    write_text(folder / "README.md", "\n".join(lines))
+    if any(len(contender.finished) > 1 for contender in comparison.finished):
+        lines.append("± is half of the 95 % interval of the mean over seeds (Student's t).")
+    if len(comparison.finished) > 1:
+        best = "*" if style == "plain" else "Bold"
+        ties = (
+            f"{best}: the best of its column. ≈: no telling it from the best, their 95 % intervals overlap "
+            "or they print alike."
+        )
+        if any(len(contender.finished) == 1 for contender in comparison.finished):
+            ties += (
+                " Where there is one seed, the interval of a top-1 is Wilson's for so many pictures "
+                f"({comparison.first.data.test:,} for testing): it says nothing of what another seed would give."
+            )
+        lines.append(ties)
+    if any(_disturbed(one, contender) for one in quantities for contender in comparison.finished):
+        lines.append("†: other work on the machine disturbed the measurement.")
+    lines += _disagreements(comparison)
+    if missing:
+        lines.append(f"not measured: {', '.join(one.label for one in missing)}.")
+    return lines
+
+
+def conditions(comparison: Comparison) -> list[str]:
+    """What the trials were made under: data, protocol with its settings, machines."""
+    protocol, data = comparison.first.protocol, comparison.first.data
+    described = f": {protocol.description}" if protocol.description else ""
+    lines = [
+        f"Data: {data.name}, {len(data.classes)} classes; {data.train:,} pictures for training, {data.val:,} for "
+        f"validation, {data.test:,} for testing; fingerprint {data.fingerprint[:12]}.",
+        f"Protocol: {protocol.name}{described}; {_seeds(comparison.seeds)}; fingerprint {protocol.fingerprint[:12]}.",
+    ]
+    lines += [
+        f"{section}: {', '.join(f'{key} = {_value(value)}' for key, value in settings.items())}."
+        for section, settings in protocol.settings.items()
+        if isinstance(settings, dict)
+    ]
+    found = machines(comparison)
+    if len(found) > 1:
+        lines.append("The trials come from several machines, whose times do not compare:")
+    for machine, models in found.items():
+        of = f" {', '.join(models)}." if len(found) > 1 else ""
+        lines.append(f"Machine: {machine}.{of}")
+    return lines
+
+
+def machines(comparison: Comparison) -> dict[str, list[str]]:
+    """The machines and versions that the trials were made with, and the models of each."""
+    found: dict[str, list[str]] = {}
+    for contender in comparison.contenders:
+        for trial in contender.trials:
+            if trial.record.environment:
+                models = found.setdefault(_machine(trial.record), [])
+                models += [contender.model] if contender.model not in models else []
+    return dict(sorted(found.items()))
 
 
 def _machine(record: Record) -> str:
-    environment: dict[str, Any] = record.environment or {}
+    environment = record.environment or {}
     parts = [
-        str(environment.get("device")),
-        f"{environment.get('threads')} threads" if environment.get("device_kind") == "cpu" else "",
-        str(environment.get("precision")),
-        f"torch {environment.get('torch')}",
-        f"timm {environment.get('timm')}",
+        environment.get("device"),
+        f"{environment.get('threads')} threads" if environment.get("device_kind") == "cpu" else environment.get("cpu"),
+        environment.get("precision"),
+        *(f"{name} {environment[name]}" for name in ("driver", "cuda", "torch", "timm") if environment.get(name)),
     ]
-    return ", ".join(part for part in parts if part) + "."
+    return ", ".join(str(part) for part in parts if part)
 
 
-def _mean_top1(trials: Sequence[Record]) -> float:
-    values = [trial.accuracy.test_top1 for trial in trials if trial.accuracy]
-    return sum(values) / len(values) if values else -1.0
+def run_text(folder: Path, records: Sequence[Record]) -> str:
+    """What `run` prints: the table of these records, and how to read it."""
+    trials = [Trial(trial_folder(folder, record.model.name, record.seed), record) for record in records]
+    parts = []
+    for comparison in comparisons(trials):
+        table = comparison_table(comparison, RUN_COLUMNS)
+        parts += [written(table, "plain"), paragraphs(notes(comparison, RUN_COLUMNS, "plain"), "plain")]
+    return "\n\n".join(parts) or "no trials"
 
 
-def _cell(trials: Sequence[Record], value: Value, decimals: int) -> str:
-    values = [number for trial in trials if (number := value(trial)) is not None]
-    if not values:
+def comparison_latex(comparison: Comparison) -> bytes:
+    """The table, for \\input in a document with the package booktabs, and beneath it how to read it."""
+    text = "\n".join(
+        [
+            "% Made by `python -m bench report` from the records in this folder; needs \\usepackage{booktabs}.",
+            written(comparison_table(comparison), "latex"),
+            paragraphs([*notes(comparison, style="latex"), *conditions(comparison)], "latex"),
+        ]
+    )
+    return f"{text}\n".encode()
+
+
+def comparison_csv(comparison: Comparison) -> bytes:
+    """Twelve digits of everything: of each quantity the mean, the ends of its 95 % interval, and of how many seeds."""
+    quantities, _ = measured(comparison)
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    columns = [f"{one.key}{part}" for one in quantities for part in ("", "_low", "_high", "_n")]
+    writer.writerow(["model", "family", *columns, "status", "protocol_fingerprint", "data_fingerprint"])
+    for contender in comparison.contenders:
+        first = contender.first
+        values = [cell for one in quantities for cell in _csv_cells(estimate(one, contender))]
+        fingerprints = [first.protocol.fingerprint, first.data.fingerprint]
+        writer.writerow([contender.model, first.model.family, *values, status(contender), *fingerprints])
+    return stream.getvalue().encode()
+
+
+def _csv_cells(value: Estimate | None) -> list[str]:
+    if value is None:
+        return ["", "", "", "0"]
+    ends = ["" if end is None else f"{end:.12g}" for end in (value.low, value.high)]
+    return [f"{value.mean:.12g}", *ends, str(len(value.values))]
+
+
+def _shown(quantity: Quantity, contender: Contender) -> str:
+    value = estimate(quantity, contender)
+    if value is None:
         return ""
-    mean = sum(values) / len(values)
-    spread = half_interval(values)
-    if not spread:
-        return f"{mean:.{decimals}f}"
-    return f"{mean:.{decimals}f} ± {spread:.{decimals}f}"
+    text = f"{value.mean:.{quantity.decimals}f}"
+    if value.low is not None and value.high is not None and value.high > value.low:
+        if len(value.values) > 1:
+            text += f" ± {value.high - value.mean:.{quantity.decimals}f}"
+        else:
+            text += f" [{value.low:.{quantity.decimals}f}, {value.high:.{quantity.decimals}f}]"
+    return f"{text} †" if _disturbed(quantity, contender) else text
 
 
-def half_interval(values: Sequence[float]) -> float:
-    """Half of the 95 % interval of the mean (Student's t); 0 for a single value."""
-    if len(values) < 2:
-        return 0.0
-    from scipy.stats import t
-
-    mean = sum(values) / len(values)
-    deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
-    return float(t.ppf(0.975, len(values) - 1)) * deviation / math.sqrt(len(values))
+def _disturbed(quantity: Quantity, contender: Contender) -> bool:
+    return any(quantity.disturbed(trial.record) for trial in contender.finished)
 
 
-def _status(trials: Sequence[Record]) -> str:
+def _disagreements(comparison: Comparison) -> list[str]:
+    """A line for each model whose MACs the two counters do not agree on."""
+    lines = []
+    for contender in comparison.finished:
+        check = (contender.first.efficiency or {}).get("macs_cross_check")
+        if check is not None and not check["agrees"]:
+            lines.append(f"{contender.model}: the two counters of MACs differ by {check['difference']:.2%}.")
+    return lines
+
+
+def status(contender: Contender) -> str:
     """`ok`, or what went wrong, with how many of the trials ended well where there are several."""
-    failed = [trial for trial in trials if trial.status != "ok"]
+    failed = [trial.record for trial in contender.trials if trial.record.status != "ok"]
     if not failed:
         return "ok"
-    reason = f"{failed[0].status}: {failed[0].error.message}" if failed[0].error else failed[0].status
-    reason = " ".join(reason.split()).replace("|", "¦")  # neither may break a table's row
-    reason = reason if len(reason) <= 60 else reason[:59] + "…"
-    good = len(trials) - len(failed)
-    return f"{good} of {len(trials)} ok; {reason}" if good else reason
+    reasons = dict.fromkeys(f"{one.status}: {one.error.message}" if one.error else one.status for one in failed)
+    good = len(contender.trials) - len(failed)
+    return "; ".join([f"{good} of {len(contender.trials)} ok", *reasons] if good else reasons)
+
+
+def _short(reason: str) -> str:
+    reason = " ".join(reason.split())
+    return reason if len(reason) <= 60 else f"{reason[:59]}…"
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+
+
+def _value(value: object) -> str:
+    """A setting as TOML has it, nearly."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_value(own)}" for key, own in value.items()) + "}"
+    return f"[{', '.join(map(_value, value))}]" if isinstance(value, list) else str(value)

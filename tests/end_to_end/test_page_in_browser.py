@@ -170,7 +170,7 @@ def test_the_best_is_marked_and_what_cannot_be_told_from_it(open_page: Open) -> 
     # vit_tiny's latency lies between 2.37 and 7.70 ms, vit_small's between 4.98 and 5.76, densenet201's above 25.
     rows = page.locator("table.models tbody tr")
     assert "≈ [4.98, 5.76]" in rows.filter(has_text="vit_small").inner_text()
-    assert "≈" not in rows.filter(has_text="densenet201").inner_text()
+    assert re.search(r"28\.00\s+\[25\.75", rows.filter(has_text="densenet201").inner_text())
 
 
 def test_the_axis_changes_between_quantities_and_scales(open_page: Open) -> None:

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from bench.records import read_record
-from bench.report.tables import COLUMNS
+from bench.report.quantities import BY_KEY
+from bench.report.tables import RUN_COLUMNS
 
 MINE = """
 from bench import ModelSpec, hookimpl
@@ -143,10 +144,9 @@ def first(tmp_path_factory: pytest.TempPathFactory, bench: Callable[..., Any]) -
 def test_a_run_ends_with_the_table_on_standard_output_and_progress_on_standard_error(first: Place) -> None:
     assert first.done.returncode == 0, first.done.stderr
     header, _, row, *rest = first.done.stdout.strip().splitlines()
-    assert all(name in header for name in ("model", *(name for name, _, _ in COLUMNS), "status"))
+    assert all(name in header for name in ("model", *(BY_KEY[key].label for key in RUN_COLUMNS)))
     assert row.startswith("mine")
-    assert row.endswith("ok")
-    assert any("Best test top-1 first" in line for line in rest)
+    assert any("Best mean test top-1 first" in line for line in rest)
     progress = first.done.stderr.splitlines()
     assert progress[0].startswith("protocol study")
     assert any("mine epoch 2/2" in line and "loss" in line and "top-1" in line for line in progress)
@@ -202,7 +202,7 @@ def test_the_results_folder_has_a_page_with_the_table(first: Place) -> None:
 
 def test_a_finished_trial_leaves_its_files_and_no_checkpoint(first: Place) -> None:
     files = {file.name for file in first.trial().iterdir()}
-    assert {"record.json", "predictions.npz", "log.txt"} <= files
+    assert {"record.json", "predictions.npz", "pictures.npz", "log.txt", "events.out.tfevents.bench"} <= files
     assert not any("checkpoint" in file or file.startswith(".") for file in files)
 
 

@@ -22,7 +22,7 @@ function quantitiesTable(comparison, model) {
       "tr",
       null,
       h("th", { scope: "row" }, quantity.label),
-      valueCells(model, index, new Map()),
+      valueCells(model, index),
       h("td", { class: "number rank" }, rankOf(comparison, model, index)),
       model.by_seed.map((row) => h("td", { class: "number seed" }, row.values[index] === null ? "" : shown(row.values[index], quantity))),
       h("td", { class: "about" }, quantity.about),

@@ -31,6 +31,7 @@ function protocolView(comparison) {
     ])),
     section("settings", "Protocol", facts([
       ["name", protocol.name],
+      ...(protocol.description ? [["description", protocol.description]] : []),
       ["seeds recorded", seeds.join(", ")],
       ["fingerprint", protocol.fingerprint],
       ...protocol.settings.map(([key, text]) => [key, text === "" ? "none" : text]),

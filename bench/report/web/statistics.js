@@ -1,23 +1,6 @@
-// What follows from the values: the best and its ties, the Pareto front, the difference of two models.
+// What follows from the values: the Pareto front, the difference of two models.
 
 const direction = (quantity) => (quantity.better === "higher" ? 1 : quantity.better === "lower" || quantity.cost ? -1 : 0);
-
-// By model: "best", "tie" (its interval and the best's overlap) or nothing.
-function bestOf(models, index) {
-  const marks = new Map();
-  const sign = QUANTITIES[index].better === null ? 0 : direction(QUANTITIES[index]);
-  const having = models.filter((model) => model.values[index]);
-  if (!sign || having.length < 2) return marks;
-  const best = having.reduce((one, other) => (sign * (other.values[index][0] - one.values[index][0]) > 0 ? other : one));
-  const [top, low, high] = best.values[index];
-  for (const model of having) {
-    const [mean, from, to] = model.values[index];
-    const overlaps = from <= high && to >= low; // false where either has no interval
-    if (mean === top) marks.set(model, "best");
-    else if (overlaps) marks.set(model, "tie");
-  }
-  return marks;
-}
 
 // Of points with x and y: those that no other beats in one and equals in the other, by rising x.
 function paretoFront(points, xSign, ySign) {

@@ -51,10 +51,10 @@ function headerCell(key, label, { about, better, span = 1, name = "", update }) 
 }
 
 // A value and its interval in two cells, so that the values stand under each other.
-function valueCells(model, index, marks) {
+function valueCells(model, index, marked = false) {
   const [quantity, value] = [QUANTITIES[index], model.values[index]];
   if (!value) return [h("td", { class: "number" }), h("td", { class: "interval" })];
-  const mark = marks.get(model);
+  const mark = marked && model.marks[quantity.key];
   const disturbed = model.disturbed[quantity.key];
   return [
     h("td", { class: `number ${mark || ""}` }, shown(value[0], quantity), mark && hidden(mark === "best" ? " best" : " tied with the best")),
@@ -70,7 +70,6 @@ function valueCells(model, index, marks) {
 
 function modelsTable(comparison, models, update) {
   const columns = chosenColumns(comparison);
-  const marks = columns.map((index) => bestOf(comparison.models, index));
   const head = h(
     "tr",
     null,
@@ -90,10 +89,9 @@ function modelsTable(comparison, models, update) {
       h("th", { scope: "row" }, h("a", { href: address({ view: "model", m: model.name }) }, model.name)),
       h("td", { class: "family" }, familyMark(comparison, model.family), model.family),
       h("td", { class: status === "ok" ? "status" : "status wrong" }, status),
-      columns.map((index, at) => valueCells(model, index, marks[at])),
+      columns.map((index) => valueCells(model, index, true)),
     );
   });
-  const anyTie = marks.some((mark) => [...mark.values()].includes("tie"));
   const anyDisturbed = models.some((model) => columns.some((index) => model.disturbed[QUANTITIES[index].key]));
   return [
     scrolling("Models", h("table", { class: "models" }, h("thead", null, head), h("tbody", null, rows))),
@@ -101,8 +99,9 @@ function modelsTable(comparison, models, update) {
       "p",
       { class: "legend" },
       [
-        "Bold: best of the comparison.",
-        anyTie && "≈ tied with the best: the 95 % intervals overlap.",
+        "Bold: the best of its column. ≈: no telling it from the best, their 95 % intervals overlap or they print alike.",
+        comparison.models.some((model) => finished(model) === 1) &&
+          "Where there is one seed, the interval that decides over a tie of top-1 is Wilson's for so many pictures: it says nothing of what another seed would give.",
         "± and [low, high]: 95 % interval, over seeds (Student's t), or of the repeated measurement.",
         anyDisturbed && "† the machine disturbed this measurement; the model's page says how.",
       ].filter(Boolean).join(" "),

@@ -1,0 +1,128 @@
+"""How long a report takes, and how that grows with the records.
+
+    python benchmarks/records.py [COUNT…]          times; by default of 100, 1,000 and 10,000 records
+    python benchmarks/records.py --write DIR COUNT  only writes so many records, for looking at
+
+The records are made from the published ones: as large, of as many models, with numbers of their own; three seeds, at
+most a hundred to a protocol, and one in twenty failed. Beside each lie predictions of 200 pictures.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.records import trial_folder
+from bench.report import report as reporting
+from bench.report.comparison import read_comparisons
+from bench.report.report import FIGURES, report
+
+REFERENCE = Path(__file__).parent.parent / "results" / "reference" / "quick"
+SEEDS = 3
+OF_A_PROTOCOL = 33  # models
+TEST_PICTURES, CLASSES = 200, 10
+
+
+def write_records(folder: Path, count: int) -> None:
+    """Write `count` synthetic records, as a results folder; the same ones each time."""
+    random = np.random.default_rng(0)
+    published = [json.loads(file.read_bytes()) for file in sorted(REFERENCE.glob("*/seed0/record.json"))]
+    for number in range(count):
+        model, seed = divmod(number, SEEDS)
+        protocol, model = divmod(model, OF_A_PROTOCOL)
+        document = changed(published[model % len(published)], random, f"study{protocol}", model, seed)
+        place = trial_folder(folder / f"study{protocol}", document["model"]["name"], seed)
+        place.mkdir(parents=True)
+        if number % 20 == 7:
+            failure = {"type": "OutOfMemoryError", "message": "CUDA out of memory. Tried to allocate 2.00 GiB"}
+            document |= {"status": "oom", "error": failure, "accuracy": None, "training": None, "efficiency": None}
+        else:
+            write_predictions(place / "predictions.npz", random, document)
+        (place / "record.json").write_text(json.dumps(document, indent=1))
+
+
+def changed(published: dict[str, Any], random: np.random.Generator, protocol: str, model: int, seed: int) -> Any:
+    """A published record as that of another model, protocol and seed: every measured number is up to a tenth off."""
+    document = json.loads(json.dumps(published))
+    for part in ("training", "efficiency"):
+        document[part] = _off(document[part], random)
+    document["model"] |= {"name": f"{published['model']['name']}:width={model}", "params": 10**6 * (model + 1)}
+    document["protocol"] |= {"name": protocol, "fingerprint": protocol.ljust(64, "0")}
+    document["seed"] = seed
+    return document
+
+
+def _off(value: Any, random: np.random.Generator) -> Any:
+    if isinstance(value, dict):
+        return {key: _off(own, random) for key, own in value.items()}
+    if isinstance(value, list):
+        return [_off(own, random) for own in value]
+    return value * random.uniform(0.9, 1.1) if isinstance(value, float) else value
+
+
+def write_predictions(file: Path, random: np.random.Generator, document: dict[str, Any]) -> None:
+    """Predictions of random quality, and the record's accuracy from them."""
+    from bench.accuracy import accuracy
+
+    label = np.arange(TEST_PICTURES) % CLASSES
+    logits = random.normal(size=(TEST_PICTURES, CLASSES))
+    logits[np.arange(TEST_PICTURES), label] += random.uniform(1, 4)
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    np.savez_compressed(
+        file, index=np.arange(TEST_PICTURES), label=label, probabilities=probabilities.astype(np.float32)
+    )
+    classes = document["data"]["classes"]
+    document["accuracy"] = accuracy(probabilities, label, classes, 1.0, document["accuracy"]["val_top1"])
+    document["data"]["test"] = TEST_PICTURES
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long that takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def time_report(results: Path) -> dict[str, float]:
+    """Seconds of each part alone, in one process, and of whole reports; the figures with all cores."""
+    found = {"reading": seconds(lambda: read_comparisons(results))}
+    comparisons, _, _ = reporting.collect(results)
+    for part in reporting.PARTS:
+        name = part.__module__.removeprefix("bench.report.")
+
+        def make(part: Any = part) -> None:
+            for artifact in part(results, comparisons):
+                if artifact.file.suffix not in FIGURES:
+                    artifact.make()
+
+        found[name] = seconds(make)
+    found["whole report"] = seconds(lambda: report(results))
+    for figure in results.glob("*/figures/*"):
+        figure.unlink()
+    found["all figures"] = seconds(lambda: report(results))
+    found["nothing changed"] = seconds(lambda: report(results))
+    found["check"] = seconds(lambda: reporting.check(results))
+    return found
+
+
+def main(arguments: list[str]) -> None:
+    if arguments[:1] == ["--write"]:
+        write_records(Path(arguments[1]), int(arguments[2]))
+        return
+    for count in [int(argument) for argument in arguments] or [100, 1_000, 10_000]:
+        with tempfile.TemporaryDirectory() as folder:
+            results = Path(folder) / "results"
+            write_records(results, count)
+            times = ", ".join(f"{name} {took:.2f} s" for name, took in time_report(results).items())
+            print(f"{count:,} records: {times}", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
