@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,6 +37,20 @@ def test_the_bundled_plugins_and_protocols_come_with_it(
     assert all(plugin["place"].startswith(str(installed)) for plugin in listed["plugins"])
     protocols = json.loads(bench("protocols", "--json", in_folder=tmp_path, PYTHONPATH=str(installed)).stdout)
     assert {"quick", "cifar10", "cifar10-scratch"} <= {protocol["name"] for protocol in protocols}
+
+
+def test_the_parts_of_the_page_come_with_it(installed: Path, tmp_path: Path) -> None:
+    program = "from pathlib import Path; from bench.report.page import make; print(len(make(Path(), [])))"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 30_000
 
 
 def test_it_trains_in_an_empty_folder(installed: Path, bench: Callable[..., Any], tmp_path: Path) -> None:

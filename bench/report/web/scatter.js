@@ -1,0 +1,188 @@
+// One quantity against another, a point a model, the Pareto front drawn through those that none dominates.
+
+const SHAPES = [
+  "M0-5.5A5.5 5.5 0 1 1 0 5.5A5.5 5.5 0 1 1 0-5.5Z", // circle
+  "M-5-5H5V5H-5Z", // square
+  "M0-6.5L6 4.5H-6Z", // triangle
+  "M0-6.5L6.5 0L0 6.5L-6.5 0Z", // diamond
+  "M-2-6H2V-2H6V2H2V6H-2V2H-6V-2H-2Z", // plus
+];
+const COLOURS = 6; // with five shapes, thirty families differ
+const REACH = 28; // pixels from the pointer within which a point is meant
+const ALL_NAMED = 14; // up to so many points carry their names; of more, only the front's
+const NARROW = 500; // pixels
+const ALL_BARRED = 40; // up to so many points carry their intervals; of more, the one that is looked at
+
+const familyClass = (comparison, family) => `family${families(comparison).indexOf(family) % COLOURS}`;
+const familyShape = (comparison, family) => SHAPES[families(comparison).indexOf(family) % SHAPES.length];
+const familyMark = (comparison, family) =>
+  s("svg", { class: `mark ${familyClass(comparison, family)}`, viewBox: "-8 -8 16 16", width: 14, height: 14, "aria-hidden": "true" },
+    s("path", { d: familyShape(comparison, family) }));
+
+function scatterPoints(models, xIndex, yIndex) {
+  const points = models
+    .filter((model) => model.values[xIndex] && model.values[yIndex])
+    .map((model) => ({ model, xs: model.values[xIndex], ys: model.values[yIndex] }))
+    .map((point) => ({ ...point, x: point.xs[0], y: point.ys[0] }));
+  const front = paretoFront(points, direction(QUANTITIES[xIndex]), direction(QUANTITIES[yIndex]));
+  const on = new Set(front);
+  return { points: points.map((point) => Object.assign(point, { front: on.has(point) })), front };
+}
+
+// Names beside their points where there is room: the front's first. On a telephone many would hide the points.
+function placeNames(points, x, y, area) {
+  if (points.length > ALL_NAMED && area.right - area.left < NARROW) return [];
+  // Where all cannot be named, the front's names may cover points that have none.
+  const named = points.length <= ALL_NAMED ? points : points.filter((point) => point.front);
+  const taken = named.map((p) => ({ left: x.at(p.x) - 7, right: x.at(p.x) + 7, top: y.at(p.y) - 7, bottom: y.at(p.y) + 7 }));
+  const placed = [];
+  for (const point of [...named].sort((p, q) => q.front - p.front || q.y - p.y)) {
+    const whole = point.model.name;
+    const name = whole.length > 28 ? `${whole.slice(0, 14)}…${whole.slice(-13)}` : whole;
+    const [px, py, width] = [x.at(point.x), y.at(point.y), 6.9 * name.length];
+    const spots = [
+      [px + 8, py - 20, "start"], [px + 10, py - 7, "start"], [px - 10 - width, py - 7, "end"], [px - 8 - width, py - 20, "end"],
+      [px - width / 2, py - 24, "middle"], [px - width / 2, py + 10, "middle"],
+    ];
+    for (const [left, top, anchor] of spots) {
+      const box = { left, right: left + width, top, bottom: top + 14 };
+      const inside = box.left >= area.left && box.right <= area.right + 8 && box.top >= area.top - 8 && box.bottom <= area.bottom;
+      const clear = taken.every((t) => box.right < t.left || box.left > t.right || box.bottom < t.top || box.top > t.bottom);
+      if (!inside || !clear) continue;
+      taken.push(box);
+      const at = { start: left, end: left + width, middle: px }[anchor];
+      placed.push(s("text", { class: point.front ? "name front" : "name", x: at, y: top + 11, "text-anchor": anchor }, name));
+      break;
+    }
+  }
+  return placed;
+}
+
+function errorBars(point, x, y) {
+  const bars = [];
+  const [px, py] = [x.at(point.x), y.at(point.y)];
+  const [, xLow, xHigh] = point.xs;
+  const [, yLow, yHigh] = point.ys;
+  if (xHigh !== undefined && (!x.logarithmic || xLow > 0)) bars.push(s("line", { x1: x.at(xLow), x2: x.at(xHigh), y1: py, y2: py }));
+  if (yHigh !== undefined) bars.push(s("line", { x1: px, x2: px, y1: y.at(yLow), y2: y.at(yHigh) }));
+  return bars;
+}
+
+// The front as stairs: what lies on their bad side is dominated.
+function stairs(front, x, y, xSign) {
+  if (!front.length) return null;
+  const corners = front.flatMap((point, at) => {
+    const here = `${x.at(point.x)} ${y.at(point.y)}`;
+    if (at === 0) return [here];
+    const before = front[at - 1];
+    return [xSign < 0 ? `${x.at(point.x)} ${y.at(before.y)}` : `${x.at(before.x)} ${y.at(point.y)}`, here];
+  });
+  return s("path", { class: "stairs", d: `M${corners.join("L")}` });
+}
+
+const axisName = (quantity) => `${quantity.label}, ${direction(quantity) > 0 ? "higher" : "lower"} is better`;
+
+// models() are those to draw; the axes are those of the state.
+function scatter(comparison, models) {
+  const tip = h("div", { class: "tip", "aria-hidden": "true" });
+
+  return chart("scatter", (width) => {
+    const [xIndex, yIndex] = [quantityIndex(state.x), quantityIndex(state.y)];
+    const [xQuantity, yQuantity] = [QUANTITIES[xIndex], QUANTITIES[yIndex]];
+    const { points, front } = scatterPoints(models(), xIndex, yIndex);
+    if (!points.length) return [h("p", { class: "empty" }, `No model shown here has both ${xQuantity.label} and ${yQuantity.label}.`)];
+
+    const height = width < 560 ? 340 : 430;
+    const area = { left: 52, right: width - 14, top: 30, bottom: height - 48 };
+    const log = state.scale === "log";
+    const barred = points.length <= ALL_BARRED;
+    // The axes hold the intervals too where these are drawn; a logarithm has no place for an end at or below zero.
+    const reach = (key) => points.flatMap((point) => (barred ? point[key] : [point[key][0]]));
+    const across = reach("xs").filter((value) => !log || value > 0 || points.some((point) => point.x <= 0));
+    const x = makeScale(across, area.left, area.right, { log, wanted: width < 560 ? 4 : 8 });
+    const y = makeScale(reach("ys"), area.bottom, area.top);
+
+    const show = (point) => {
+      const lines = [
+        h("strong", null, point.model.name),
+        h("span", null, point.model.family),
+        h("span", null, `${yQuantity.label}: ${valueText(point.ys, yQuantity)}`),
+        h("span", null, `${xQuantity.label}: ${valueText(point.xs, xQuantity)}`),
+        point.front && h("span", null, "on the Pareto front"),
+      ];
+      tip.replaceChildren(...lines.filter(Boolean));
+      tip.classList.add("open");
+      const [px, py] = [x.at(point.x), y.at(point.y)];
+      tip.style.left = `${Math.max(0, Math.min(px + 14, width - tip.offsetWidth))}px`;
+      tip.style.top = `${py + 14 + tip.offsetHeight > height ? py - 14 - tip.offsetHeight : py + 14}px`;
+      links.forEach((link) => link.classList.toggle("active", link === point.link));
+    };
+    const hide = () => {
+      tip.classList.remove("open");
+      links.forEach((link) => link.classList.remove("active"));
+    };
+
+    // One stop of the Tab key; from there the arrow keys go from point to point.
+    points.sort((p, q) => p.x - q.x || p.y - q.y);
+    const links = points.map((point, at) => {
+      const words = [`${yQuantity.label} ${valueText(point.ys, yQuantity)}`, `${xQuantity.label} ${valueText(point.xs, xQuantity)}`];
+      point.link = s(
+        "a",
+        {
+          class: `point ${familyClass(comparison, point.model.family)}${point.front ? " front" : ""}${barred ? " barred" : ""}`,
+          href: address({ view: "model", m: point.model.name }),
+          tabindex: at === 0 ? 0 : -1,
+          "aria-label": [point.model.name, ...words, ...(point.front ? ["on the Pareto front"] : [])].join(", "),
+          onfocus: () => show(point),
+          onblur: hide,
+          onkeydown: (event) => {
+            const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+            const next = points[(at + step + points.length) % points.length];
+            if (!step) return;
+            event.preventDefault();
+            point.link.setAttribute("tabindex", -1);
+            next.link.setAttribute("tabindex", 0);
+            next.link.focus();
+          },
+        },
+        s("g", { class: "bars" }, errorBars(point, x, y)),
+        s("path", { d: familyShape(comparison, point.model.family), transform: `translate(${x.at(point.x)} ${y.at(point.y)})` }),
+      );
+      return point.link;
+    });
+
+    const nearest = (event) => {
+      const box = plot.getBoundingClientRect();
+      const away = (point) => Math.hypot(x.at(point.x) - event.clientX + box.left, y.at(point.y) - event.clientY + box.top);
+      const closest = points.reduce((one, other) => (away(other) < away(one) ? other : one));
+      return away(closest) <= REACH ? closest : null;
+    };
+    const plot = s(
+      "svg",
+      {
+        width,
+        height,
+        role: "group",
+        "aria-label": `${yQuantity.label} against ${xQuantity.label}, ${count(points.length, "model")}; arrow keys go from one to the next`,
+        onpointermove: (event) => {
+          const point = nearest(event);
+          plot.classList.toggle("over", Boolean(point));
+          if (point) show(point);
+          else hide();
+        },
+        onpointerleave: hide,
+        onclick: (event) => {
+          const point = event.detail ? nearest(event) : null; // the keyboard follows the link itself
+          if (!point) return;
+          event.preventDefault();
+          location.hash = address({ view: "model", m: point.model.name });
+        },
+      },
+      drawAxes(x, y, area, axisName(xQuantity), axisName(yQuantity)),
+      stairs(front, x, y, direction(xQuantity)),
+      [...links].sort((one, other) => one.classList.contains("front") - other.classList.contains("front")), // the front on top
+      s("g", { class: "names", "aria-hidden": "true" }, placeNames(points, x, y, area)),
+    );
+    return [plot, tip];
+  });
+}

@@ -1,0 +1,398 @@
+"""The page in a real Chromium: opened from a file, then sorted, filtered, drawn and compared, by keyboard too."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from bench.records import Record, trial_folder, write_bytes, write_record
+from bench.report.comparison import read_comparisons
+from bench.report.page import artifacts
+
+REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
+HOSTILE = "</script><script>document.title='broken'</script>"
+NARROW = {"width": 360, "height": 780}
+Open = Callable[..., Page]
+
+expect.set_options(timeout=20_000)  # machines may be slow
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The Chromium of $BENCH_CHROMIUM, else of the path."""
+    named = os.environ.get("BENCH_CHROMIUM")
+    found = named or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if not found:
+        reason = "needs a Chromium: none is on the path (set BENCH_CHROMIUM)"
+        pytest.fail(reason) if os.environ.get("BENCH_TEST_DATA") else pytest.skip(reason)
+    quiet = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        quiet.append("--no-sandbox")  # Chromium refuses to run as root with it
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=found, args=quiet)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """index.html of two comparisons: the published `quick`, and three seeds of two models beside failed trials."""
+    results = tmp_path_factory.mktemp("results")
+    shutil.copytree(REFERENCE / "quick", results / "quick", ignore=shutil.ignore_patterns("*.npz"))
+    for model in ("densenet121", "vgg19"):
+        for seed in (0, 1, 2):
+            write(results, changed(model, seed))
+    error = {"type": "oom", "message": f"needs 31 GB {HOSTILE}"}
+    gone = {"status": "oom", "error": error, "accuracy": None, "training": None, "efficiency": None}
+    write(results, {**changed("vit_tiny", 0), **gone})
+    write(results, {**changed("vit_tiny", 0, name=HOSTILE), **gone})
+    (artifact,) = artifacts(results, read_comparisons(results)[0])
+    write_bytes(artifact.file, artifact.make())
+    return artifact.file
+
+
+def changed(model: str, seed: int, name: str | None = None) -> dict[str, Any]:
+    """The published record of CIFAR-10, as that of another seed."""
+    record: dict[str, Any] = json.loads(
+        (REFERENCE / "cifar10-jpeg-10k-scratch" / model / "seed0" / "record.json").read_bytes()
+    )
+    record["seed"] = seed
+    record["accuracy"]["test_top1"] += (0.020 if model == "vgg19" else 0.021) * seed
+    record["training"]["history"]["val_loss"] = [
+        value + 0.05 * seed for value in record["training"]["history"]["val_loss"]
+    ]
+    record["model"]["name"] = name or model
+    return record
+
+
+def write(results: Path, document: dict[str, Any]) -> None:
+    record = Record.model_validate(document)
+    write_record(trial_folder(results / "seeds", record.model.name, record.seed), record)
+
+
+@pytest.fixture
+def open_page(browser: Browser, file: Path) -> Iterator[Open]:
+    """`open_page(c="quick", view="pair", …)`: the page at that address. No error and no request may have come of it."""
+    contexts, troubles = [], []
+
+    def call(viewport: dict[str, int] | None = None, scheme: str = "light", **address: str) -> Page:
+        context = browser.new_context(viewport=viewport or {"width": 1280, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("console", lambda message: troubles.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: troubles.append(f"error: {error}"))
+        page.on("request", lambda request: requested(request.url))
+        page.goto(f"{file.as_uri()}#{urlencode(address)}")
+        return page
+
+    def requested(url: str) -> None:
+        if not url.startswith((file.as_uri(), "data:")):
+            troubles.append(f"request: {url}")
+
+    yield call
+    for context in contexts:
+        context.close()
+    assert not troubles
+
+
+def names(page: Page) -> list[str]:
+    return page.locator("table.models tbody th").all_inner_texts()
+
+
+def column(page: Page, key: str) -> list[float]:
+    """The numbers of a column, by its key, in the order of the rows; empty cells left out."""
+    heads = page.locator("table.models thead th").evaluate_all(
+        "all => all.map(th => [th.querySelector('button').dataset.sort, th.colSpan])"
+    )
+    at = sum(span for _, span in heads[: [name for name, _ in heads].index(key)])
+    cells = page.locator(f"table.models tbody tr > :nth-child({at + 1})").all_inner_texts()
+    return [float(re.sub(r"[^\d.]", "", cell)) for cell in cells if cell.strip()]
+
+
+def test_a_column_is_sorted_by_its_button_and_says_so(open_page: Open) -> None:
+    page = open_page(c="quick")
+    assert len(names(page)) == 8
+    button = page.locator('[data-sort="gmacs"]')
+    button.click()
+    assert column(page, "gmacs") == sorted(column(page, "gmacs"))
+    expect(page.locator("th[aria-sort]")).to_have_attribute("aria-sort", "ascending")
+    expect(button).to_be_focused()
+    page.keyboard.press("Enter")
+    assert column(page, "gmacs") == sorted(column(page, "gmacs"), reverse=True)
+    expect(page.locator("th[aria-sort]")).to_have_attribute("aria-sort", "descending")
+    page.locator('[data-sort="accuracy"]').click()  # where more is better, the first press puts it on top
+    assert column(page, "accuracy") == sorted(column(page, "accuracy"), reverse=True)
+
+
+def test_text_and_family_filter_table_and_plot(open_page: Open) -> None:
+    page = open_page(c="quick")
+    page.get_by_label("Filter").press_sequentially("vit tiny")
+    assert names(page) == ["vit_tiny"]
+    expect(page.locator("a.point")).to_have_count(1)
+    expect(page.get_by_role("status")).to_have_text("1 of 8 models")
+    page.get_by_label("Filter").fill("")
+    page.get_by_label("Family").select_option("cnn")
+    assert set(names(page)) == {"densenet121", "densenet201", "vgg19", "vgg19_bn"}
+    expect(page.locator("a.point")).to_have_count(4)
+    page.get_by_label("Filter").fill("nothing like this")
+    assert names(page) == []
+
+
+def test_chosen_columns_stay_in_the_address(open_page: Open) -> None:
+    page = open_page(c="quick")
+    page.get_by_text("Columns").click()
+    page.get_by_label("ECE").check()
+    page.get_by_label("params (M)").uncheck()
+    page.keyboard.press("Escape")
+    expect(page.get_by_label("ECE")).to_be_hidden()
+    page.reload()
+    heads = page.locator("table.models thead th").all_inner_texts()
+    assert any("ECE" in head for head in heads) and not any("params" in head for head in heads)
+    assert page.evaluate("localStorage.length + document.cookie.length") == 0
+
+
+def test_the_best_is_marked_and_what_cannot_be_told_from_it(open_page: Open) -> None:
+    page = open_page(c="quick", columns="accuracy gmacs latency_ms")
+    best = page.locator("table.models tbody tr", has=page.locator("td.best")).locator("th").all_inner_texts()
+    assert best == ["densenet121", "vit_tiny"]  # the most accurate, and the one with the fewest MACs
+    values = page.locator("table.models td.best").all_inner_texts()
+    assert [text.split() for text in values] == [["98.33", "best"], ["0.027", "best"], ["2.53", "best"]]
+    # vit_tiny's latency lies between 2.37 and 7.70 ms, vit_small's between 4.98 and 5.76, densenet201's above 25.
+    rows = page.locator("table.models tbody tr")
+    assert "≈ [4.98, 5.76]" in rows.filter(has_text="vit_small").inner_text()
+    assert re.search(r"28\.00\s+\[25\.75", rows.filter(has_text="densenet201").inner_text())
+
+
+def test_the_axis_changes_between_quantities_and_scales(open_page: Open) -> None:
+    page = open_page(c="quick")
+    expect(page.locator("path.stairs")).to_have_count(1)
+    before = page.locator("path.stairs").get_attribute("d")
+    page.get_by_label("Horizontal axis").select_option(label="latency (ms)")
+    expect(page.locator(".scatter .axis").first).to_have_text("latency (ms), lower is better")
+    logarithmic = page.locator("path.stairs").get_attribute("d")
+    page.get_by_label("Horizontal scale").select_option("linear")
+    linear = page.locator("path.stairs").get_attribute("d")
+    assert len({before, logarithmic, linear}) == 3
+    page.get_by_label("Vertical axis").select_option(label="ECE")
+    expect(page.locator(".scatter .axis").last).to_have_text("ECE, lower is better")
+
+
+def test_the_front_is_what_no_other_model_dominates(open_page: Open) -> None:
+    page = open_page(c="quick")
+    labels = page.locator("a.point.front").evaluate_all("all => all.map(a => a.getAttribute('aria-label'))")
+    front = {label.split(",")[0] for label in labels}
+    found = {}
+    for file in (REFERENCE / "quick").glob("*/seed0/record.json"):
+        record = json.loads(file.read_bytes())
+        found[record["model"]["name"]] = (-record["accuracy"]["test_top1"], record["efficiency"]["macs"])
+    undominated = {
+        name
+        for name, own in found.items()
+        if not any(other != own and all(a <= b for a, b in zip(other, own, strict=True)) for other in found.values())
+    }
+    assert front == undominated
+
+
+def test_hovering_a_point_tells_of_it_and_a_click_opens_the_model(open_page: Open) -> None:
+    page = open_page(c="quick")
+    point = page.get_by_role("link", name="densenet121, test top-1")
+    point.locator("path").hover()
+    expect(page.locator(".tip.open")).to_contain_text("on the Pareto front")
+    point.locator("path").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("densenet121")
+    for title in ("Quantities", "Learning curves", "Confusion", "By class", "Trials", "The model"):
+        expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
+    record = json.loads((REFERENCE / "quick" / "densenet121" / "seed0" / "record.json").read_bytes())
+    expect(page.locator("table.matrix td.right").first).to_have_text(str(record["accuracy"]["confusion"][0][0]))
+    page.get_by_role("button", name="row shares (%)").click()
+    expect(page.locator("table.matrix td.right").first).to_have_text("100")
+    expect(page.locator("svg .line")).to_have_count(6)  # four of the charts, two of their key
+    link = page.get_by_role("link", name="record.json").get_attribute("href")
+    assert link == "./quick/densenet121/seed0/record.json"
+    page.go_back()
+    expect(page.get_by_role("heading", name="Models", exact=True)).to_be_visible()
+
+
+def test_two_models_stand_side_by_side_with_their_differences(open_page: Open) -> None:
+    page = open_page(c="seeds", view="model", m="densenet121")
+    page.get_by_role("link", name="Compare with another").click()
+    row = page.get_by_role("row", name="test top-1 (%)")
+    # From seed to seed A gains 2.1 points and B 2.0: a difference over pairs of 0, 0.1 and 0.2 beyond the first,
+    # of which half of the 95 % interval is 4.303 (Student's t, two degrees) × 0.1 / √3, however wide each interval is.
+    difference = 100 * (
+        changed("densenet121", 0)["accuracy"]["test_top1"] - changed("vgg19", 0)["accuracy"]["test_top1"]
+    )
+    expect(row.locator(".difference")).to_have_text(f"+{difference + 0.1:.2f}")
+    expect(row.locator(".interval").last).to_have_text("±0.25")
+    expect(row.locator(".result")).to_have_text("A is better")
+    expect(page.locator("table.matrix")).to_have_count(2)
+    expect(page.locator(".curve .line")).to_have_count(8)
+    page.get_by_role("button", name="Swap A and B").click()
+    expect(page.get_by_role("row", name="test top-1 (%)").locator(".result")).to_have_text("B is better")
+    expect(page.get_by_label("Model A")).to_have_value("vgg19")
+
+
+def test_one_trial_leaves_open_what_is_noise_and_a_count_does_not(open_page: Open) -> None:
+    page = open_page(c="quick", view="pair", a="densenet121", b="vgg19")
+    expect(page.get_by_role("row", name="test top-1 (%)").locator(".result")).to_have_text("A ahead, noise unknown")
+    expect(page.get_by_role("row", name="GMACs").locator(".result")).to_have_text("A is better")
+
+
+def test_failed_trials_stand_with_their_reason_and_names_are_only_text(open_page: Open) -> None:
+    page = open_page(c="seeds")
+    failures = page.get_by_role("region", name="Failed trials, table")
+    expect(failures).to_contain_text(f"needs 31 GB {HOSTILE}")
+    page.get_by_role("link", name=HOSTILE).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(HOSTILE)
+    expect(page.get_by_role("region", name="Trials, table")).to_contain_text("needs 31 GB")
+    assert page.title() == "bench: quick, seeds"
+
+
+def test_protocol_and_machine_of_the_chosen_comparison_are_shown(open_page: Open) -> None:
+    page = open_page(c="quick")
+    page.get_by_label("Comparison").select_option("seeds")
+    page.get_by_role("link", name="Protocol").click()
+    expect(page.locator(".facts").nth(1)).to_contain_text("optimizer.name")
+    expect(page.get_by_role("heading", name="Environment")).to_be_visible()
+    expect(page.locator("main")).to_contain_text("2.13.0+cpu")
+    assert "quick" not in page.locator("main").inner_text()
+
+
+def test_dark_follows_the_reader_and_the_switch(open_page: Open) -> None:
+    light, dark = "rgb(255, 255, 255)", "rgb(20, 23, 26)"
+    body = "getComputedStyle(document.body).backgroundColor"
+    page = open_page(scheme="dark")
+    assert page.evaluate(body) == dark
+    page.get_by_role("button", name="Light").click()
+    assert page.evaluate(body) == light
+    page.get_by_role("link", name="Side by side").click()  # and stays so
+    assert page.evaluate(body) == light
+    assert open_page(scheme="light").evaluate(body) == light
+
+
+VIEWS: list[dict[str, str]] = [
+    {"c": "quick"},
+    {"c": "seeds"},
+    {"c": "seeds", "view": "model", "m": "densenet121"},
+    {"c": "seeds", "view": "pair", "a": "densenet121", "b": "vgg19"},
+    {"c": "quick", "view": "protocol"},
+]
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=lambda view: f"{view.get('view', 'models')}-{view['c']}")
+def test_a_telephone_scrolls_no_page_sideways(open_page: Open, view: dict[str, str]) -> None:
+    page = open_page(viewport=NARROW, **view)
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+    wide = page.locator(".chart svg").evaluate_all("all => all.map(svg => svg.getBoundingClientRect().right)")
+    assert all(right <= NARROW["width"] for right in wide)
+
+
+# Each visible text's contrast to what lies behind it, by WCAG 2.2, and below which it is too weak.
+WEAK_TEXT = """() => {
+  const canvas = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
+  const rgb = (colour, over) => {
+    canvas.fillStyle = over ? `rgb(${over})` : "white"; canvas.fillRect(0, 0, 1, 1);
+    canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  };
+  const light = (part) => (part /= 255) <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+  const luminance = ([r, g, b]) => 0.2126 * light(r) + 0.7152 * light(g) + 0.0722 * light(b);
+  const behind = (element) => element
+    ? rgb(getComputedStyle(element).backgroundColor, behind(element.parentElement)) : [255, 255, 255];
+  const weak = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    const style = getComputedStyle(element);
+    if (!walker.currentNode.textContent.trim() || !element.checkVisibility()) continue;
+    if (["SCRIPT", "NOSCRIPT", "OPTION"].includes(element.tagName)) continue;
+    const back = behind(element);
+    const [one, other] = [luminance(rgb(element.ownerSVGElement ? style.fill : style.color, back)), luminance(back)];
+    const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+    if (contrast < 4.5) weak.push(`${walker.currentNode.textContent.trim()}: ${contrast.toFixed(2)}`);
+  }
+  return weak;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("view", VIEWS[1:], ids=lambda view: f"{view.get('view', 'models')}-{view['c']}")
+def test_all_text_stands_out_from_its_background(open_page: Open, view: dict[str, str], scheme: str) -> None:
+    page = open_page(scheme=scheme, **view)
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    assert page.evaluate(WEAK_TEXT) == []
+
+
+def test_everything_is_reached_by_keyboard_alone(open_page: Open) -> None:
+    page = open_page(c="quick")
+    focused = "document.activeElement.getAttribute('aria-label') || document.activeElement.textContent"
+
+    def tab_to(wanted: str) -> None:
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            if str(page.evaluate(focused)).startswith(wanted):
+                ring = page.evaluate(
+                    "(e => { const s = getComputedStyle(e), p = e.querySelector('path');"
+                    " return s.outlineStyle !== 'none' || (p && getComputedStyle(p).strokeWidth === '3px'); })"
+                    "(document.activeElement)"
+                )
+                assert ring, f"no focus is seen on {wanted}"
+                return
+        pytest.fail(f"the Tab key does not reach {wanted}")
+
+    tab_to("Skip to the content")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    assert page.url.endswith("#c=quick")
+    page.reload()
+    tab_to("Side by side")
+    tab_to("☾Dark")
+    tab_to("vit_tiny, test top-1")  # the first point of the plot; the arrows go to the next
+    page.keyboard.press("ArrowRight")
+    assert str(page.evaluate(focused)).startswith("deit_tiny_distilled, ")
+    expect(page.locator(".tip.open")).to_contain_text("deit_tiny_distilled")
+    tab_to("Columns")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")  # the first column goes
+    expect(page.locator('[data-sort="accuracy"]')).to_have_count(0)
+    page.keyboard.press("Escape")
+    tab_to("GMACs")
+    page.keyboard.press("Enter")
+    expect(page.locator("th[aria-sort]")).to_have_attribute("aria-sort", "ascending")
+    tab_to("vit_tiny")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("vit_tiny")
+    tab_to("Loss by epoch")
+    page.keyboard.press("Home")
+    expect(page.get_by_role("slider", name="Loss by epoch")).to_have_attribute(
+        "aria-valuetext", re.compile("^epoch 1: ")
+    )
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("slider", name="Loss by epoch")).to_have_attribute("aria-valuenow", "2")
+    tab_to("row shares (%)")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="row shares (%)")).to_be_focused()
+
+
+@pytest.mark.parametrize("address", [
+    {"c": "gone", "view": "nowhere", "x": "__proto__", "y": "accuracy' or 1"},
+    {"view": "model", "m": "<img src=x onerror=alert(1)>"},
+    {"view": "pair", "a": "vgg19", "b": "vgg19"},
+    {"c": "quick", "sort": "-constructor", "columns": "toString", "view": "constructor"},
+])  # fmt: skip
+def test_an_address_that_names_nothing_breaks_nothing(open_page: Open, address: dict[str, str]) -> None:
+    page = open_page(**address)
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    expect(page.locator("img")).to_have_count(0)
