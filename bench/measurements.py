@@ -97,13 +97,21 @@ def measurement_folder(request: MeasureRequest, model: str) -> Path:
 
 def load_measurements(folder: Path) -> list[Measurement]:
     """All measurements below that folder; RecordError for a damaged one."""
-    found = []
+    found, damaged = read_measurements(folder)
+    if damaged:
+        raise RecordError(damaged[0])
+    return found
+
+
+def read_measurements(folder: Path) -> tuple[list[Measurement], list[str]]:
+    """All measurements below that folder, and a line for each damaged one, which is left out."""
+    found, damaged = [], []
     for file in sorted(folder.glob("**/measurement.json")):
         try:
             found.append(Measurement.model_validate_json(file.read_bytes()))
         except ValidationError as error:
-            raise RecordError(f"{file}: not a measurement: {error.errors()[0]['msg']}") from None
-    return found
+            damaged.append(f"{file}: not a measurement: {error.errors()[0]['msg']}")
+    return found, damaged
 
 
 def measure(
