@@ -30,7 +30,8 @@ def agreement(right: np.ndarray) -> np.ndarray:
     # In 32 bits, whole numbers below 2^24 are exact; more pictures than that are summed in 64.
     kind = np.float32 if right.shape[1] < 2**24 else np.float64
     numbers = right.astype(kind)
-    return np.matmul(numbers, numbers.T).astype(np.float64)
+    counts: np.ndarray = np.matmul(numbers, numbers.T)
+    return counts.astype(np.float64)
 
 
 def paired_difference(both: np.ndarray, pictures: int, a: Sequence[int], b: Sequence[int]) -> Difference:

@@ -67,13 +67,14 @@ def _section(comparison: Comparison) -> list[str]:
 
 def _about(comparison: Comparison) -> str:
     first, trials = comparison.first, _trials(comparison)
+    data, models = first.data, counted(len(comparison.contenders), "model")
     ended = sum(trial.record.status == "ok" for trial in trials)
     seeds = f"{counted(len(comparison.seeds), 'seed')}: {', '.join(map(str, comparison.seeds))}"
     return (
-        f"{counted(len(comparison.contenders), 'model')}, {counted(len(trials), 'trial')}, {ended} of which ended well ({seeds}). "
+        f"{models}, {counted(len(trials), 'trial')}, {ended} of which ended well ({seeds}). "
         f"Protocol {markdown(first.protocol.name)} (`{first.protocol.fingerprint[:12]}`), data "
-        f"{markdown(first.data.name)} (`{first.data.fingerprint[:12]}`): {len(first.data.classes):,} classes; "
-        f"pictures: {first.data.train:,} for training, {first.data.val:,} for validation, {first.data.test:,} for testing."
+        f"{markdown(data.name)} (`{data.fingerprint[:12]}`): {len(data.classes):,} classes; "
+        f"pictures: {data.train:,} for training, {data.val:,} for validation, {data.test:,} for testing."
     )
 
 

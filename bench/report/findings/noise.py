@@ -41,7 +41,8 @@ def _how(tested: Sequence[Pair], models: int) -> str:
     what = "each pair" if models <= ALL_PAIRS else "each model with the best"
     return (
         f"Tested {what} on the same test pictures by {'; where only one seed is shared, by '.join(tests)}. "
-        f"p is corrected for the {counted(len(tested), 'pair')} tested (Holm); {LEVEL:.0%} or more is within noise, which does not mean equal. "
+        f"p is corrected for the {counted(len(tested), 'pair')} tested (Holm); {LEVEL:.0%} or more is within "
+        "noise, which does not mean equal. "
         "Intervals are of each pair by itself, not corrected."
     ).replace("%", " %")
 
