@@ -10,17 +10,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import RequestError
-from bench.hookspecs import DatasetSpec, ModelSpec, Pictures, Split, hookimpl
+from bench.hookspecs import Claim, DatasetSpec, ModelSpec, Pictures, Split, hookimpl
 from bench.torchvision_operators import tolerate_missing_operators
 
 if TYPE_CHECKING:
     from bench.measurements import measure as measure_models
     from bench.protocol import Protocol
     from bench.records import Record, load_records
+    from bench.report.evidence import Verdict
     from bench.sweep import run
 
 __version__ = "0.1.0"
 __all__ = [
+    "Claim",
     "DatasetSpec",
     "ModelSpec",
     "Pictures",
@@ -28,6 +30,7 @@ __all__ = [
     "Record",
     "RequestError",
     "Split",
+    "Verdict",
     "hookimpl",
     "load_records",
     "measure_models",
@@ -40,6 +43,7 @@ _LAZY = {
     "Protocol": "bench.protocol:Protocol",
     "Record": "bench.records:Record",
     "load_records": "bench.records:load_records",
+    "Verdict": "bench.report.evidence:Verdict",
     # Not `measure`: that is the package of measurements.
     "measure_models": "bench.measurements:measure",
     "run": "bench.sweep:run",
