@@ -101,7 +101,9 @@ def test_overfitting_and_unfinished_learning_are_said_with_the_gap(tmp_path: Pat
     write_trial(tmp_path, "greedy", training={"epochs": 2, "best_epoch": 2, "history": history})
     write_trial(tmp_path, "modest")
     text = written(tmp_path)
-    assert "1 of 2 models overfit by more than 5 points: greedy 24.0 points (training 99.0 %, validation 75.0 %)" in text
+    assert (
+        "1 of 2 models overfit by more than 5 points: greedy 24.0 points (training 99.0 %, validation 75.0 %)" in text
+    )
     assert "greedy (epoch 2, +15.00 points in that epoch)" in line(text, "1 of 2 models had the best validation")
 
 
