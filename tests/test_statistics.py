@@ -69,13 +69,17 @@ def written_out(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
     return mean, math.sqrt(total / (seeds * pictures)), total**2 / sum(parts)
 
 
+@pytest.mark.parametrize("seed_effect", [0.0, 0.8])
 @pytest.mark.parametrize(("seeds", "pictures"), [(2, 30), (3, 50), (5, 200)])
-def test_several_seeds_are_a_two_way_analysis_of_variance(seeds: int, pictures: int) -> None:
+def test_several_seeds_are_a_two_way_analysis_of_variance(seeds: int, pictures: int, seed_effect: float) -> None:
     from scipy.special import stdtr, stdtrit
 
     generator = np.random.default_rng(seeds)
     hard = generator.normal(0, 1, pictures)
-    a, b = (hard + shift + generator.normal(0, 1, (seeds, pictures)) > 0 for shift in (0.5, 0.2))
+    a, b = (
+        hard + shift + seed_effect * generator.normal(0, 1, (seeds, 1)) + generator.normal(0, 1, (seeds, pictures)) > 0
+        for shift in (0.9, 0.2)
+    )
     mean, error, degrees = written_out(a, b)
     found = paired_difference(agreement(np.concatenate([a, b])), pictures, range(seeds), range(seeds, 2 * seeds))
     half = stdtrit(degrees, 0.975) * error

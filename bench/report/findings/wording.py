@@ -16,11 +16,12 @@ def number(quantity: Quantity, value: float) -> str:
 
 
 def with_interval(quantity: Quantity, estimate: Estimate) -> str:
-    """The mean, with its 95 % interval in brackets where one is known."""
+    """The mean, with its 95 % interval in brackets where one is known, unless it is printed alike."""
     text = number(quantity, estimate.mean)
     if estimate.low is None or estimate.high is None:
         return text
-    return f"{text} [{number(quantity, estimate.low)}, {number(quantity, estimate.high)}]"
+    low, high = number(quantity, estimate.low), number(quantity, estimate.high)
+    return text if low == high else f"{text} [{low}, {high}]"
 
 
 def with_unit(quantity: Quantity, value: float) -> str:
