@@ -10,18 +10,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import RequestError
-from bench.hookspecs import DatasetSpec, ModelSpec, Pictures, Split, hookimpl
+from bench.hookspecs import Claim, DatasetSpec, ModelSpec, Pictures, Split, hookimpl
 from bench.torchvision_operators import tolerate_missing_operators
 
 if TYPE_CHECKING:
     from bench.measurements import measure as measure_models
     from bench.protocol import Protocol
     from bench.records import Record, load_records
+    from bench.report.evidence import Verdict
     from bench.report.export import load_frame
     from bench.sweep import run
 
 __version__ = "0.1.0"
 __all__ = [
+    "Claim",
     "DatasetSpec",
     "ModelSpec",
     "Pictures",
@@ -29,6 +31,7 @@ __all__ = [
     "Record",
     "RequestError",
     "Split",
+    "Verdict",
     "hookimpl",
     "load_frame",
     "load_records",
@@ -43,6 +46,7 @@ _LAZY = {
     "Record": "bench.records:Record",
     "load_frame": "bench.report.export:load_frame",
     "load_records": "bench.records:load_records",
+    "Verdict": "bench.report.evidence:Verdict",
     # Not `measure`: that is the package of measurements.
     "measure_models": "bench.measurements:measure",
     "run": "bench.sweep:run",

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench import __version__
+from bench import __version__, report_commands
 
 app = typer.Typer(
     name="bench",
@@ -352,6 +352,9 @@ def list_plugins(plugins: Plugins = None, as_json: Json = False) -> None:
         _print_list(rows, as_json)
         for problem in registry.problems:
             print(problem, file=sys.stderr)
+
+
+report_commands.add_to(app)
 
 
 def _print_layers(model: Any, protocol: str, overrides: Sequence[str], classes: int, as_json: bool) -> None:

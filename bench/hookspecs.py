@@ -1,4 +1,4 @@
-"""The whole plugin contract on one page: four hooks, and the values that pass through them.
+"""The whole plugin contract on one page: five hooks, and the values that pass through them.
 
 A plugin is a Python file (or an installed package with an entry point in the group `bench`) with
 functions marked `@hookimpl` that are named as below. It imports torch and timm inside `build` and
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bench.events import Event
+    from bench.report.evidence import Evidence, Verdict
     from bench.trial import TrainedModel
 
 # What `build` is always given; its other keyword parameters are the model's options.
@@ -46,6 +47,11 @@ def bench_measure(trial: TrainedModel) -> dict[str, Any] | None:
 @hookspec
 def bench_event(event: Event) -> None:
     """Progress, told in the process that the user started: see bench/events.py."""
+
+
+@hookspec
+def bench_claims() -> Iterable[Claim]:  # type: ignore[empty-body]
+    """Published claims about the plugin's models, which `report` holds against what was run."""
 
 
 @dataclass(frozen=True)
@@ -140,3 +146,16 @@ class DatasetSpec:
     load: Callable[..., Pictures]
     source: str = ""
     key: Callable[[str, int], str] | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A published claim: its words, where it stands, and how it is tested.
+
+    `check(evidence)` gives a Verdict on the comparisons and measurements of a results folder, and changes nothing;
+    bench/report/checks.py has ready-made ones, such as `counts_are("mine", {"params": 5.3})`.
+    """
+
+    text: str
+    source: str
+    check: Callable[[Evidence], Verdict]

@@ -1,0 +1,93 @@
+"""findings.md: what the numbers of each comparison say, in sentences that carry them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from bench.report.artifact import Artifact
+from bench.report.comparison import Comparison, Trial
+from bench.report.findings.wording import counted
+from bench.report.markup import markdown
+
+HOW_TO_READ = (
+    "Made from the records; nothing is typed by hand. Means over seeds; brackets hold 95 % intervals: of an accuracy "
+    "or a training time over seeds (Student's t), of a latency or throughput over its rounds where there is one seed. "
+    "Points are percentage points."
+)
+
+
+def artifacts(results: Path, comparisons: Sequence[Comparison]) -> Iterator[Artifact]:
+    """findings.md, where there is any comparison."""
+    if comparisons:
+        inputs = json.dumps([[one.name, [_digest(trial) for trial in _trials(one)]] for one in comparisons])
+        digest = hashlib.sha256(inputs.encode()).hexdigest()
+        yield Artifact(results / "findings.md", digest, partial(make, tuple(comparisons)))
+
+
+def make(comparisons: Sequence[Comparison]) -> bytes:
+    """The content of findings.md."""
+    parts = ["# Findings", HOW_TO_READ]
+    for comparison in comparisons:
+        parts += _section(comparison)
+    return ("\n\n".join(parts) + "\n").encode()
+
+
+def _section(comparison: Comparison) -> list[str]:
+    from bench.report.findings.behaviour import confusion_lines, failure_lines, overfitting_lines, unfinished_lines
+    from bench.report.findings.caveats import caveat_lines
+    from bench.report.findings.leaders import Standing, best_lines, dominance_lines, front_lines
+    from bench.report.findings.noise import noise_lines
+    from bench.report.paired import answers_of, pairs
+
+    finished = comparison.finished
+    answers = answers_of(comparison)
+    standing = Standing(finished, {(pair.a, pair.b): pair for pair in pairs(finished, answers)})
+    parts = {
+        "Best on each quantity": best_lines(standing),
+        "Differences of accuracy": noise_lines(standing),
+        "Dominated models, and the front": [*dominance_lines(standing), *front_lines(standing)]
+        if len(finished) > 1
+        else [],
+        "What each model confuses": confusion_lines(finished),
+        "Overfitting and unfinished learning": [*overfitting_lines(finished), *unfinished_lines(finished)],
+        "Trials that failed": failure_lines(comparison.contenders),
+        "Caveats": caveat_lines(comparison, answers),
+    }
+    written = [f"## {markdown(comparison.name)}", _about(comparison)]
+    for title, lines in parts.items():
+        if lines:
+            written += [f"### {title}", "\n".join(f"- {line}" for line in lines)]
+    return written
+
+
+def _about(comparison: Comparison) -> str:
+    first, trials = comparison.first, _trials(comparison)
+    data, models = first.data, counted(len(comparison.contenders), "model")
+    ended = sum(trial.record.status == "ok" for trial in trials)
+    seeds = f"{counted(len(comparison.seeds), 'seed')}: {', '.join(map(str, comparison.seeds))}"
+    return (
+        f"{models}, {counted(len(trials), 'trial')}, {ended} of which ended well ({seeds}). "
+        f"Protocol {markdown(first.protocol.name)} (`{first.protocol.fingerprint[:12]}`), data "
+        f"{markdown(data.name)} (`{data.fingerprint[:12]}`): {len(data.classes):,} classes; "
+        f"pictures: {data.train:,} for training, {data.val:,} for validation, {data.test:,} for testing."
+    )
+
+
+def _trials(comparison: Comparison) -> list[Trial]:
+    return [trial for contender in comparison.contenders for trial in contender.trials]
+
+
+def _digest(trial: Trial) -> list[object]:
+    """Of the record's bytes, and of the predictions: the checksums that the archive itself keeps, not all its bytes."""
+    record = hashlib.sha256((trial.folder / "record.json").read_bytes()).hexdigest()
+    try:
+        with zipfile.ZipFile(trial.folder / "predictions.npz") as archive:
+            members = [[one.filename, one.CRC, one.file_size] for one in archive.infolist()]
+    except (OSError, zipfile.BadZipFile):
+        members = []
+    return [trial.folder.name, trial.record.model.name, record, members]

@@ -1,0 +1,141 @@
+"""What the numbers of a comparison do not carry: seeds, machines, disturbances, small test sets, unclean code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.records import Record
+from bench.report.comparison import Comparison, Contender
+from bench.report.findings.wording import counted, listed
+from bench.report.markup import markdown
+from bench.report.paired import Answers
+
+TIMED = ("latency_ms", "train_step")
+
+
+def caveat_lines(comparison: Comparison, answers: Answers) -> list[str]:
+    """One line a caveat, the gravest first."""
+    contenders = comparison.finished
+    records = [trial.record for contender in contenders for trial in contender.finished]
+    if not records:
+        return []
+    return [
+        *_seeds(contenders),
+        _pictures(records[0]),
+        *_unread(answers),
+        *_machines(records),
+        *_disturbed(contenders),
+        *_unmeasured(contenders),
+        *_code(records),
+    ]
+
+
+def _seeds(contenders: Sequence[Contender]) -> list[str]:
+    single = [one.model for one in contenders if len(one.finished) == 1]
+    if len(single) == len(contenders):
+        return [
+            "One seed for each model: no interval over seeds is known, and another seed may order them otherwise. Only "
+            "test top-1 (paired), latency and throughput come with an estimate of their noise."
+        ]
+    counts = {len(one.finished) for one in contenders}
+    if len(counts) == 1:
+        return []
+    shown = "; ".join(
+        f"{counted(count, 'seed')}: {listed([one.model for one in contenders if len(one.finished) == count])}"
+        for count in sorted(counts)
+    )
+    alone = " Those with one have no interval over seeds." if single else ""
+    return [f"The models have unequal numbers of finished seeds ({shown}).{alone}"]
+
+
+def _pictures(record: Record) -> str:
+    top1 = record.accuracy.test_top1 if record.accuracy else 0.0
+    half = 196 * (top1 * (1 - top1) / record.data.test) ** 0.5
+    return (
+        f"The test set has {record.data.test:,} pictures: one is {100 / record.data.test:.2g} points, and for the best "
+        f"model's top-1 alone the choice of pictures is worth ±{half:.1f} points (95 %)."
+    )
+
+
+def _unread(answers: Answers) -> list[str]:
+    if not answers.unread:
+        return []
+    names = [f"{folder.parent.name}/{folder.name}" for folder in answers.unread]
+    return [f"Without predictions that can be read, and so without paired tests: {listed(names)}."]
+
+
+def _machines(records: Sequence[Record]) -> list[str]:
+    """Where the trials ran under different conditions, their times and memory are not comparable."""
+    machines: dict[str, set[str]] = {}
+    for record in records:
+        machines.setdefault(machine(record.environment), set()).add(record.model.name)
+    if len(machines) < 2:
+        return []
+    shown = "; ".join(
+        f"{markdown(where)}: {listed(sorted(models), most=4)}" for where, models in sorted(machines.items())
+    )
+    return [f"Measured under {len(machines)} conditions, so that times and memory are not comparable ({shown})."]
+
+
+def machine(environment: Mapping[str, Any] | None) -> str:
+    """What decides over times and memory, in words."""
+    found = environment or {}
+    parts = [
+        str(found.get("device", "unknown device")),
+        f"{found.get('threads')} threads" if found.get("device_kind") == "cpu" else "",
+        str(found.get("precision", "")),
+        f"torch {found.get('torch')}" if found.get("torch") else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _disturbed(contenders: Sequence[Contender]) -> list[str]:
+    """Models whose times the machine disturbed, with what was seen."""
+    lines = []
+    for name, label in zip(TIMED, ("Latency", "The time of a training step"), strict=True):
+        seen = []
+        for contender in contenders:
+            notes = sorted({note for trial in contender.finished if (note := _note(trial.record, name))})
+            if notes:
+                seen.append(f"{markdown(contender.model)} ({', '.join(map(markdown, notes))})")
+        if seen:
+            lines.append(
+                f"{label} is marked as disturbed for {len(seen)} of "
+                f"{counted(len(contenders), 'model')}: {', '.join(seen[:12])}{' …' if len(seen) > 12 else ''}."
+            )
+    return lines
+
+
+def _note(record: Record, name: str) -> str | None:
+    found: str | None = ((record.efficiency or {}).get(name) or {}).get("disturbed")
+    return found
+
+
+def _unmeasured(contenders: Sequence[Contender]) -> list[str]:
+    """What was not measured, and counts that a second counter does not confirm."""
+    lines = []
+    failed = [one for one in contenders if (one.first.efficiency or {}).get("error")]
+    for one in failed:
+        lines.append(f"{markdown(one.model)} was not measured: {markdown(str((one.first.efficiency or {})['error']))}.")
+    missing = [one.model for one in contenders if one.first.efficiency is None]
+    if missing:
+        lines.append(f"Without measurements of compute, time and memory: {listed(missing)}.")
+    for one in contenders:
+        check = (one.first.efficiency or {}).get("macs_cross_check")
+        if check and not check.get("agrees"):
+            lines.append(f"{markdown(one.model)}: two counters of MACs differ by {100 * check['difference']:.2f} %.")
+    return lines
+
+
+def _code(records: Sequence[Record]) -> list[str]:
+    """Where the code is not one commit, the records may not be of the same program."""
+    gits = [(record.environment or {}).get("git") or {} for record in records]
+    dirty = sum(bool(git.get("dirty")) for git in gits)
+    commits = {git.get("commit") for git in gits if git.get("commit")}
+    lines = []
+    if dirty:
+        lines.append(f"{dirty} of {counted(len(records), 'trial')} ran with changes that were not committed.")
+    if len(commits) > 1:
+        lines.append(f"The trials come from {len(commits)} commits of the code.")
+    return lines
