@@ -17,7 +17,7 @@ from bench.errors import RequestError
 from bench.measurements import read_measurements
 from bench.progress import counting
 from bench.records import write_bytes, write_text
-from bench.report import measure_table, page, run_page, sections
+from bench.report import claims, figures, findings, measure_table, page, run_page, sections
 from bench.report.artifact import Artifact
 from bench.report.comparison import Comparison, read_comparisons
 from bench.report.making import make_all
@@ -27,7 +27,10 @@ from bench.report.manifest import NAME, Made, code_digest, content_digest, read_
 PARTS: tuple[Callable[[Path, Sequence[Comparison]], Iterator[Artifact]], ...] = (
     run_page.artifacts,
     measure_table.artifacts,
+    findings.artifacts,
+    claims.artifacts,
     page.artifacts,
+    figures.artifacts,
 )
 FIGURES = {".png", ".svg"}
 

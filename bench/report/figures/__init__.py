@@ -45,19 +45,6 @@ def model_figure(kind: str, model: str) -> str:
     return f"{kind}-{file_name(model)}"
 
 
-def draw_accuracy(records: Sequence[Record], file: Path) -> bool:
-    """Draw test top-1 against GMACs and seconds an epoch into that PNG; False where no trial has both.
-
-    The records are of one protocol and one dataset.
-    """
-    trials = [Trial(trial_folder(file.parent, record.model.name, record.seed), record) for record in records]
-    overview = costs(comparisons(trials)[0]).get("") if trials else None
-    if overview is None:
-        return False
-    write_bytes(file, render(draw_pareto, overview, "png"))
-    return True
-
-
 def _figures(comparison: Comparison) -> Iterator[tuple[str, Callable[[Any], Any], Any]]:
     """Name, drawing function and values of each figure."""
     if comparison.finished:
