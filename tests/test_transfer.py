@@ -23,11 +23,12 @@ from bench.transfer import freeze, parameter_counts, train_mode
 
 @pytest.fixture
 def classifier(registry: Registry, tiny_protocol: Callable[..., Protocol]) -> Callable[..., Classifier]:
-    """`classifier("last-block")`: the tiny model with dropout, frozen like that."""
+    """`classifier("last-block")`: the tiny model with dropout, frozen like that; which of its layers are new."""
 
-    def make(what: str) -> Classifier:
+    def make(what: str, *new_layers: str) -> Classifier:
         torch.manual_seed(0)
         model = build_classifier(registry.model("tiny:dropout=0.5"), tiny_protocol("head.hidden=[8]"), 10)
+        model.new_layers = new_layers
         freeze(model, what, "block", "tiny")
         return model
 
@@ -137,3 +138,67 @@ def test_a_frozen_norm_without_parameters_does_not_drift() -> None:
     train_mode(model)
     model(torch.rand(4, 3, 2, 2))
     assert (backbone[1].running_mean == 0).all()
+
+
+# New layers: those without pretrained weights.
+
+
+class _Chain(nn.Module):
+    """Four frozen layers with dropout, of which the second has got a new layer inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(
+            *(nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout(0.5)) for _ in range(4))
+        )
+        self.blocks[1].add_module("new", nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5)))
+        self.end = nn.Dropout(0.5)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.end(self.blocks(images.flatten(1)[:, :4]))
+        return features
+
+
+def chain(what: str, *new_layers: str) -> Classifier:
+    torch.manual_seed(0)
+    model = Classifier(_Chain(), nn.Linear(4, 2), new_layers)
+    freeze(model, what, "blocks.3", "chain")
+    return model
+
+
+NEW = {"backbone.blocks.1.new.0", "backbone.blocks.1.new.1"}
+LAST = {"backbone.blocks.3.0", "backbone.blocks.3.1", "backbone.blocks.3.2"}
+
+
+@pytest.mark.parametrize("pattern", ["blocks.1.new", "*.new", "blocks.*.new", "blocks.1.n*"])
+def test_new_layers_train_wherever_they_stand(pattern: str) -> None:
+    for what, others in (("last-block", LAST - {"backbone.blocks.3.2"}), ("head", set())):
+        model = chain(what, pattern)
+        names = {name.rpartition(".")[0] for name, p in model.named_parameters() if p.requires_grad}
+        assert names == {"head", "backbone.blocks.1.new.0", *others}
+
+
+def test_frozen_layers_behind_new_ones_are_in_evaluation_mode() -> None:
+    model = chain("last-block", "*.new")
+    train_mode(model)
+    assert training(model) == {"head", "backbone.end", *NEW, *LAST}
+    model = chain("last-block")
+    train_mode(model)
+    assert training(model) == {"head", "backbone.end", *LAST}
+
+
+def test_gradients_pass_frozen_layers_behind_new_ones() -> None:
+    model = chain("head", "*.new")
+    train_mode(model)
+    model(torch.randn(4, 1, 2, 2)).square().sum().backward()
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+    assert {name for name in gradients if "backbone" in name} == {
+        f"backbone.blocks.1.new.0.{n}" for n in ("weight", "bias")
+    }
+    assert all(gradient.any() for gradient in gradients.values())
+
+
+def test_new_layers_that_are_no_modules_of_the_model_are_refused(classifier: Callable[..., Classifier]) -> None:
+    assert trainable(classifier("last-block", "stem")) == {"backbone.stem", "backbone.block", "head.0", "head.3"}
+    with pytest.raises(RequestError, match=r"tiny: its new layers 'blocks\.new' are no modules of it"):
+        classifier("last-block", "blocks.new")

@@ -7,6 +7,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,92 @@ def test_a_plugins_own_model_takes_a_file_too(registry: Registry, tmp_path: Path
     assert all(torch.equal(tensor, state[name]) for name, tensor in own.state_dict().items())
 
 
+# A plugin's new layers in a model that has weights.
+
+LEARNER = "token_learner_vit_tiny"
+
+
+def new_state(registry: Registry, name: str, *overrides: str) -> State:
+    """The state dict of the whole backbone, new layers included."""
+    torch.manual_seed(4)
+    scratch = protocol("model.weights=scratch", *overrides)
+    return dict(build_classifier(registry.model(name), scratch, 10).backbone.state_dict())
+
+
+def test_new_layers_stay_as_they_start_where_the_file_has_none(
+    registry: Registry, vit_file: Path, vit_state: State
+) -> None:
+    torch.manual_seed(4)
+    own = backbone(registry, LEARNER, vit_file, "data.image_size=224").state_dict()
+    new = {name for name in own if "token_learner" in name}
+    assert len(new) == 6
+    assert len(own) == len(vit_state) - 2 + 6
+    assert all(torch.equal(own[name], vit_state[name]) for name in own if name not in new)
+    assert own["blocks.token_learner.mlp.0.weight"].std() > 0
+
+
+@pytest.mark.parametrize("options", ["", ":fuser=true,after=8"])
+def test_new_layers_take_their_weights_where_the_file_has_them(
+    registry: Registry, options: str, tmp_path: Path
+) -> None:
+    state = new_state(registry, LEARNER + options)
+    torch.save(state, tmp_path / "whole.pt")
+    own = backbone(registry, LEARNER + options, tmp_path / "whole.pt").state_dict()
+    assert own.keys() == state.keys()
+    assert all(torch.equal(own[name], state[name]) for name in own)
+
+
+NEW_LAYERS_REFUSED = {
+    "they make another number of tokens": (
+        ":tokens=4",
+        None,
+        r"another architecture than token_learner_vit_tiny: blocks\.token_learner\.mlp\.2\.weight is 4×64 in the file",
+    ),
+    "they are of another version": (":version=1.0", None, r"it has no blocks\.token_learner\.mlp\.0\.weight"),
+    "there is no TokenFuser in the model": (
+        ":fuser=true,after=8",
+        None,
+        r"another architecture .*: the model has no blocks\.9\.token_learner",
+    ),
+    "one tensor is missing": (
+        "",
+        "blocks.token_learner.mlp.2.bias",
+        r"1 of the 6 tensors of token_learner_vit_tiny are missing: blocks\.token_learner\.mlp\.2\.bias",
+    ),
+    "a tensor of the model is missing": (
+        "",
+        "blocks.3.norm1.bias",
+        r"1 of the 150 tensors of .* blocks\.3\.norm1\.bias",
+    ),
+}
+
+
+@pytest.mark.parametrize("why", NEW_LAYERS_REFUSED)
+def test_weights_of_new_layers_are_refused_in_one_line_where(why: str, registry: Registry, tmp_path: Path) -> None:
+    options, missing, says = NEW_LAYERS_REFUSED[why]
+    state = new_state(registry, LEARNER + options)
+    torch.save({name: tensor for name, tensor in state.items() if name != missing}, tmp_path / "whole.pt")
+    with torch.device("meta"), pytest.raises(RequestError, match=says) as refused:
+        backbone(registry, LEARNER, tmp_path / "whole.pt")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_model_without_new_layers_refuses_a_file_with_some(registry: Registry, tmp_path: Path) -> None:
+    torch.save(new_state(registry, LEARNER), tmp_path / "whole.pt")
+    with pytest.raises(RequestError, match=r"than vit_tiny.*: the model has no blocks\.token_learner"):
+        backbone(registry, "vit_tiny:patch_size=8", tmp_path / "whole.pt")
+
+
+def test_a_plugins_own_model_may_have_new_layers_too(registry: Registry, tmp_path: Path) -> None:
+    tiny = registry.model("tiny")
+    tiny = replace(tiny, spec=replace(tiny.spec, new_layers=("block",)))
+    state = build_classifier(tiny, protocol(), 10).backbone.state_dict()
+    torch.save({key: state[key] for key in state if not key.startswith("block.")}, tmp_path / "tiny.pt")
+    own = build_classifier(tiny, protocol(), 10, weights(tmp_path / "tiny.pt", through_timm=False)).backbone
+    assert torch.equal(own.state_dict()["stem.0.weight"], state["stem.0.weight"])
+    assert not torch.equal(own.state_dict()["block.0.weight"], state["block.0.weight"])
+
+
 # One network written twice.
 
 
@@ -403,6 +490,15 @@ def test_what_is_wrong_with_weights_is_found_before_anything_trains(
         preflight(("densenet121",), tiny_plugins, (f"densenet121={vit_file}",))
     with pytest.raises(RequestError, match="the protocol trains from scratch"):
         preflight(("vit_tiny",), tiny_plugins, (f"vit_tiny={vit_file}",), "model.weights=scratch")
+
+
+def test_the_preflight_takes_a_plain_file_for_a_model_with_new_layers(
+    tiny_plugins: Path, hub: Path, vit_file: Path
+) -> None:
+    ready = preflight((LEARNER,), tiny_plugins, (f"{LEARNER}={vit_file}",))
+    assert ready.weights == {LEARNER: weights(vit_file)}
+    with pytest.raises(RequestError, match=r"^TokenLearner: after=99 is no"):
+        preflight((f"{LEARNER}:after=99",), tiny_plugins, ())
 
 
 def test_the_preflight_hands_each_model_its_file(tiny_plugins: Path, hub: Path, vit_file: Path) -> None:
