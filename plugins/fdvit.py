@@ -212,6 +212,17 @@ def fit(state, model):
     return state
 
 
+def demand(fits, problem):
+    """Raise RequestError, with that text, unless it fits."""
+    if not fits:
+        raise RequestError(problem)
+
+
+def counts(values):
+    """Whether those are a list of positive whole numbers."""
+    return isinstance(values, (list, tuple)) and all(type(value) is int and value > 0 for value in values)
+
+
 def chosen_patch(patch, side, least):
     """The patch size, halved until `side(patch)`, that of the grid, is at least `least`."""
     while patch > 2 and side(patch) < least:
@@ -241,17 +252,28 @@ def build(
     """
     from timm.models import _builder
 
-    def side(patch):
-        return (image_size - patch) // (stride or max(1, patch // 2)) + 1
-
-    check_stages(variant, widths, heads, depths, mask_ratio, mask_weight)
-    check_patch(f"fdvit_{variant}", image_size, patch_size, stride)
-    patch_size = patch_size or chosen_patch(PATCHES[variant], side, least=7)
-    grids = stage_grids(side(patch_size), len(widths))
-    model = modules().FDViT(
-        patch_size, stride or max(1, patch_size // 2), grids, widths, heads, depths, mask_ratio, mask_weight
+    lists = (widths, heads, depths)
+    fits = all(map(counts, lists)) and len(widths) == len(heads) == len(depths) > 0
+    demand(
+        fits and all(width % number == 0 for width, number in zip(widths, heads, strict=True)),
+        f"fdvit_{variant}: widths, heads and depths must be lists such as [64,92], a number for each stage, and each "
+        "width a multiple of its heads",
     )
-    model.resolved_options = {"patch_size": patch_size, "stride": model.patch_embed.conv.stride[0], "grids": grids}
+    fits = all(isinstance(value, (int, float)) for value in (mask_ratio, mask_weight))
+    demand(
+        fits and 0 <= mask_ratio < 1 and mask_weight >= 0,
+        f"fdvit_{variant}: mask_ratio must be a number from 0 to below 1, mask_weight one from 0",
+    )
+    patch_size = patch_size or chosen_patch(PATCHES[variant], lambda patch: 2 * image_size // patch - 1, least=7)
+    stride = stride or max(1, patch_size // 2)
+    demand(
+        counts([patch_size, stride]) and patch_size <= image_size,
+        f"fdvit_{variant}: patch_size={patch_size} and stride={stride} must be whole numbers (0: chosen by the image "
+        f"size), the patches no larger than the images ({image_size} pixels)",
+    )
+    grids = stage_grids((image_size - patch_size) // stride + 1, len(widths))
+    model = modules().FDViT(patch_size, stride, grids, widths, heads, depths, mask_ratio, mask_weight)
+    model.resolved_options = {"patch_size": patch_size, "stride": stride, "grids": grids}
     model.pretrained_cfg = {"classifier": "head", "first_conv": "patch_embed.conv"}
     if pretrained:
         _builder.load_pretrained(model, model.pretrained_cfg, filter_fn=fit)
@@ -274,9 +296,17 @@ def build_deit(size, *, num_classes, image_size, pretrained, patch_size=0, grids
 
     from bench.insertion import insert_after
 
-    check_patch(f"fdvit_deit_{size}", image_size, patch_size)
-    check_places(f"fdvit_deit_{size}", grids, after)
+    demand(
+        counts(grids) and 2 <= len(grids) <= DEPTH and list(grids) == sorted(grids, reverse=True),
+        f"fdvit_deit_{size}: grids must be a list of 2 to {DEPTH} sides that do not grow, such as [14,10,7]",
+    )
+    after = after or [rounded(DEPTH * n / len(grids)) - 1 for n in range(1, len(grids))]
+    demand(
+        isinstance(after, list) and len(after) == len(grids) - 1 and after == sorted({*after} & {*range(DEPTH)}),
+        f"fdvit_deit_{size}: after must be a list of {len(grids) - 1} of its blocks, 0 to {DEPTH - 1}, in order",
+    )
     patch_size = patch_size or chosen_patch(16, lambda patch: image_size // patch, least=4)
+    demand(counts([patch_size]), f"fdvit_deit_{size}: patch_size={patch_size} must be a whole number")
     deit = timm.create_model(
         f"deit_{size}_distilled_patch16_224",
         pretrained=pretrained,
@@ -284,7 +314,6 @@ def build_deit(size, *, num_classes, image_size, pretrained, patch_size=0, grids
         img_size=image_size,
         patch_size=patch_size,
     )
-    after = list(after) or [rounded(DEPTH * n / len(grids)) - 1 for n in range(1, len(grids))]
     sides = [rounded(image_size // patch_size * grid / grids[0]) for grid in grids]
     for block, side, new_side in zip(after, sides[:-1], sides[1:], strict=True):
         layer = flexible_downsampling(deit.embed_dim, deit.embed_dim, new_side)
@@ -293,47 +322,6 @@ def build_deit(size, *, num_classes, image_size, pretrained, patch_size=0, grids
         insert_after(deit, block, f"downsampling{block}", modules().OnTokens(layer, deit.num_prefix_tokens, side))
     deit.resolved_options = {"patch_size": patch_size, "after": after, "grids": sides}
     return deit
-
-
-def numbers(values):
-    """Whether those are a list of whole numbers."""
-    return isinstance(values, (list, tuple)) and all(type(value) is int for value in values)
-
-
-def check_patch(name, image_size, patch_size, stride=0):
-    """Raise RequestError for a patch size or stride that is none, or larger than the image."""
-    if not numbers([patch_size, stride]) or min(patch_size, stride) < 0 or patch_size > image_size:
-        raise RequestError(
-            f"{name}: patch_size={patch_size} and stride={stride} must be whole numbers (0: chosen by the image size), "
-            f"the patch size at most the image's {image_size} pixels"
-        )
-
-
-def check_stages(variant, widths, heads, depths, mask_ratio, mask_weight):
-    """Raise RequestError for stages that no model can have."""
-    lists = (widths, heads, depths)
-    fit = all(map(numbers, lists)) and len(widths) == len(heads) == len(depths) > 0
-    if not fit or min(*widths, *heads, *depths) < 1 or any(w % h for w, h in zip(widths, heads, strict=True)):
-        raise RequestError(
-            f"fdvit_{variant}: widths, heads and depths must be lists of one number for each stage, such as [64,92], "
-            "each width a multiple of its heads"
-        )
-    if not all(isinstance(value, (int, float)) for value in (mask_ratio, mask_weight)) or not (
-        0 <= mask_ratio < 1 and mask_weight >= 0
-    ):
-        raise RequestError(f"fdvit_{variant}: mask_ratio must be at least 0 and below 1, mask_weight at least 0")
-
-
-def check_places(name, grids, after):
-    """Raise RequestError for grids, and places for them, that a DeiT cannot have."""
-    if not numbers(grids) or not 2 <= len(grids) <= DEPTH or min(grids) < 1:
-        raise RequestError(f"{name}: grids must be a list of 2 to {DEPTH} positive numbers, such as [14,10,7]")
-    places = numbers(after) and (not after or len(after) == len(grids) - 1)
-    if not places or list(after) != sorted(set(after) & set(range(DEPTH))):
-        raise RequestError(
-            f"{name}: after must be a list of a block's number, 0 to {DEPTH - 1}, for each of the {len(grids) - 1} "
-            "downsampling layers, in ascending order"
-        )
 
 
 @hookimpl
