@@ -146,6 +146,24 @@ def test_an_interrupted_fit_goes_on_as_if_it_had_not_been(
     assert same(weights(resumed.model), weights(whole.model))
 
 
+def test_a_random_loss_term_is_the_same_after_an_interruption(fitting: Callable[..., Fitting]) -> None:
+    model = "fdvit_ti:widths=[8,12],heads=[2,3],depths=[1,1]"  # its masks are random
+    whole = fitting("train.epochs=2", model=model)
+    uninterrupted = whole.fit()
+    whole.checkpoint.unlink()
+
+    def interrupt(progress: Progress) -> None:
+        if progress.epochs == 1:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        fitting("train.epochs=2", model=model).fit(interrupt)
+    resumed = fitting("train.epochs=2", model=model)
+    assert resumed.fit().extra_loss == uninterrupted.extra_loss
+    assert len(uninterrupted.extra_loss) == 2
+    assert same(weights(resumed.model), weights(whole.model))
+
+
 def test_an_interruption_in_the_middle_of_an_epoch_costs_that_epoch_only(fitting: Callable[..., Fitting]) -> None:
     whole = fitting()
     uninterrupted = whole.fit()
@@ -244,6 +262,13 @@ def test_a_resumed_fit_still_knows_the_best_epoch_s_weights(
 def test_a_loss_that_is_no_number_ends_training(fitting: Callable[..., Fitting]) -> None:
     made = fitting("optimizer.name=sgd", "optimizer.learning_rate=1e30", "schedule.name=constant")
     with pytest.raises(DivergedError, match="a lower learning rate may help"):
+        made.fit()
+
+
+def test_a_loss_term_of_the_model_that_is_no_number_ends_training(fitting: Callable[..., Fitting]) -> None:
+    made = fitting(model="tiny")
+    made.model.backbone.training_loss = lambda: torch.tensor(math.inf, requires_grad=True)  # type: ignore[assignment]
+    with pytest.raises(DivergedError, match=r"the training loss became .* \+ inf in epoch 1"):
         made.fit()
 
 
