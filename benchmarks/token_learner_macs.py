@@ -117,9 +117,9 @@ def draw(counts: Counts, folder: Path) -> None:
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, size in zip(panels, SIZES, strict=True):
-        for share, claim in ((50, "half: in the middle"), (100 / 3, "two thirds saved")):
+        for share, claim in ((50, "half, at 6 blocks"), (100 / 3, "up to two thirds saved")):
             axes.axhline(share, color="0.35", linewidth=1)
-            axes.text(11.2, share - 1, f"claimed: {claim}", ha="right", va="top", fontsize=9, color="0.2")
+            axes.text(11.2, share - 1, f"the paper's claim: {claim}", ha="right", va="top", fontsize=9, color="0.2")
         axes.axvline(BLOCKS // 2, color="0.8", linewidth=1, zorder=0)
         for index, tokens in enumerate(TOKENS):
             shares = [100 * (1 - saved(counts, size, tokens, before)) for before in range(1, BLOCKS)]
