@@ -62,7 +62,7 @@ accuracies = st.fixed_dictionaries(
     }
 )
 histories = st.fixed_dictionaries(
-    {name: st.lists(finite, max_size=3) for name in ("train_loss", "val_loss", "train_top1", "val_top1")}
+    {name: st.lists(finite, max_size=3) for name in ("train_loss", "val_loss", "train_top1", "val_top1", "extra_loss")}
 )
 trainings = st.fixed_dictionaries(
     {
