@@ -16,7 +16,7 @@ from PIL import Image
 from bench.records import Failure, History, Record, read_record, record_files, trial_folder
 from bench.report.artifact import Artifact
 from bench.report.comparison import Comparison, Trial, comparisons
-from bench.report.figures import artifacts, draw_accuracy, figure_file, model_figure
+from bench.report.figures import artifacts, figure_file, model_figure
 from bench.report.figures.confusion import Confusion, Confusions, confusion, draw_confusion
 from bench.report.figures.curves import all_curves, over_seeds
 from bench.report.figures.labels import place
@@ -222,17 +222,6 @@ def test_confusions_of_few_and_of_many_classes(classes: int, rows: int) -> None:
         assert "class1 as class0" in written and "7 (41 %)" in written
     else:
         assert "class1" in written and "7\n41 %" in written
-
-
-def test_run_draws_the_overview(tmp_path: Path) -> None:
-    records = reference()
-    assert draw_accuracy(records, tmp_path / "accuracy.png")
-    assert Image.open(tmp_path / "accuracy.png").width == round(WIDTH * DPI)
-    assert (tmp_path / "accuracy.png").read_bytes() == drawn(compared(records))["accuracy.png"].make()
-    records[0].status = "crashed"
-    assert not draw_accuracy(records[:1], tmp_path / "none.png")
-    assert not draw_accuracy([], tmp_path / "none.png")
-    assert not (tmp_path / "none.png").exists()
 
 
 def test_two_comparisons_in_one_folder_have_figures_of_their_own() -> None:

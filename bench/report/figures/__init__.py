@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.records import Record, file_name, trial_folder, write_bytes
+from bench.records import file_name
 from bench.report.artifact import Artifact
-from bench.report.comparison import Comparison, Trial, comparisons
+from bench.report.comparison import Comparison
 from bench.report.figures.bars import draw_bars, step_memory, step_time
 from bench.report.figures.confusion import confusion, draw_confusion
 from bench.report.figures.curves import all_curves, curves, draw_all_curves, draw_curves
