@@ -65,6 +65,7 @@ def fine_tune(
 
     def logits(images: torch.Tensor) -> torch.Tensor:
         images = functional.interpolate(images, (SIZE, SIZE), mode="bilinear")
+        images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_avx512_bf16_supported()):
             return model(images).float()
 
@@ -79,7 +80,7 @@ def fine_tune(
         return right / len(labels)
 
     images, labels = parts["train"]
-    best, tested = -1.0, 0.0
+    best, best_state = -1.0, {}
     for _ in range(EPOCHS):
         model.eval()  # the frozen batch norms keep their statistics
         for module in trained:
@@ -96,8 +97,9 @@ def fine_tune(
         schedule.step()
         reached = top1("val")
         if reached > best:
-            best, tested = reached, top1("test")
-    return tested
+            best, best_state = reached, {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.load_state_dict(best_state)
+    return top1("test")
 
 
 def main() -> None:

@@ -26,7 +26,6 @@ import functools
 from types import SimpleNamespace
 
 from bench import ModelSpec, RequestError, hookimpl
-from bench.insertion import insert_after
 
 NAMES = {"deit": "deit_{}_distilled_patch16_224", "vit": "vit_{}_patch16_224"}
 # As `version` is written. 1.0 pools by the sum, as the authors' code by default.
@@ -150,6 +149,8 @@ def insert(model, tokens, after, version="1.1", fuser=False):
 
     The names of what it has stay. The new layers are named `token_learner` and `token_fuser`.
     """
+    from bench.insertion import insert_after
+
     types, width, prefix = modules(), model.embed_dim, model.num_prefix_tokens
 
     def learner():

@@ -23,12 +23,12 @@ from bench.report.figures.labels import place
 from bench.report.figures.pareto import costs, front
 from bench.report.figures.style import DPI, WIDTH, _drawn, distinct, render, shown
 
-REFERENCE = Path(__file__).resolve().parent.parent / "results" / "reference"
+RECORDS = Path(__file__).resolve().parent / "records"
 ODD = ["a$b$ $\\frac{1}{2}$", "x_1^{2}", '<b>&"q"', "rocket 🚀 \t日本\x00", "n" * 80]
 
 
 def reference(protocol: str = "quick", models: Sequence[str] = ("vit_tiny", "densenet121", "vgg19")) -> list[Record]:
-    return [read_record(file) for file in record_files(REFERENCE / protocol) if file.parents[1].name in models]
+    return [read_record(file) for file in record_files(RECORDS / protocol) if file.parents[1].name in models]
 
 
 def changed(record: Record, *, model: str | None = None, seed: int = 0, classes: Sequence[str] = ()) -> Record:

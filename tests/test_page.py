@@ -23,7 +23,7 @@ from bench.report.page import artifacts, make
 from bench.report.page_data import POINTS, page_data
 from bench.report.quantities import BY_KEY, QUANTITIES, estimate
 
-REFERENCE = Path(__file__).resolve().parent.parent / "results" / "reference" / "quick"
+RECORDS = Path(__file__).resolve().parent / "records" / "quick"
 HOSTILE = "</script><script>alert(1)</script>"
 ATTRIBUTE = '"><img src=x onerror=alert(2)>&amp;\u2028'
 INDEX = {quantity.key: number for number, quantity in enumerate(QUANTITIES)}
@@ -31,7 +31,7 @@ INDEX = {quantity.key: number for number, quantity in enumerate(QUANTITIES)}
 
 def document(model: str, seed: int = 0, /, **changes: Any) -> dict[str, Any]:
     """A published record as plain JSON, its parts changed: `document("vgg19", accuracy={"test_top1": 0.5})`."""
-    found: dict[str, Any] = json.loads((REFERENCE / model / "seed0" / "record.json").read_bytes())
+    found: dict[str, Any] = json.loads((RECORDS / model / "seed0" / "record.json").read_bytes())
     found["seed"] = seed
     for part, change in changes.items():
         found[part] = {**found[part], **change} if isinstance(change, dict) and found[part] else change

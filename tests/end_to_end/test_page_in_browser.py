@@ -18,7 +18,7 @@ from bench.records import Record, trial_folder, write_bytes, write_record
 from bench.report.comparison import read_comparisons
 from bench.report.page import artifacts
 
-REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
+RECORDS = Path(__file__).resolve().parents[1] / "records"
 HOSTILE = "</script><script>document.title='broken'</script>"
 NARROW = {"width": 360, "height": 780}
 Open = Callable[..., Page]
@@ -47,7 +47,7 @@ def browser() -> Iterator[Browser]:
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """index.html of two comparisons: the published `quick`, and three seeds of two models beside failed trials."""
     results = tmp_path_factory.mktemp("results")
-    shutil.copytree(REFERENCE / "quick", results / "quick", ignore=shutil.ignore_patterns("*.npz"))
+    shutil.copytree(RECORDS / "quick", results / "quick", ignore=shutil.ignore_patterns("*.npz"))
     for model in ("densenet121", "vgg19"):
         for seed in (0, 1, 2):
             write(results, changed(model, seed))
@@ -63,7 +63,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def changed(model: str, seed: int, name: str | None = None) -> dict[str, Any]:
     """The published record of CIFAR-10, as that of another seed."""
     record: dict[str, Any] = json.loads(
-        (REFERENCE / "cifar10-jpeg-10k-scratch" / model / "seed0" / "record.json").read_bytes()
+        (RECORDS / "cifar10-jpeg-10k-scratch" / model / "seed0" / "record.json").read_bytes()
     )
     record["seed"] = seed
     record["accuracy"]["test_top1"] += (0.020 if model == "vgg19" else 0.021) * seed
@@ -192,7 +192,7 @@ def test_the_front_is_what_no_other_model_dominates(open_page: Open) -> None:
     labels = page.locator("a.point.front").evaluate_all("all => all.map(a => a.getAttribute('aria-label'))")
     front = {label.split(",")[0] for label in labels}
     found = {}
-    for file in (REFERENCE / "quick").glob("*/seed0/record.json"):
+    for file in (RECORDS / "quick").glob("*/seed0/record.json"):
         record = json.loads(file.read_bytes())
         found[record["model"]["name"]] = (-record["accuracy"]["test_top1"], record["efficiency"]["macs"])
     undominated = {
@@ -212,7 +212,7 @@ def test_hovering_a_point_tells_of_it_and_a_click_opens_the_model(open_page: Ope
     expect(page.get_by_role("heading", level=1)).to_have_text("densenet121")
     for title in ("Quantities", "Learning curves", "Confusion", "By class", "Trials", "The model"):
         expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
-    record = json.loads((REFERENCE / "quick" / "densenet121" / "seed0" / "record.json").read_bytes())
+    record = json.loads((RECORDS / "quick" / "densenet121" / "seed0" / "record.json").read_bytes())
     expect(page.locator("table.matrix td.right").first).to_have_text(str(record["accuracy"]["confusion"][0][0]))
     page.get_by_role("button", name="row shares (%)").click()
     expect(page.locator("table.matrix td.right").first).to_have_text("100")

@@ -16,15 +16,15 @@ from typing import Any
 import pandas
 import pytest
 
-REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+RECORDS = Path(__file__).parents[1] / "records"
 SECTION = "# Mine\n\n<!-- bench report results/quick comparison: accuracy, gmacs -->\n<!-- end -->\n"
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A working directory with results of eight models, and a README.md that wants their table."""
-    for record in (REFERENCE / "quick").glob("*/seed*/record.json"):
-        folder = tmp_path / "results" / "quick" / record.parent.relative_to(REFERENCE / "quick")
+    for record in (RECORDS / "quick").glob("*/seed*/record.json"):
+        folder = tmp_path / "results" / "quick" / record.parent.relative_to(RECORDS / "quick")
         shutil.copytree(record.parent, folder)
     (tmp_path / "README.md").write_text(SECTION)
     return tmp_path
@@ -120,3 +120,9 @@ def test_an_interrupted_report_ends_soon_and_keeps_what_is_finished(place: Path)
     finished = {file.name for file in place.glob("results/*.png")}
     assert 0 < len(finished) < 20
     assert finished <= set(json.loads((place / "results" / ".report.json").read_text()))
+
+
+def test_the_published_results_are_what_their_records_give(bench: Callable[..., Any]) -> None:
+    checkout = Path(__file__).parents[2]
+    checked = bench("report", "--results", "results/reference", "--check", in_folder=checkout)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
