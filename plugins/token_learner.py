@@ -39,21 +39,20 @@ def modules():
     from torch import nn
     from torch.nn import functional
 
-    def as_flax_starts(layer):
-        """Normal with variance 1 / inputs (cut at two deviations), biases 0: flax's default, of convolutions too."""
-        scale = layer.weight[0].numel() ** -0.5 / 0.8796  # what cutting leaves of a deviation of 1
-        nn.init.trunc_normal_(layer.weight, std=scale, a=-2 * scale, b=2 * scale)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
-        return layer
-
     def bottleneck(width, tokens, hidden=64):
         """MLP from a position's channels to one value a token."""
-        return nn.Sequential(
-            as_flax_starts(nn.Linear(width, hidden)),
-            nn.GELU(approximate="tanh"),
-            as_flax_starts(nn.Linear(hidden, tokens)),
-        )
+        layers = nn.Linear(width, hidden), nn.Linear(hidden, tokens)
+        for layer in layers:
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.normal_(layer.bias, std=1e-6)
+        return nn.Sequential(layers[0], nn.GELU(approximate="tanh"), layers[1])
+
+    def convolution(inputs, tokens):
+        """3×3, variance 1 / (9 · inputs), from a normal distribution cut at two deviations (as in flax)."""
+        layer = nn.Conv2d(inputs, tokens, 3, padding=1, bias=False)
+        deviation = (9 * inputs) ** -0.5 / 0.8796  # what is left of 1 after the cut
+        nn.init.trunc_normal_(layer.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
+        return layer
 
     class TokenLearner(nn.Module):
         """(N, P + H·W, D) → (N, P + T, D): the first P tokens as they are, then T that are made of the grid."""
@@ -78,10 +77,7 @@ def modules():
             super().__init__(width, prefix)
             self.grid = tuple(grid)
             self.divisor = grid[0] * grid[1] if pooling == "mean" else 1
-            self.convolutions = nn.ModuleList(
-                as_flax_starts(nn.Conv2d(inputs, tokens, 3, padding=1, bias=False))
-                for inputs in (width, tokens, tokens, tokens)
-            )
+            self.convolutions = nn.ModuleList(convolution(inputs, tokens) for inputs in (width, tokens, tokens, tokens))
 
         def weights(self, grid):
             maps = grid.transpose(1, 2).unflatten(2, self.grid)

@@ -258,6 +258,19 @@ def test_fusion_adds_to_the_grid_and_takes_the_tokens_in_front_as_they_come(type
     assert not torch.equal(found[:, 2:], before[:, 2:])
 
 
+def test_the_modules_start_as_the_authors_do(types: SimpleNamespace) -> None:
+    """Convolutions as flax: deviation (9 · inputs)^-1/2. MLPs: uniform within (6 / (inputs + outputs))^1/2."""
+    torch.manual_seed(0)
+    first, second = types.TokenLearner10(200, 32, (4, 4)).convolutions[:2]
+    assert first.weight.std().item() == pytest.approx(1800**-0.5, rel=0.02)
+    assert second.weight.std().item() == pytest.approx(288**-0.5, rel=0.02)
+    for module in (types.TokenLearner11(200, 32), types.TokenFuser(200, 32)):
+        assert module.mlp[0].weight.abs().max().item() == pytest.approx((6 / 264) ** 0.5, rel=0.01)
+        assert module.mlp[2].weight.abs().max().item() == pytest.approx((6 / 96) ** 0.5, rel=0.01)
+        assert module.mlp[0].bias.abs().max() < 1e-5
+    assert not types.TokenFuser(200, 32).mix.weight.any()
+
+
 # In a ViT.
 
 
