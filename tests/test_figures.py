@@ -16,11 +16,12 @@ from PIL import Image
 from bench.records import Failure, History, Record, read_record, record_files, trial_folder
 from bench.report.artifact import Artifact
 from bench.report.comparison import Comparison, Trial, comparisons
+from bench.report.dominance import front
 from bench.report.figures import artifacts, figure_file, model_figure
 from bench.report.figures.confusion import Confusion, Confusions, confusion, draw_confusion
 from bench.report.figures.curves import all_curves, over_seeds
 from bench.report.figures.labels import place
-from bench.report.figures.pareto import costs, front
+from bench.report.figures.pareto import costs
 from bench.report.figures.style import DPI, WIDTH, _drawn, distinct, render, shown
 
 RECORDS = Path(__file__).resolve().parent / "records"

@@ -16,7 +16,11 @@ def dominators(values: Sequence[Sequence[float]]) -> list[list[int]]:
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Which of the points (cost, accuracy) no other dominates, cheapest first; equal points are all on the front."""
+    """Which of the points (cost, accuracy) no other dominates, cheapest first.
+
+    A point dominates another if it costs no more, is no less accurate, and is better in one of the two. Equal points
+    are all on the front.
+    """
     order = sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1], i))
     found: list[int] = []
     for i in order:

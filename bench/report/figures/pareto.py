@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from bench.report.comparison import Comparison
+from bench.report.dominance import front
 from bench.report.figures.labels import Box, place
 from bench.report.figures.style import (
     BLACK,
@@ -77,20 +78,6 @@ def costs(comparison: Comparison) -> dict[str, Pareto]:
     overview = tuple(found[key] for key in OVERVIEW if key in found)
     figures = {"": Pareto(about, overview)} if overview else {}
     return figures | {key: Pareto(about, (one,)) for key, one in found.items()}
-
-
-def front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Which of the points (cost, accuracy) no other dominates, cheapest first.
-
-    A point dominates another if it costs no more, is no less accurate, and is better in one of the two. Equal points
-    do not dominate each other.
-    """
-    order = sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1], index))
-    members: list[int] = []
-    for index in order:
-        if not members or points[index][1] > points[members[-1]][1] or points[index] == points[members[-1]]:
-            members.append(index)
-    return members
 
 
 def draw_pareto(values: Pareto) -> Figure:

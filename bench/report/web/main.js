@@ -51,6 +51,8 @@ function title(comparison) {
     state.view === "models" && comparison.protocol.description && h("p", { class: "subtitle" }, comparison.protocol.description),
     state.view === "models" &&
       h("p", { class: "subtitle" }, about.join(" · "), failed > 0 && h("span", { class: "wrong" }, ` · ${count(failed, "trial")} failed`)),
+    // Beside this file, made by the same report.
+    state.view === "models" && h("p", { class: "subtitle" }, h("a", { href: "findings.md" }, "Findings"), " · ", h("a", { href: "claims.md" }, "Claims")),
   );
 }
 
