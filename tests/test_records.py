@@ -40,7 +40,7 @@ def minimal(**changes: Any) -> dict[str, Any]:
         "status": "error",
         "seed": 0,
         "model": {"name": "m", "plugin": "p", "family": "f", "source": "s", "options": {}},
-        "protocol": {"name": "quick", "fingerprint": "ab", "settings": {}},
+        "protocol": {"name": "quick", "fingerprint": "ab", "settings": {}, "description": ""},
         "data": {"name": "digits", "fingerprint": "cd", "classes": ["0", "1"], "train": 5, "val": 2, "test": 3},
         **changes,
     }

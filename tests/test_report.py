@@ -167,6 +167,12 @@ def test_a_damaged_manifest_is_as_none(results: Path, content: str) -> None:
     assert report(results).made == made
 
 
+def test_a_folder_may_be_given_as_where_one_is(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(results / "quick")
+    assert "README.md" in report(Path()).made
+    assert (results / "quick" / "README.md").read_text().startswith("# quick\n")
+
+
 def test_a_damaged_record_is_named_and_left_out(results: Path) -> None:
     write_text(trial_folder(results / "quick", "broken", 0) / "record.json", "{}")
     (line,) = report(results).damaged

@@ -16,7 +16,7 @@ from typing import Any
 from bench.errors import RequestError
 from bench.measurements import read_measurements
 from bench.progress import counting
-from bench.records import write_bytes, write_text
+from bench.records import check_writable, write_bytes, write_text
 from bench.report import claims, figures, findings, measure_table, page, run_page, sections
 from bench.report.artifact import Artifact
 from bench.report.comparison import Comparison, read_comparisons
@@ -85,7 +85,9 @@ def report(results: Path, quiet: bool = True) -> Outcome:
 
     Raises RequestError where there are no records. An interrupt keeps what is finished.
     """
+    results = _named(results)
     comparisons, artifacts, damaged = collect(results)
+    check_writable(results)
     texts = sections.find(Path.cwd(), results, comparisons)
     outcome = Outcome(damaged=damaged, results=str(results))
     code, before = code_digest(), read_manifest(results)
@@ -125,6 +127,7 @@ def report(results: Path, quiet: bool = True) -> Outcome:
 
 def check(results: Path) -> Checked:
     """Hold every generated file against the records. Raises RequestError where there are none. Writes nothing."""
+    results = _named(results)
     comparisons, artifacts, damaged = collect(results)
     mend = f"python -m bench report --results {shlex.quote(str(results))}"
     before = read_manifest(results)
@@ -146,6 +149,11 @@ def check(results: Path) -> Checked:
         for line in text.stale
     ]
     return Checked(problems, len(artifacts) + len(marked), damaged)
+
+
+def _named(folder: Path) -> Path:
+    """The folder under its name, which its page bears: `.` has none."""
+    return folder if folder.name.strip(".") else folder.resolve()
 
 
 def collect(results: Path) -> tuple[list[Comparison], list[Artifact], list[str]]:
