@@ -124,7 +124,7 @@ def run(
                 else:
                     announce(message)
         finally:  # an interrupt leaves a page, too
-            write_tables(outcome.folder)
+            write_tables(outcome.folder, figure=True)
     return outcome
 
 

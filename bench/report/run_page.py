@@ -8,9 +8,12 @@ from itertools import groupby
 from pathlib import Path
 
 from bench.records import write_bytes
+from bench.report import figures
 from bench.report.artifact import Artifact
 from bench.report.classes import classes_csv, classes_latex, classes_page, has_classes
 from bench.report.comparison import Comparison, read_comparisons
+from bench.report.figures import figure_file
+from bench.report.figures.pareto import costs
 from bench.report.markup import markdown, paragraphs, written
 from bench.report.tables import comparison_csv, comparison_latex, comparison_table, conditions, notes
 
@@ -29,10 +32,15 @@ def artifacts(results: Path, comparisons: Sequence[Comparison]) -> Iterator[Arti
                 yield Artifact(one.file("classes.tex"), one.digest, partial(classes_latex, one))
 
 
-def write_tables(folder: Path) -> None:
-    """Write a protocol's tables, as `report` does; `run` calls it after every trial."""
+def write_tables(folder: Path, figure: bool = False) -> None:
+    """Write a protocol's tables, as `report` does, and maybe their figure; `run` calls it after every trial."""
     found, _ = read_comparisons(folder)
-    for artifact in artifacts(folder, [one for one in found if one.folder == folder]):
+    own = [one for one in found if one.folder == folder]
+    wanted = list(artifacts(folder, own))
+    if figure:
+        pictures = {figure_file(one, "accuracy") for one in own}
+        wanted += [one for one in figures.artifacts(folder, own) if one.file in pictures]
+    for artifact in wanted:
         write_bytes(artifact.file, artifact.make())
 
 
@@ -53,8 +61,16 @@ def _comparison(one: Comparison) -> list[str]:
     beside += [f"[by class]({one.file('classes.md').name})"] if has_classes(one) else []
     return [
         written(comparison_table(one), "markdown"),
+        *_figure(one),
         paragraphs(notes(one), "markdown"),
         "Made under:",
         paragraphs(conditions(one), "markdown"),
         f"The same table: {', '.join(beside)}. Each row can be traced to `<model>/seed<N>/record.json`.",
     ]
+
+
+def _figure(one: Comparison) -> list[str]:
+    """Accuracy against cost, where any cost is known."""
+    if not one.finished or "" not in costs(one):
+        return []
+    return [f"![Test top-1 against GMACs and against seconds of an epoch](figures/{figure_file(one, 'accuracy').name})"]
