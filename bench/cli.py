@@ -168,7 +168,7 @@ def report(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only what went wrong.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Make tables, figures and pages from the records, and the marked sections of *.md here; or check them."""
+    """Make tables, figures and pages from the records, and marked sections of *.md here and in DIR; or check them."""
     from bench.report.report import check as check_report
     from bench.report.report import report as make_report
 

@@ -91,7 +91,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def time_report(results: Path) -> dict[str, float]:
-    """Seconds of each part alone, in one process, and of whole reports; the figures with all cores."""
+    """Seconds of each part alone, in one process; and of a whole report, which draws all figures on all cores."""
     found = {"reading": seconds(lambda: read_comparisons(results))}
     comparisons, _, _ = reporting.collect(results)
     for part in reporting.PARTS:
@@ -104,9 +104,6 @@ def time_report(results: Path) -> dict[str, float]:
 
         found[name] = seconds(make)
     found["whole report"] = seconds(lambda: report(results))
-    for figure in results.glob("*/figures/*"):
-        figure.unlink()
-    found["all figures"] = seconds(lambda: report(results))
     found["nothing changed"] = seconds(lambda: report(results))
     found["check"] = seconds(lambda: reporting.check(results))
     return found

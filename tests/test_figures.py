@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
+import matplotlib
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,11 +19,12 @@ from bench.report.artifact import Artifact
 from bench.report.comparison import Comparison, Trial, comparisons
 from bench.report.dominance import front
 from bench.report.figures import artifacts, figure_file, model_figure
+from bench.report.figures.bars import draw_bars, step_memory
 from bench.report.figures.confusion import Confusion, Confusions, confusion, draw_confusion
 from bench.report.figures.curves import all_curves, over_seeds
 from bench.report.figures.labels import place
 from bench.report.figures.pareto import costs
-from bench.report.figures.style import DPI, WIDTH, _drawn, distinct, render, shown
+from bench.report.figures.style import DPI, STYLE, WIDTH, _drawn, distinct, new_figure, panel, render, scales, shown
 
 RECORDS = Path(__file__).resolve().parent / "records"
 ODD = ["a$b$ $\\frac{1}{2}$", "x_1^{2}", '<b>&"q"', "rocket 🚀 \t日本\x00", "n" * 80]
@@ -236,6 +238,37 @@ def test_two_comparisons_in_one_folder_have_figures_of_their_own() -> None:
     assert all(figure_file(one, "accuracy") in files for one in both)
 
 
+def labels(low: float, high: float, ticks: Sequence[float] | None = None) -> list[str]:
+    with matplotlib.rc_context(STYLE):
+        axes = panel(new_figure(3), 1, 0.5, 6, 2.5, xlim=(0, 1))
+        if ticks:
+            axes.set_yticks(ticks)
+        axes.set_ylim(low, high)
+        scales(axes)
+    return [text.get_text() for text in axes.texts if text.get_ha() == "right"]
+
+
+def test_an_axis_has_its_labels_within_its_limits_and_in_full() -> None:
+    assert labels(0, 100) == ["0", "20", "40", "60", "80", "100"]
+    assert labels(1.2, 2.8, [1, 1.5, 2, 2.5, 3]) == ["1.5", "2.0", "2.5"]
+    assert labels(2.8, 1.2, [1.5, 3]) == ["1.5"]  # upside down
+    # Without a power of ten that stands apart, and is lost.
+    assert labels(0, 3e7)[-1] == "30000000"
+    assert labels(1_000_000.1, 1_000_000.3)[0].startswith("1000000.1")
+
+
+def test_stacked_bars_begin_where_the_last_one_ended_and_add_up_to_the_total() -> None:
+    values = step_memory(compared(reference()))
+    assert values
+    axes = draw_bars(values).axes[0]
+    parts = [[path.vertices[:, 0] for path in bars.get_paths()] for bars in axes.collections]
+    for number, (_, amounts) in enumerate(values.models):
+        edges = [(own[number].min(), own[number].max()) for own in parts]
+        assert edges[0][0] == 0 and edges[-1][1] == pytest.approx(sum(amounts))
+        assert [end for _, end in edges[:-1]] == pytest.approx([start for start, _ in edges[1:]])
+    assert axes.get_xlim()[1] > max(sum(amounts) for _, amounts in values.models)
+
+
 points = st.lists(st.tuples(st.integers(0, 20).map(float), st.integers(0, 20).map(float)), max_size=30)
 
 
@@ -266,12 +299,12 @@ def test_costs_without_any_value_have_no_figure_and_intervals_are_those_over_see
     record = reference(models=["vit_tiny"])[0]
     better = changed(record, seed=1)
     assert record.accuracy and better.accuracy
-    record.accuracy.test_top1, better.accuracy.test_top1 = 0.90, 0.92
+    record.accuracy.test_top1, better.accuracy.test_top1 = 0.70, 0.72
     found = costs(compared([record, better]))
     assert "energy" not in found
     (point,) = found["gmacs"].panels[0].points
-    assert point.top1 == pytest.approx(91)
-    assert point.top1_interval == pytest.approx((91 - 12.706, 91 + 12.706), abs=1e-3)  # Student's t of two values
+    assert point.top1 == pytest.approx(71)
+    assert point.top1_interval == pytest.approx((71 - 12.706, 71 + 12.706), abs=1e-3)  # Student's t of two values
 
 
 def test_an_important_name_covers_points_rather_than_be_left_out() -> None:

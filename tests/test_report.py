@@ -199,20 +199,23 @@ def test_without_records_the_request_is_wrong_and_the_line_says_what_to_do(
 SECTION = "# Mine\n\n<!-- bench report results/quick comparison: accuracy, gmacs -->\nold\n<!-- end -->\n\nrest"
 
 
-def test_a_marked_section_is_renewed_and_checked_and_the_rest_is_left_alone(results: Path) -> None:
-    readme = results.parent / "README.md"
-    readme.write_text(SECTION)
+@pytest.mark.parametrize(("place", "folder"), [("README.md", "results/quick"), ("results/README.md", "quick")])
+def test_a_marked_section_is_renewed_and_checked_and_the_rest_is_left_alone(
+    results: Path, place: str, folder: str
+) -> None:
+    readme = results.parent / place
+    readme.write_text(SECTION.replace("results/quick", folder))
     report(results)
     assert report(results).sections == []
     text = readme.read_text()
-    assert text.startswith("# Mine\n\n<!-- bench report results/quick comparison: accuracy, gmacs -->\n")
+    assert text.startswith(f"# Mine\n\n<!-- bench report {folder} comparison: accuracy, gmacs -->\n")
     assert text.endswith("<!-- end -->\n\nrest")
     assert "| good " in text
     assert "test top-1 (%) |" in text
     assert "macro F1" not in text
     assert problems(results) == {}
     readme.write_text(text.replace("90.00", "95.00"))
-    assert problems(results) == {"README.md": "line 3: the marked section is not what the records give"}
+    assert problems(results) == {place: "line 3: the marked section is not what the records give"}
     assert report(results).sections == [str(readme)]
     assert readme.read_text() == text
 

@@ -16,7 +16,7 @@ from bench.records import Record, trial_folder, write_record, write_text
 from bench.report.comparison import Comparison, Trial, comparisons, read_comparisons
 from bench.report.marks import marks
 from bench.report.markup import Table
-from bench.report.quantities import BY_KEY, half_interval, wilson_interval
+from bench.report.quantities import BY_KEY, estimate, half_interval, wilson_interval
 from bench.report.run_page import write_tables
 from bench.report.tables import (
     COLUMNS,
@@ -145,13 +145,21 @@ def test_intervals_are_as_in_the_textbook() -> None:
     assert wilson_interval(0, 10) == pytest.approx((0, 0.2775), abs=1e-4)
 
 
+def test_an_interval_ends_where_the_quantity_does_and_its_half_is_written_whole(make_record: Make) -> None:
+    one = compared(make_record("a", 0.3, 0), make_record("a", 0.9, 1))
+    found = estimate(BY_KEY["accuracy"], one.contenders[0])
+    assert found and (found.mean, found.low, found.high) == (pytest.approx(60), 0, 100)
+    (row,) = rows([trial.record for trial in one.contenders[0].trials])
+    assert row["test top-1 (%)"] == f"60.00 ± {half_interval([30, 90]):.2f}"
+
+
 def test_csv_has_the_mean_the_interval_and_the_count_of_every_quantity_to_twelve_digits(make_record: Make) -> None:
-    records = [make_record("a,b", 1 / 3, 0), make_record("a,b", 0.5, 1), make_record("f", None)]
+    records = [make_record("a,b", 1 / 3, 0), make_record("a,b", 0.34, 1), make_record("f", None)]
     found = list(csv.DictReader(io.StringIO(comparison_csv(compared(*records)).decode())))
     assert [row["model"] for row in found] == ["a,b", "f"]
     first = found[0]
-    assert (first["accuracy"], first["accuracy_n"], first["gmacs"]) == ("41.6666666667", "2", "2.345")
-    assert float(first["accuracy_high"]) - float(first["accuracy"]) == pytest.approx(half_interval([100 / 3, 50]))
+    assert (first["accuracy"], first["accuracy_n"], first["gmacs"]) == ("33.6666666667", "2", "2.345")
+    assert float(first["accuracy_high"]) - float(first["accuracy"]) == pytest.approx(half_interval([100 / 3, 34]))
     assert first["protocol_fingerprint"] == "p" * 64
     assert (found[1]["accuracy"], found[1]["accuracy_n"]) == ("", "0")
     assert found[1]["status"] == "crashed: ended by SIGKILL"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -52,6 +53,7 @@ def _pool(artifacts: Sequence[Sequence[Artifact]]) -> ProcessPoolExecutor:
 def _begin(artifacts: Sequence[Sequence[Artifact]]) -> None:
     global _artifacts
     _artifacts = artifacts
+    gc.freeze()  # no collection need walk through the records
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
 
 

@@ -17,7 +17,7 @@ from bench.records import write_text
 
 NAME = ".report.json"
 # What decides over the bytes of a figure or a page, beside bench's own code.
-PACKAGES = ("jinja2", "matplotlib", "plotly", "tabulate")
+PACKAGES = ("jinja2", "matplotlib", "tabulate")
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ class Quantity:
     cost: bool = False  # an axis against which accuracy is drawn
     # The interval that the record itself gives for the value, in the same unit.
     interval: Callable[[Record], tuple[float, float] | None] = lambda record: None
+    bounds: tuple[float, float] = (0.0, math.inf)  # no value, and so no end of an interval, lies outside
     # Whether other work on the machine disturbed the measurement.
     disturbed: Callable[[Record], bool] = lambda record: False
 
@@ -48,7 +49,8 @@ def estimate(quantity: Quantity, contender: Contender) -> Estimate | None:
     mean = math.fsum(values) / len(values)
     if len(values) > 1:
         half = half_interval(values)
-        return Estimate(mean, mean - half, mean + half, values)
+        least, most = quantity.bounds
+        return Estimate(mean, max(mean - half, least), min(mean + half, most), values)
     low, high = quantity.interval(records[0]) or (None, None)
     return Estimate(mean, low, high, values)
 
@@ -149,12 +151,13 @@ def _overfitting_gap(record: Record) -> float | None:
 
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity("accuracy", "test top-1 (%)", 2, "higher", _accuracy("test_top1", 100),
-             "share of the test pictures that the best epoch's weights classify rightly"),
+             "share of the test pictures that the best epoch's weights classify rightly", bounds=(0, 100)),
     Quantity("val_accuracy", "val top-1 (%)", 2, "higher", _accuracy("val_top1", 100),
-             "the same of the validation pictures, by which the epoch was chosen"),
-    Quantity("macro_f1", "macro F1", 4, "higher", _accuracy("macro_f1"), "mean over the classes of their F1"),
+             "the same of the validation pictures, by which the epoch was chosen", bounds=(0, 100)),
+    Quantity("macro_f1", "macro F1", 4, "higher", _accuracy("macro_f1"), "mean over the classes of their F1",
+             bounds=(0, 1)),
     Quantity("ece", "ECE", 4, "lower", _accuracy("ece"),
-             "expected calibration error: how far confidence is from accuracy, 15 bins"),
+             "expected calibration error: how far confidence is from accuracy, 15 bins", bounds=(0, 1)),
     Quantity("params", "params (M)", 2, "lower", _model("params"), "parameters, in millions", cost=True),
     Quantity("trainable", "trainable (M)", 2, None, _model("trainable_params"),
              "parameters that train, in millions", cost=True),
@@ -181,7 +184,8 @@ QUANTITIES: tuple[Quantity, ...] = (
     Quantity("total_seconds", "total s", 1, "lower", lambda record: record.seconds,
              "seconds of the whole trial, validation and measuring included"),
     Quantity("overfitting", "overfitting gap (points)", 1, "lower", _overfitting_gap,
-             "training minus validation top-1 at the best epoch, in percentage points"),
+             "training minus validation top-1 at the best epoch, in percentage points",
+             bounds=(-100, 100)),
     Quantity("energy", "J/image", 4, "lower", _efficiency("energy_joules", "inference_per_image"),
              "energy of classifying one picture, in joules", cost=True),
 )  # fmt: skip

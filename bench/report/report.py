@@ -88,7 +88,7 @@ def report(results: Path, quiet: bool = True) -> Outcome:
     results = _named(results)
     comparisons, artifacts, damaged = collect(results)
     check_writable(results)
-    texts = sections.find(Path.cwd(), results, comparisons)
+    texts = sections.find(results, comparisons)
     outcome = Outcome(damaged=damaged, results=str(results))
     code, before = code_digest(), read_manifest(results)
     now: dict[str, Made] = {}
@@ -142,7 +142,7 @@ def check(results: Path) -> Checked:
     for path in before:
         if path not in wanted and (results / path).exists():
             problems.append(Problem(results / path, "left over: nothing makes it any more", mend))
-    marked = sections.find(Path.cwd(), results, comparisons)
+    marked = sections.find(results, comparisons)
     problems += [
         Problem(text.file, f"line {line}: the marked section is not what the records give", mend)
         for text in marked

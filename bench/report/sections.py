@@ -5,8 +5,8 @@
     …
     <!-- end -->
 
-Each marker stands on a line of its own, at its beginning. The path is a protocol's folder, as seen from the working
-directory; after the colon are the columns' keys (bench/report/quantities.py), else all that were measured.
+Each marker stands on a line of its own, at its beginning. The path is a protocol's folder, as seen from the text's own
+folder; after the colon are the columns' keys (bench/report/quantities.py), else all that were measured.
 """
 
 from __future__ import annotations
@@ -36,13 +36,14 @@ class MarkedText:
     stale: tuple[int, ...]
 
 
-def find(folder: Path, results: Path, comparisons: Sequence[Comparison]) -> list[MarkedText]:
-    """The Markdown files directly in that folder that have sections of that results folder.
+def find(results: Path, comparisons: Sequence[Comparison]) -> list[MarkedText]:
+    """The Markdown files in the working directory and in that results folder that have sections of the latter.
 
     Raises RequestError for a malformed marker, and for one that names what there is no record of.
     """
     found = []
-    for file in sorted(folder.glob("*.md")):
+    texts = {file.resolve(): file for folder in (results, Path.cwd()) for file in sorted(folder.glob("*.md"))}
+    for file in texts.values():
         content = file.read_bytes()
         if BEGIN.encode() in content:
             try:

@@ -11,7 +11,7 @@ from bench.records import Record, trial_folder
 from bench.report.comparison import Comparison, Contender, Trial, comparisons
 from bench.report.marks import marks
 from bench.report.markup import Cell, Style, Table, paragraphs, written
-from bench.report.quantities import BY_KEY, Estimate, Quantity, estimate
+from bench.report.quantities import BY_KEY, Estimate, Quantity, estimate, half_interval
 
 COLUMNS = (
     "accuracy", "macro_f1", "ece", "params", "trainable", "gmacs", "activations", "latency_ms", "throughput", "memory",
@@ -177,7 +177,8 @@ def _shown(quantity: Quantity, contender: Contender) -> str:
     text = f"{value.mean:.{quantity.decimals}f}"
     if value.low is not None and value.high is not None and value.high > value.low:
         if len(value.values) > 1:
-            text += f" ± {value.high - value.mean:.{quantity.decimals}f}"
+            half = f"{half_interval(value.values):.{quantity.decimals}f}"
+            text += f" ± {half}" if float(half) else ""  # a count that only its float form lets vary
         else:
             text += f" [{value.low:.{quantity.decimals}f}, {value.high:.{quantity.decimals}f}]"
     return f"{text} †" if _disturbed(quantity, contender) else text

@@ -88,7 +88,7 @@ def _draw_few(values: Confusion) -> Figure:
     number = len(values.classes)
     side = max(2.4, min(5.0, 0.42 * number))
     figure = new_figure(1.0)
-    margin = names_width(figure, values.classes) + 0.4
+    margin = names_width(values.classes) + 0.4
     figure.set_size_inches(max(margin + side + 0.1, NARROWEST), side + margin + 0.5)
     heading(figure, values.model, values.conditions)
     axes = panel(figure, margin, margin, margin + side, margin + side)
@@ -104,7 +104,7 @@ def _draw_few(values: Confusion) -> Figure:
                     color="white" if share > 45 else "black", linespacing=1.05,
                 )  # fmt: skip
     # Texts rather than ticks, which take as long to draw as all the rest.
-    longest, cell = names_width(figure, values.classes), side / number
+    longest, cell = names_width(values.classes), side / number
     wide = longest > 0.9 * cell
     gap = 0.06 / cell
     for place, name in enumerate(values.classes):
@@ -138,7 +138,7 @@ def _draw_many(values: Confusions) -> Figure:
 def _pairs(figure: Figure, values: Confusions) -> None:
     """The most frequent confusions as bars, at the right of the matrix."""
     names = [f"{true} as {predicted}" for true, predicted, _, _ in values.pairs]
-    left = min(3.6 + names_width(figure, names), WIDTH - 1.05)
+    left = min(3.6 + names_width(names), WIDTH - 1.05)
     axes = panel(figure, left, 0.5, WIDTH - 0.75, 2.75)
     places = range(len(names))
     axes.barh(places, [count for _, _, count, _ in values.pairs], color=GREY, height=0.6)

@@ -20,6 +20,7 @@ from bench.report.figures.style import (
     names_width,
     new_figure,
     panel,
+    scales,
     shown,
     trials_of,
 )
@@ -123,7 +124,7 @@ def draw_all_curves(values: AllCurves) -> Figure:
     number = len(values.models)
     which = f"the best {number} of {number + values.left_out} models by test top-1" if values.left_out else ""
     heading(figure, "Validation top-1 by epoch", "; ".join(part for part in (values.conditions, which) if part))
-    edge = WIDTH - names_width(figure, [name for name, _ in values.models]) - 0.5
+    edge = WIDTH - names_width([name for name, _ in values.models]) - 0.5
     axes = panel(figure, 0.55, 0.45, edge, 2.95, xlabel="epoch", ylabel="validation top-1 (%)")
     for index, (name, series) in enumerate(values.models):
         mean, _, _ = over_seeds(series)
@@ -150,10 +151,10 @@ def _line(axes: Axes, series: Series, label: str, colour: str, style: str) -> No
 def _epochs(axes: Axes, number: int) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.grid()
     axes.set_xlim(0.5 if number < 10 else 0, number + max(0.5, number / 40))
     axes.xaxis.set_major_locator(MaxNLocator(7, integer=True, min_n_ticks=1, steps=(1, 2, 5, 10)))
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=(1, 2, 2.5, 5, 10)))
+    scales(axes)
 
 
 def _percent(shares: Sequence[float]) -> tuple[float, ...]:

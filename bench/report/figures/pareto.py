@@ -24,6 +24,7 @@ from bench.report.figures.style import (
     heading,
     new_figure,
     panel,
+    scales,
     shown,
     text_width,
 )
@@ -93,14 +94,13 @@ def draw_pareto(values: Pareto) -> Figure:
         left = 0.55 + number * space
         axes = panel(figure, left, 0.62, left + space - 0.1, height - above, ylim=limits)
         axes.set_xlabel("\n".join(textwrap.wrap(f"{one.label}: {one.about}", int(17 * space))))
-        if number:
-            axes.tick_params(labelleft=False)
-        else:
+        if not number:
             axes.set_ylabel("test top-1 (%)")
         members = front([(point.cost, point.top1) for point in one.points])
         best = [one.points[index] for index in members]
         others = [point for index, point in enumerate(one.points) if index not in members]
         _draw_panel(axes, best, others, families)
+        scales(axes, left=not number)
         _name(figure, axes, best, others)
     _legend(figure, families, 1 if rows == 1 else 1 - 0.36 / height)
     return figure
@@ -112,7 +112,6 @@ def _draw_panel(axes: Axes, best: Sequence[Point], others: Sequence[Point], fami
 
     low, high = _cost_axis(axes, [point.cost for point in (*best, *others)])
     bottom, top = axes.get_ylim()
-    axes.grid(which="major")
     axes.step(
         [*(point.cost for point in best), high], [*(point.top1 for point in best), best[-1].top1], where="post",
         zorder=1.5, **FRONT,
@@ -151,7 +150,7 @@ def _name(figure: Figure, axes: Axes, best: Sequence[Point], others: Sequence[Po
     places = scale * axes.transData.transform([(point.cost, point.top1) for point in points])
     centres = [(float(x), float(y)) for x, y in places]
     sizes = [
-        (72 * text_width(figure, point.model, weight=weight) + 1, SMALL + 1.0)
+        (72 * text_width(point.model, weight=weight) + 1, SMALL + 1.0)
         for point, weight in zip(points, weights, strict=True)
     ]
     boxes = place(centres, sizes, frame, _lines(axes, points, centres[: len(best)], scale), len(best))
@@ -170,7 +169,10 @@ def _name(figure: Figure, axes: Axes, best: Sequence[Point], others: Sequence[Po
     figure.add_artist(LineCollection(leaders, colors=GREY, linewidths=0.4, transform=figure.transFigure))
     if missing := boxes.count(None):
         names = "1 name" if missing == 1 else f"{missing} names"
-        axes.set_title(f"{names} left out for want of room", loc="right", size=SMALL, color=GREY, pad=2)
+        axes.annotate(
+            f"{names} left out for want of room", (1, 1), (0, 2), xycoords="axes fraction",
+            textcoords="offset points", size=SMALL, color=GREY, ha="right",
+        )  # fmt: skip
 
 
 def _lines(axes: Axes, points: Sequence[Point], front: Sequence[tuple[float, float]], scale: float) -> list[Box]:

@@ -95,7 +95,7 @@ def draw_samples(values: Samples) -> Figure:
     axes = _canvas(figure)
     for place, (caption, column) in enumerate(zip(captions, columns, strict=True)):
         x, y = 0.08 + place % across * pitch, 0.45 + place // across * block
-        axes.text(x, y + 0.14, fitted(figure, caption, pitch - 0.06), size=SMALL)
+        axes.text(x, y + 0.14, fitted(caption, pitch - 0.06), size=SMALL)
         for row, picture in enumerate(column):
             _picture(axes, picture, x, y + 0.18 + row * pitch, pitch - 0.05)
     return figure
@@ -121,8 +121,8 @@ def draw_mistakes(values: Mistakes) -> Figure:
         side = pitch - 0.1
         _picture(axes, pictures[which], x, y, side)
         sure = f" {100 * confidence[which]:.1f} %"
-        taken = fitted(figure, values.classes[predicted[which]], side - text_width(figure, f"as {sure}"))
-        axes.text(x, y + side + 0.13, fitted(figure, values.classes[labels[which]], side), size=SMALL)
+        taken = fitted(values.classes[predicted[which]], side - text_width(f"as {sure}"))
+        axes.text(x, y + side + 0.13, fitted(values.classes[labels[which]], side), size=SMALL)
         axes.text(x, y + side + 0.26, f"as {taken}{sure}", size=SMALL, color=VERMILION)
     return figure
 
