@@ -14,12 +14,12 @@ from bench.hookspecs import Claim, DatasetSpec, ModelSpec, Pictures, Split, hook
 from bench.torchvision_operators import tolerate_missing_operators
 
 if TYPE_CHECKING:
-    from bench.measurements import measure as measure_models
     from bench.protocol import Protocol
-    from bench.records import Record, load_records
-    from bench.report.evidence import Verdict
-    from bench.report.export import load_frame
-    from bench.sweep import run
+    from bench.records.evidence import Verdict
+    from bench.records.frame import load_frame
+    from bench.records.record import Record, load_records
+    from bench.run.measuring import measure as measure_models
+    from bench.run.sweep import run
 
 __version__ = "0.1.0"
 __all__ = [
@@ -43,13 +43,13 @@ tolerate_missing_operators()
 
 _LAZY = {
     "Protocol": "bench.protocol:Protocol",
-    "Record": "bench.records:Record",
-    "load_frame": "bench.report.export:load_frame",
-    "load_records": "bench.records:load_records",
-    "Verdict": "bench.report.evidence:Verdict",
+    "Record": "bench.records.record:Record",
+    "load_frame": "bench.records.frame:load_frame",
+    "load_records": "bench.records.record:load_records",
+    "Verdict": "bench.records.evidence:Verdict",
     # Not `measure`: that is the package of measurements.
-    "measure_models": "bench.measurements:measure",
-    "run": "bench.sweep:run",
+    "measure_models": "bench.run.measuring:measure",
+    "run": "bench.run.sweep:run",
 }
 
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bench.events import Event
-    from bench.report.evidence import Evidence, Verdict
-    from bench.trial import TrainedModel
+    from bench.records.evidence import Evidence, Verdict
+    from bench.run.trial import TrainedModel
 
 # What `build` is always given; its other keyword parameters are the model's options.
 GIVEN = {"num_classes", "image_size", "pretrained"}
@@ -80,7 +80,7 @@ class ModelSpec:
 
     `split(backbone)` gives the two halves at `last_block`, modules that share the backbone's layers:
     one from images to a tensor (N, …) or a tuple of such, one from those to the features (N, D). It is
-    wanted only where bench does not find the halves itself: see bench/prefix.py.
+    wanted only where bench does not find the halves itself: see bench/train/prefix/halves.py.
 
     A backbone with an attribute `resolved_options`, a dict of JSON values, has it recorded: what it made of
     options that leave something open, such as a patch size that follows from the image size.
@@ -153,7 +153,7 @@ class Claim:
     """A published claim: its words, where it stands, and how it is tested.
 
     `check(evidence)` gives a Verdict on the comparisons and measurements of a results folder, and changes nothing;
-    bench/report/checks.py has ready-made ones, such as `counts_are("mine", {"params": 5.3})`.
+    bench/report/claims/checks.py has ready-made ones, such as `counts_are("mine", {"params": 5.3})`.
     """
 
     text: str

@@ -17,13 +17,13 @@ from collections.abc import Iterator
 import torch
 from torch.nn import functional
 
-from bench.batches import Batches
-from bench.data import prepare, split
+from bench.data.batches import Batches
+from bench.data.cache import prepare, split
 from bench.device import choose_device, native_bf16
-from bench.model import build_classifier, preparation
+from bench.models.classifier import build_classifier, preparation
 from bench.plugins import load_plugins
 from bench.protocol import load_protocol
-from bench.training import make_trainer, train_epoch
+from bench.train.loop import make_trainer, train_epoch
 
 EPOCHS = 7
 

@@ -130,16 +130,16 @@ def through_bench(name: str, pictures: Path, seed: int, epochs: int, flip: bool)
     """As a trial of `python -m bench run` trains it."""
     import torch
 
-    from bench.batches import Batches
-    from bench.data import prepare, subsets
+    from bench.data.batches import Batches
+    from bench.data.cache import prepare, subsets
     from bench.device import choose_device, native_bf16
-    from bench.learning import train
-    from bench.model import build_classifier, preparation
+    from bench.models.classifier import build_classifier, preparation
+    from bench.models.freezing import freeze
     from bench.plugins import load_plugins
     from bench.protocol import load_protocol
-    from bench.spec import TrialSpec
-    from bench.training import evaluate
-    from bench.transfer import freeze
+    from bench.request import TrialSpec
+    from bench.train.loop import evaluate
+    from bench.train.training import train
 
     changed = [
         "model.weights=scratch",

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from bench.records import trial_folder
-from bench.report import report as reporting
-from bench.report.comparison import read_comparisons
-from bench.report.report import FIGURES, report
+from bench.records.comparison import read_comparisons
+from bench.records.record import trial_folder
+from bench.report.make import report as reporting
+from bench.report.make.report import FIGURES, report
 
 REFERENCE = Path(__file__).parent.parent / "results" / "reference" / "quick"
 SEEDS = 3
@@ -69,7 +69,7 @@ def _off(value: Any, random: np.random.Generator) -> Any:
 
 def write_predictions(file: Path, random: np.random.Generator, document: dict[str, Any]) -> None:
     """Predictions of random quality, and the record's accuracy from them."""
-    from bench.accuracy import accuracy
+    from bench.train.metrics import accuracy
 
     label = np.arange(TEST_PICTURES) % CLASSES
     logits = random.normal(size=(TEST_PICTURES, CLASSES))

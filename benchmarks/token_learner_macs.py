@@ -18,9 +18,9 @@ import torch
 from tabulate import tabulate
 
 from bench.measure.macs import count_macs
-from bench.model import Classifier, build_backbone
+from bench.models.classifier import Classifier, build_backbone
 from bench.plugins import Registry, load_plugins
-from bench.records import write_bytes, write_text
+from bench.records.record import write_bytes, write_text
 from bench.report.figures import COLOURS, MARKERS
 
 SIZES = (224, 384)

@@ -25,13 +25,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bench.data import Stored, prepare, subsets
-from bench.model import build_backbone
+from bench.data.cache import Stored, prepare, subsets
+from bench.models.classifier import build_backbone
+from bench.models.weights.find import find_weights
 from bench.plugins import load_plugins
 from bench.protocol import Protocol, load_protocol
-from bench.records import load_records, write_text
-from bench.spec import Weights
-from bench.weight_sources import find_weights
+from bench.records.record import load_records, write_text
+from bench.request import Weights
 
 MODEL, PROTOCOL = "efficientnet_lite0", Path(__file__).with_name("transfer.toml")
 SIZE, BATCH, EPOCHS, RATE, DECAY, FLIPPED = 128, 64, 8, 1e-3, 0.9, 0.5

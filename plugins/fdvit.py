@@ -294,7 +294,7 @@ def build_deit(size, *, num_classes, image_size, pretrained, patch_size=0, grids
     import timm
     from torch import nn
 
-    from bench.insertion import insert_after
+    from bench.models.insertion import insert_after
 
     demand(
         counts(grids) and 2 <= len(grids) <= DEPTH and list(grids) == sorted(grids, reverse=True),

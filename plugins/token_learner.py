@@ -145,7 +145,7 @@ def insert(model, tokens, after, version="1.1", fuser=False):
 
     The names of what it has stay. The new layers are named `token_learner` and `token_fuser`.
     """
-    from bench.insertion import insert_after
+    from bench.models.insertion import insert_after
 
     types, width, prefix = modules(), model.embed_dim, model.num_prefix_tokens
 

@@ -20,11 +20,11 @@ from filelock import FileLock
 from hypothesis import settings
 from PIL import Image
 
-from bench.data import Stored, prepare
+from bench.data.cache import Stored, prepare
 from bench.plugins import Registry, load_plugins
 from bench.protocol import Protocol, load_protocol
-from bench.records import Record
-from bench.spec import TrialSpec
+from bench.records.record import Record
+from bench.request import TrialSpec
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 CIFAR10 = "cifar10-jpeg.tar.gz"

@@ -15,8 +15,8 @@ from bench.measure.macs import count_macs, training_macs
 from bench.measure.memory import batches_that_fit, inference_memory, training_memory
 from bench.measure.profile import profile_training
 from bench.measure.speed import Latency, measure_step, measure_throughput
-from bench.training import Trainer
-from bench.transfer import train_mode
+from bench.models.freezing import train_mode
+from bench.train.loop import Trainer
 
 NOT_MEASURED: dict[str, Any] = {
     "macs": None,

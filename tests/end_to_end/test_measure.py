@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench.measurements import QUANTITIES
+from bench.run.measuring import QUANTITIES
 
 SMALL = ["--image-size", "32", "--classes", "10", "--rounds", "6", "--train-batch", "4", "--batch", "1", "--batch", "4"]
 

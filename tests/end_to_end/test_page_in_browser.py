@@ -14,11 +14,11 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from bench.records import Record, trial_folder, write_bytes, write_record
-from bench.report.comparison import read_comparisons
-from bench.report.page import artifacts
+from bench.records.comparison import read_comparisons
+from bench.records.record import Record, trial_folder, write_bytes, write_record
+from bench.report.page.html import artifacts
 
-RECORDS = Path(__file__).resolve().parents[1] / "records"
+RECORDS = Path(__file__).resolve().parents[1] / "copies"
 HOSTILE = "</script><script>document.title='broken'</script>"
 NARROW = {"width": 360, "height": 780}
 Open = Callable[..., Page]

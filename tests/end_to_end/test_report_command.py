@@ -16,7 +16,7 @@ from typing import Any
 import pandas
 import pytest
 
-RECORDS = Path(__file__).parents[1] / "records"
+RECORDS = Path(__file__).parents[1] / "copies"
 SECTION = "# Mine\n\n<!-- bench report results/quick comparison: accuracy, gmacs -->\n<!-- end -->\n"
 
 
@@ -86,8 +86,8 @@ def test_all_records_go_into_one_file(place: Path, bench: Callable[..., Any]) ->
 SLOW = """
 import sys, time
 from functools import partial
-from bench.report import report
-from bench.report.artifact import Artifact
+from bench.report.make import report
+from bench.report.make.artifact import Artifact
 
 def draw(number):
     time.sleep(0.3)

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.records import read_record
-from bench.report.quantities import BY_KEY
-from bench.report.tables import RUN_COLUMNS
+from bench.records.quantities import BY_KEY
+from bench.records.record import read_record
+from bench.report.tables.comparison import RUN_COLUMNS
 
 MINE = """
 from bench import ModelSpec, hookimpl

@@ -40,7 +40,7 @@ def test_the_bundled_plugins_and_protocols_come_with_it(
 
 
 def test_the_parts_of_the_page_come_with_it(installed: Path, tmp_path: Path) -> None:
-    program = "from pathlib import Path; from bench.report.page import make; print(len(make(Path(), [])))"
+    program = "from pathlib import Path; from bench.report.page.html import make; print(len(make(Path(), [])))"
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=tmp_path,

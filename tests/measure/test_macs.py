@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 import bench  # noqa: F401  (makes timm importable)
-from bench.measure.handlers import contraction_cost
 from bench.measure.macs import MacCount, count_macs, training_macs
+from bench.measure.macs.handlers import contraction_cost
 
 REFERENCES = Path(__file__).parents[3] / "shared" / "refs" / "published.toml"
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.records import Record
-from bench.report.comparison import Comparison
+from bench.records.comparison import Comparison
+from bench.records.record import Record
 from bench.report.figures.style import (
     BLUE,
     GREEN,

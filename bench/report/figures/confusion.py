@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.report.comparison import Contender
+from bench.records.comparison import Contender
 from bench.report.figures.style import (
     GREY,
     SMALL,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.report.comparison import Comparison, Contender
+from bench.records.comparison import Comparison, Contender
 from bench.report.figures.style import (
     BLACK,
     BLUE,

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from bench.report.comparison import Comparison
-from bench.report.dominance import front
+from bench.records.comparison import Comparison
+from bench.records.quantities import BY_KEY, QUANTITIES, Estimate, Quantity, estimate
 from bench.report.figures.labels import Box, place
 from bench.report.figures.style import (
     BLACK,
@@ -28,7 +28,7 @@ from bench.report.figures.style import (
     shown,
     text_width,
 )
-from bench.report.quantities import BY_KEY, QUANTITIES, Estimate, Quantity, estimate
+from bench.report.judge.dominance import front
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.report.comparison import Comparison, Contender, Trial
+from bench.records.comparison import Comparison, Contender, Trial
 from bench.report.figures.style import (
     SMALL,
     VERMILION,

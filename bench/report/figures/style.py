@@ -17,7 +17,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bench.records import Record
+from bench.records.record import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from bench.report.artifact import Artifact
-from bench.report.comparison import Comparison, Trial
-from bench.report.findings.wording import counted
-from bench.report.markup import markdown
+from bench.records.comparison import Comparison, Trial
+from bench.report.make.artifact import Artifact
+from bench.report.text.markup import markdown
+from bench.report.text.numbers import counted
 
 HOW_TO_READ = (
     "Made from the records; nothing is typed by hand. Means over seeds; brackets hold 95 % intervals: of an accuracy "
@@ -42,7 +42,7 @@ def _section(comparison: Comparison) -> list[str]:
     from bench.report.findings.caveats import caveat_lines
     from bench.report.findings.leaders import Standing, best_lines, dominance_lines, front_lines
     from bench.report.findings.noise import noise_lines
-    from bench.report.paired import answers_of, pairs
+    from bench.report.judge.paired import answers_of, pairs
 
     finished = comparison.finished
     answers = answers_of(comparison)

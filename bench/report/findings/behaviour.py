@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench.records import Training
-from bench.report.comparison import Contender
-from bench.report.findings.wording import counted, cut, listed, number
-from bench.report.markup import markdown
-from bench.report.quantities import BY_KEY, estimate
+from bench.records.comparison import Contender
+from bench.records.quantities import BY_KEY, estimate
+from bench.records.record import Training
+from bench.report.text.markup import markdown
+from bench.report.text.numbers import counted, cut, listed, number
 
 PAIRS = 3  # confusions named of each model
 OVERFITS = 5.0  # points of training top-1 above validation top-1

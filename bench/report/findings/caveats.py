@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.records import Record
-from bench.report.comparison import Comparison, Contender
-from bench.report.findings.wording import counted, listed
-from bench.report.markup import markdown
-from bench.report.paired import Answers
+from bench.records.comparison import Comparison, Contender
+from bench.records.record import Record
+from bench.report.judge.paired import Answers
+from bench.report.text.markup import markdown
+from bench.report.text.numbers import counted, listed
 
 TIMED = ("latency_ms", "train_step")
 

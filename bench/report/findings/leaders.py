@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.report.comparison import Contender
-from bench.report.dominance import dominators, front
-from bench.report.findings.wording import (
+from bench.records.comparison import Contender
+from bench.records.quantities import BY_KEY, QUANTITIES, Estimate, Quantity, estimate
+from bench.report.judge.dominance import dominators, front
+from bench.report.judge.paired import Pair
+from bench.report.judge.statistics import LEVEL
+from bench.report.text.markup import markdown
+from bench.report.text.numbers import (
     chance,
     counted,
     cut,
@@ -18,10 +22,6 @@ from bench.report.findings.wording import (
     with_interval,
     with_unit,
 )
-from bench.report.markup import markdown
-from bench.report.paired import Pair
-from bench.report.quantities import BY_KEY, QUANTITIES, Estimate, Quantity, estimate
-from bench.report.statistics import LEVEL
 
 DOMINANCE = ("accuracy", "gmacs", "params", "latency_ms", "memory")
 FRONTS = ("gmacs", "latency_ms")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.report.findings.leaders import Standing
-from bench.report.findings.wording import chance, counted, cut, listed, points
-from bench.report.markup import markdown
-from bench.report.paired import ALL_PAIRS, Pair
-from bench.report.statistics import LEVEL, groups
+from bench.report.judge.paired import ALL_PAIRS, Pair
+from bench.report.judge.statistics import LEVEL, groups
+from bench.report.text.markup import markdown
+from bench.report.text.numbers import chance, counted, cut, listed, points
 
 ONE_SEED = (
     "McNemar's exact test on the pictures that only one of the two got right: it says whether these trained models "

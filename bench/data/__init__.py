@@ -1,0 +1,1 @@
+"""Pictures: decoded once, split, and made into batches."""

@@ -1,0 +1,266 @@
+"""A dataset's pictures, decoded once, and which of them are trained on, validated on and tested on.
+
+Decoded pictures are uint8 arrays in the cache, named by a fingerprint of their content; later starts
+map them into memory. bench/data/batches.py makes batches of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+from filelock import FileLock
+
+from bench.errors import RequestError
+from bench.hookspecs import DatasetSpec, Split
+from bench.protocol import Protocol
+from bench.records.record import write_text
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Decoded pictures in the cache: `folder` holds NAME_images.npy (N, H, W, 3; uint8) and NAME_labels.npy
+    for train, test and, where the dataset has one, val."""
+
+    folder: str
+    name: str
+    fingerprint: str
+    classes: tuple[str, ...]
+    counts: dict[str, int]
+
+    def images(self, part: str) -> np.ndarray:
+        """The pictures of train, val or test, mapped into memory: (N, H, W, 3) of uint8."""
+        return np.asarray(np.load(Path(self.folder) / f"{part}_images.npy", mmap_mode="r"))
+
+    def labels(self, part: str) -> np.ndarray:
+        """Their classes: (N,) of int64."""
+        return np.asarray(np.load(Path(self.folder) / f"{part}_labels.npy"))
+
+
+def cache_folder() -> Path:
+    """Where downloads and decoded pictures are kept: `$BENCH_CACHE`, else the system's place for caches."""
+    named = os.environ.get("BENCH_CACHE")
+    return Path(named) if named else platformdirs.user_cache_path("bench", appauthor=False)
+
+
+def prepare(
+    spec: DatasetSpec, location: str, image_size: int, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Stored:
+    """Decode the dataset's pictures, or find them decoded. Raises RequestError where they cannot be had."""
+    cache = cache_folder()
+    try:
+        (cache / "pictures").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(f"cache folder {cache}: {error.strerror}; set BENCH_CACHE to one you may write") from None
+    known = None
+    if spec.key is not None:
+        digest = hashlib.sha256(f"{spec.name}\n{spec.key(location, image_size)}".encode()).hexdigest()
+        known = cache / "pictures" / f"{digest[:32]}.json"
+        if known.exists() and (stored := _read_stored(known)) is not None:
+            return stored
+    with FileLock(cache / "pictures" / ".lock"):  # two runs that start together decode once
+        if known is not None and known.exists() and (stored := _read_stored(known)) is not None:
+            return stored
+        stored = _decode(spec, location, image_size, cache, progress)
+        if known is not None:
+            write_text(known, json.dumps(asdict(stored)))
+    return stored
+
+
+def _read_stored(file: Path) -> Stored | None:
+    """What that file describes; None where it is damaged, or where the pictures were since removed."""
+    try:
+        fields = json.loads(file.read_text())
+        stored = Stored(**fields | {"classes": tuple(fields["classes"])})
+    except (ValueError, TypeError, KeyError):
+        return None
+    return stored if _complete(Path(stored.folder), stored.counts) else None
+
+
+def _complete(folder: Path, parts: Iterable[str]) -> bool:
+    """Whether every file of those parts is there."""
+    return all((folder / f"{part}_{kind}.npy").exists() for part in parts for kind in ("images", "labels"))
+
+
+def _decode(
+    spec: DatasetSpec, location: str, image_size: int, cache: Path, progress: Callable[[int, int], None]
+) -> Stored:
+    pictures = spec.load(location=location, image_size=image_size, cache=cache)
+    parts = {"train": pictures.train, "val": pictures.val, "test": pictures.test}
+    splits = {name: split for name, split in parts.items() if split is not None}
+    _check(spec.name, pictures.classes, splits)
+    total = sum(len(split.labels) for split in splits.values())
+    content = hashlib.sha256(json.dumps(list(pictures.classes)).encode())
+    temporary = Path(tempfile.mkdtemp(prefix="decoding-", dir=cache / "pictures"))
+    try:
+        done = 0
+        for name, split in splits.items():
+            for count, picture in _store(spec.name, temporary, name, split):
+                content.update(picture)
+                if count % 256 == 0:
+                    progress(done + count, total)
+            done += len(split.labels)
+            progress(done, total)
+            labels = np.asarray(split.labels, dtype=np.int64)
+            np.save(temporary / f"{name}_labels.npy", labels)
+            content.update(labels.tobytes())
+        final = cache / "pictures" / content.hexdigest()[:32]
+        if _complete(final, splits):
+            shutil.rmtree(temporary)
+        else:
+            shutil.rmtree(final, ignore_errors=True)  # something removed a part of it
+            temporary.replace(final)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    name = f"{spec.name}:{Path(location).resolve().name}" if location else spec.name
+    counts = {part: len(split.labels) for part, split in splits.items()}
+    return Stored(str(final), name, content.hexdigest(), tuple(pictures.classes), counts)
+
+
+def _check(name: str, names: Sequence[str], splits: dict[str, Split]) -> None:
+    classes = len(names)
+    if classes < 2:
+        raise RequestError(f"dataset {name}: has {classes} class; a classifier needs at least 2")
+    if not all(isinstance(one, str) for one in names) or len(set(names)) < classes:
+        raise RequestError(f"dataset {name}: its classes must be different texts, not {list(names)[:5]}")
+    for part, split in splits.items():
+        labels = np.asarray(split.labels)
+        if len(labels) == 0 or len(labels) != len(split.pictures):
+            raise RequestError(f"dataset {name}: {part} has {len(split.pictures)} pictures and {len(labels)} labels")
+        if labels.min() < 0 or labels.max() >= classes:
+            raise RequestError(f"dataset {name}: {part} has labels outside 0..{classes - 1}")
+
+
+def _store(dataset: str, folder: Path, name: str, split: Split) -> Iterator[tuple[int, bytes]]:
+    """Write the split's pictures as one array, decoding on all cores; gives (how many so far, the picture's bytes)."""
+    shape = np.asarray(split.pictures[0]).shape
+    if len(shape) != 3 or shape[2] != 3:
+        raise RequestError(f"dataset {dataset}: pictures must be arrays (H, W, 3) of uint8; {name}'s are {shape}")
+    needed = len(split.labels) * int(np.prod(shape))
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise RequestError(f"cache folder {folder.parent}: {needed:,} bytes needed, {free:,} free; set BENCH_CACHE")
+    array = np.lib.format.open_memmap(
+        folder / f"{name}_images.npy", mode="w+", dtype=np.uint8, shape=(len(split.labels), *shape)
+    )
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        window = 1024  # pictures in flight: enough to keep every core busy, little enough for any memory
+        for start in range(0, len(split.labels), window):
+            indices = range(start, min(start + window, len(split.labels)))
+            for index, picture in zip(indices, pool.map(split.pictures.__getitem__, indices), strict=True):
+                if picture.shape != shape or picture.dtype != np.uint8:
+                    found = f"{picture.shape} of {picture.dtype}"
+                    raise RequestError(f"dataset {dataset}: picture {index} of {name} is {found}, not {shape} of uint8")
+                array[index] = picture
+                yield index + 1, np.ascontiguousarray(picture).tobytes()
+    array.flush()
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Which pictures a trial uses: `part` of the stored dataset, at `indices`."""
+
+    part: str
+    indices: np.ndarray
+    # Their classes where these are not the dataset's own.
+    labels: np.ndarray | None = None
+
+
+def split(
+    stored: Stored,
+    validation: float,
+    seed: int,
+    train_limit: int = 0,
+    test_limit: int = 0,
+    *,
+    train_fraction: float = 1.0,
+    label_noise: float = 0.0,
+) -> dict[str, Subset]:
+    """What is trained on, validated on and tested on; the same for every model and every trial seed.
+
+    Where the dataset has no validation pictures, `validation` of the training pictures are held back
+    (a share below 1, else a number), by class as in the whole. Limits keep the classes balanced;
+    `train_fraction` takes the same share of each class, a smaller one being part of a larger one;
+    `label_noise` is the share of the training labels that are replaced.
+    Raises RequestError where too few pictures are left.
+    """
+    labels = stored.labels("train")
+    train = np.arange(len(labels))
+    if "val" in stored.counts:
+        val = Subset("val", np.arange(stored.counts["val"]))
+    else:
+        from sklearn.model_selection import train_test_split  # 100 MB: only where it is needed
+
+        held_back = validation if validation < 1 else int(validation)
+        try:
+            train, held = train_test_split(train, test_size=held_back, random_state=seed, stratify=labels)
+        except ValueError as error:
+            raise RequestError(f"data.validation = {validation:g}: {error}") from None
+        val = Subset("train", np.sort(held))
+    train = _limited(np.sort(train), labels, train_limit, seed, "train.limit")
+    train = _fraction(train, labels, train_fraction, seed)
+    tested = stored.labels("test")
+    test = _limited(np.arange(len(tested)), tested, test_limit, seed, "data.test_limit")
+    noisy = _with_noise(labels[train], label_noise, len(stored.classes), seed)
+    return {"train": Subset("train", train, noisy), "val": val, "test": Subset("test", test)}
+
+
+def subsets(stored: Stored, protocol: Protocol) -> dict[str, Subset]:
+    """What is trained on, validated on and tested on under the protocol: see `split`."""
+    data, train = protocol.data, protocol.train
+    return split(
+        stored,
+        data.validation,
+        data.split_seed,
+        train.limit,
+        data.test_limit,
+        train_fraction=train.fraction,
+        label_noise=train.label_noise,
+    )
+
+
+def _limited(indices: np.ndarray, labels: np.ndarray, limit: int, seed: int, setting: str) -> np.ndarray:
+    """At most `limit` of the indices, as many of each class as of any other (one more of some, at odd limits)."""
+    if limit == 0 or limit >= len(indices):
+        return indices
+    generator = np.random.default_rng(seed)
+    classes = np.unique(labels[indices])
+    if limit < len(classes):
+        raise RequestError(f"{setting} = {limit}: fewer than one picture for each of {len(classes)} classes")
+    by_class = [generator.permutation(indices[labels[indices] == label]) for label in classes]
+    # One of each class in turn; a class that has run out is passed over.
+    turns = sorted((turn, order, int(i)) for order, members in enumerate(by_class) for turn, i in enumerate(members))
+    return np.sort(np.array([index for _, _, index in turns[:limit]]))
+
+
+def _fraction(indices: np.ndarray, labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """That share of each class of the indices, at least one of each."""
+    if fraction == 1:
+        return indices
+    generator = np.random.default_rng(seed)
+    kept = []
+    for label in np.unique(labels[indices]):
+        members = generator.permutation(indices[labels[indices] == label])
+        kept.append(members[: max(1, round(fraction * len(members)))])
+    return np.sort(np.concatenate(kept))
+
+
+def _with_noise(labels: np.ndarray, share: float, classes: int, seed: int) -> np.ndarray | None:
+    """The labels with that share of them replaced, each by one of the other classes; None where none is."""
+    if share == 0:
+        return None
+    generator = np.random.default_rng(seed)
+    noisy = labels.copy()
+    replaced = generator.permutation(len(labels))[: round(share * len(labels))]
+    noisy[replaced] = (labels[replaced] + generator.integers(1, classes, len(replaced))) % classes
+    return noisy

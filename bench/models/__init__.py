@@ -1,0 +1,1 @@
+"""A plugin's backbone made ready: head, weights, and what of it trains."""

@@ -1,0 +1,137 @@
+"""A model ready for a trial: the plugin's backbone with the protocol's head."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench import protocol as protocols
+from bench.data.batches import Preparation
+from bench.errors import RequestError
+from bench.models.weights.load import build_with_weights
+from bench.plugins import Model
+from bench.request import Weights
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Classifier(nn.Module):
+    """Images (N, 3, S, S) → the backbone's features (N, D) → the head's logits (N, classes).
+
+    `new_layers` as in ModelSpec: which of the backbone's modules have no pretrained weights.
+    """
+
+    def __init__(self, backbone: nn.Module, head: nn.Module, new_layers: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.new_layers = new_layers
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(self.backbone(images))
+        return logits
+
+    def training_loss(self) -> torch.Tensor | None:
+        """The backbone's own loss term of its latest forward pass, if it has one."""
+        term = getattr(self.backbone, "training_loss", None)
+        return term() if callable(term) else None
+
+
+def build_classifier(
+    model: Model, protocol: protocols.Protocol, classes: int, weights: Weights | None = None
+) -> Classifier:
+    """Build the model's backbone as the protocol wants it, and put the protocol's head on it.
+
+    With `weights`, the backbone takes them; else the plugin alone sees to it that it is pretrained.
+
+    Raises RequestError where the model cannot take the image size or one of its options, TypeError
+    where the backbone does not give features (N, D).
+    """
+    size = protocol.data.image_size
+    pretrained = protocol.model.weights == "pretrained"
+    backbone = build_backbone(model, size, classes, dict(protocol.model.options), pretrained, weights)
+    head = build_head(features_of(model.name, backbone, size), protocol.head, classes)
+    return Classifier(backbone, head, model.spec.new_layers)
+
+
+def build_weightless(model: Model, protocol: protocols.Protocol, classes: int) -> Classifier:
+    """The same classifier with shapes only: nothing is downloaded, and no memory is taken (device `meta`)."""
+    scratch = protocol.model.model_copy(update={"weights": "scratch"})
+    with torch.device("meta"):
+        return build_classifier(model, protocol.model_copy(update={"model": scratch}), classes)
+
+
+def build_backbone(
+    model: Model,
+    image_size: int,
+    classes: int,
+    defaults: dict[str, Any],
+    pretrained: bool,
+    weights: Weights | None = None,
+) -> nn.Module:
+    """Build what the plugin gives, with its options, and `defaults` for those of them that it has.
+
+    With `weights`, it has those; `pretrained` alone leaves it to the plugin to get some. Raises RequestError where
+    the model cannot take the image size, one of its options, or the weights.
+    """
+    options = model.options_under(defaults)
+    build = functools.partial(model.spec.build, num_classes=classes, image_size=image_size, **options)
+    if weights is None:
+        backbone = build(pretrained=pretrained)
+    else:
+        backbone = build_with_weights(build, weights, model.name, model.spec.new_layers)
+    check_image_size(model.name, backbone, image_size)
+    return backbone
+
+
+def check_image_size(name: str, backbone: nn.Module, image_size: int) -> None:
+    """Raise RequestError where the backbone cuts patches that do not divide the image size."""
+    patches = getattr(getattr(backbone, "patch_embed", None), "patch_size", None)
+    if patches is None:
+        return
+    patch = max(patches) if isinstance(patches, tuple) else int(patches)
+    if image_size % patch:
+        fits = [size for size in (image_size // patch * patch, (image_size // patch + 1) * patch) if size]
+        raise RequestError(
+            f"{name}: image size {image_size} is not a multiple of its patch size {patch}; "
+            f"use --set data.image_size={fits[-1]} (measure: --image-size) or an option patch_size that divides it"
+        )
+
+
+def features_of(name: str, backbone: nn.Module, image_size: int) -> int:
+    """D, found by passing one empty picture; TypeError where the output is not (N, D)."""
+    training = backbone.training
+    place = next((parameter.device for parameter in backbone.parameters()), torch.device("cpu"))
+    with torch.no_grad():
+        features: Any = backbone.eval()(torch.zeros(1, 3, image_size, image_size, device=place))
+    backbone.train(training)
+    if not isinstance(features, torch.Tensor) or features.ndim != 2:
+        got = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features).__name__
+        raise TypeError(f"{name}: build must return a module from images to features (N, D); this one gives {got}")
+    return features.shape[1]
+
+
+def build_head(features: int, head: protocols.Head, classes: int) -> nn.Sequential:
+    """features → hidden layers, each with ReLU and dropout → classes."""
+    layers: list[nn.Module] = []
+    for width in head.hidden:
+        layers += [nn.Linear(features, width), nn.ReLU(), nn.Dropout(head.dropout)]
+        features = width
+    return nn.Sequential(*layers, nn.Linear(features, classes))
+
+
+def resolved_options(backbone: nn.Module) -> dict[str, Any]:
+    """What the backbone made of options that leave something open; see ModelSpec."""
+    return dict(getattr(backbone, "resolved_options", {}))
+
+
+def preparation(backbone: nn.Module, image_size: int) -> Preparation:
+    """Normalisation as the model's pretrained weights expect it; ImageNet's where the model says nothing."""
+    configuration = getattr(backbone, "pretrained_cfg", None) or {}
+    mean = tuple(configuration.get("mean", IMAGENET_MEAN))
+    std = tuple(configuration.get("std", IMAGENET_STD))
+    return Preparation(image_size, mean, std)

@@ -1,0 +1,134 @@
+"""What a report is made from: the trials of a results folder, grouped into the comparisons that may be made.
+
+Only trials of one folder whose protocol and data fingerprints agree are compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from bench.records.record import Record, RecordError, parse_record
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A record and the folder that it lies in, beside `predictions.npz`."""
+
+    folder: Path
+    record: Record
+    digest: str = ""  # SHA-256 of record.json
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A model in a comparison: its trials, by seed; one or more."""
+
+    model: str
+    trials: tuple[Trial, ...]
+
+    @cached_property
+    def finished(self) -> tuple[Trial, ...]:
+        """The trials that ended well."""
+        return tuple(trial for trial in self.trials if trial.record.status == "ok" and trial.record.accuracy)
+
+    @property
+    def first(self) -> Record:
+        """The record of one trial, a finished one if there is any, for what is the same in all."""
+        return (self.finished or self.trials)[0].record
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Models under one protocol on one dataset, best mean test top-1 first, those that never finished last."""
+
+    folder: Path  # results/<protocol>
+    name: str  # the folder's name; with a part of the fingerprint where the folder holds several comparisons
+    contenders: tuple[Contender, ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """Of all that its records say, and where they lie."""
+        lines = [
+            f"{trial.folder.relative_to(self.folder)} {trial.digest}"
+            for contender in self.contenders
+            for trial in contender.trials
+        ]
+        return hashlib.sha256("\n".join([self.folder.name, self.name, *lines]).encode()).hexdigest()
+
+    def file(self, name: str) -> Path:
+        """Where a generated file of that name goes; `name` bears the fingerprints where the folder holds several."""
+        stem, dot, suffix = name.rpartition(".")
+        return self.folder / f"{stem}{self.name.removeprefix(self.folder.name)}{dot}{suffix}"
+
+    @property
+    def first(self) -> Record:
+        """A record, for the protocol and the data, which are the same in all."""
+        return self.contenders[0].first
+
+    @property
+    def finished(self) -> tuple[Contender, ...]:
+        """The models of which at least one trial ended well."""
+        return tuple(contender for contender in self.contenders if contender.finished)
+
+    @property
+    def seeds(self) -> list[int]:
+        """All seeds of which there is a trial."""
+        return sorted({trial.record.seed for contender in self.contenders for trial in contender.trials})
+
+
+def read_trials(results: Path) -> tuple[list[Trial], list[str]]:
+    """The trials of a results folder, or of one protocol's folder in it, and a line for each damaged record.
+
+    A results folder that lies in another one (results/reference) is not part of it.
+    """
+    trials, damaged = [], []
+    for file in sorted(file for depth in ("*", "*/*") for file in results.glob(f"{depth}/seed*/record.json")):
+        try:
+            content = file.read_bytes()
+            trials.append(Trial(file.parent, parse_record(content, file), hashlib.sha256(content).hexdigest()))
+        except RecordError as error:
+            damaged.append(str(error))
+        except OSError as error:
+            damaged.append(f"{file}: cannot be read: {error.strerror}")
+    return trials, damaged
+
+
+def read_comparisons(results: Path) -> tuple[list[Comparison], list[str]]:
+    """The comparisons of a results folder, by name, and a line for each damaged record, which is left out."""
+    trials, damaged = read_trials(results)
+    return comparisons(trials), damaged
+
+
+def comparisons(trials: Sequence[Trial]) -> list[Comparison]:
+    """Group the trials by folder and fingerprints."""
+    groups: dict[tuple[Path, str, str], list[Trial]] = {}
+    for trial in trials:
+        record = trial.record
+        key = (trial.folder.parents[1], record.protocol.fingerprint, record.data.fingerprint)
+        groups.setdefault(key, []).append(trial)
+    folders = [folder for folder, _, _ in groups]
+    found = []
+    for (folder, protocol, data), group in groups.items():
+        alone = folders.count(folder) == 1
+        name = folder.name if alone else f"{folder.name}-{protocol[:6]}-{data[:6]}"
+        found.append(Comparison(folder, name, _contenders(group)))
+    return sorted(found, key=lambda one: (one.folder, one.name))
+
+
+def _contenders(trials: Sequence[Trial]) -> tuple[Contender, ...]:
+    by_model: dict[str, list[Trial]] = {}
+    for trial in trials:
+        by_model.setdefault(trial.record.model.name, []).append(trial)
+    found = [
+        Contender(model, tuple(sorted(own, key=lambda trial: trial.record.seed))) for model, own in by_model.items()
+    ]
+
+    def order(contender: Contender) -> tuple[float, str]:
+        top1 = [trial.record.accuracy.test_top1 for trial in contender.finished if trial.record.accuracy]
+        return -sum(top1) / len(top1) if top1 else 1.0, contender.model
+
+    return tuple(sorted(found, key=order))

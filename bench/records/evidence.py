@@ -1,0 +1,56 @@
+"""What claims are held against: the comparisons and the measurements of a results folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bench.records.comparison import Comparison, Contender
+from bench.records.record import Record
+from bench.run.measuring import Measurement
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was run says of a claim: the numbers, and for one that it cannot test, the command that would."""
+
+    outcome: Literal["confirmed", "refuted", "not testable"]
+    numbers: str
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that a results folder holds."""
+
+    comparisons: Sequence[Comparison]
+    measurements: Sequence[Measurement]
+
+    def measured(self, model: str, image_size: int = 224, classes: int = 1000) -> Measurement | None:
+        """A measurement of that model, named with its options, in which its MACs were counted."""
+        for one in self.measurements:
+            size = (one.settings.get("image_size"), one.settings.get("classes"))
+            if one.model["name"] == model and size == (image_size, classes) and one.efficiency.get("macs"):
+                return one
+        return None
+
+    def compared(self, models: Sequence[str], under: Mapping[str, Any]) -> Iterator[tuple[Comparison, list[Contender]]]:
+        """The comparisons that have all of the models, and whose settings are those of `under`: see `setting`."""
+        for comparison in self.comparisons:
+            by_name = {contender.model: contender for contender in comparison.contenders}
+            if not all(model in by_name for model in models):
+                continue
+            if all(setting(comparison.first, key) == value for key, value in under.items()):
+                yield comparison, [by_name[model] for model in models]
+
+
+def setting(record: Record, key: str) -> Any:
+    """`train.what` of the protocol's settings; `dataset`, `classes` and `test` (how many) of the data; else None."""
+    data = {"dataset": record.data.name, "classes": len(record.data.classes), "test": record.data.test}
+    if key in data:
+        return data[key]
+    found: Any = record.protocol.settings
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found

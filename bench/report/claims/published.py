@@ -1,0 +1,171 @@
+"""The project's own claims: figures from papers, released tables and the notebook study, out of published.toml."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.hookspecs import Claim
+from bench.report.claims import checks
+
+FILE = Path(__file__).with_name("published.toml")
+
+NOTEBOOK = {"train.what": "last-block", "model.weights": "pretrained", "dataset": "cifar10"}
+NOTEBOOK_HEAD = {"train.what": "last-block", "head.hidden": [256, 256], "classes": 10}
+IMAGENET = {"classes": 1000, "test": 50_000, "train.what": "full", "data.image_size": 224}
+# A single run is repeated within a point; "about" is within a quarter.
+POINTS = 1.0
+ABOUT = 0.25
+
+
+def published_claims() -> Iterator[Claim]:
+    """All of them, those of one source together."""
+    found = tomllib.loads(FILE.read_text())
+    yield from _timm(found["timm"])
+    yield from _fdvit(found["fdvit"])
+    yield from _token_learner(found["token_learner"])
+    yield from _notebook(found["notebook"])
+    yield from _single_block(found["single_block"])
+
+
+def _timm(found: dict[str, Any]) -> Iterator[Claim]:
+    for name, row in found["models"].items():
+        counts = {key: row[key] for key in ("params", "gmacs", "activations")}
+        yield Claim(
+            f"{name} at {row['image_size']} pixels: {row['params']:.2f} M parameters, {row['gmacs']:.2f} GMACs, "
+            f"{row['activations']:.2f} M activations (within 1 %)",
+            found["source"],
+            checks.counts_are(
+                row["model"], counts, image_size=row["image_size"], left_out=found["left_out"].get(row["model"])
+            ),
+        )
+
+
+def _fdvit(found: dict[str, Any]) -> Iterator[Claim]:
+    source, models, share = found["source"], found["models"], found["flops_saved_s_over_vit_s"]
+    for name, row in models.items():
+        yield Claim(
+            f"{name} has {row['params']:.1f} M parameters (within 1 %)",
+            source,
+            checks.counts_are(name, {"params": row["params"]}, decimals=1),
+        )
+        yield Claim(
+            f"{name} takes {row['gmacs']:.1f} GFLOPs by the paper's count: multiply-accumulates of convolutions and "
+            "linear layers alone",
+            source,
+            checks.counts_are(name, {"gmacs": row["gmacs"]}, decimals=1, operators=checks.LAYERS_ONLY),
+        )
+    saving = f"FDViT-S saves {share:.0%} of ViT-S's FLOPs".replace("%", " %")
+    layers = checks.LAYERS_ONLY
+    readings = {
+        "as the paper's table has it: its own model without attention products, ViT-S with them": (layers, ()),
+        "both by the paper's count, convolutions and linear layers alone": (layers, layers),
+        "both counted whole": ((), ()),
+    }
+    for reading, (own, baseline) in readings.items():
+        yield Claim(
+            f"{saving}, {reading} (within 1 point)",
+            source,
+            checks.computes_less(["fdvit_s"], "vit_small", share, operators=own, baseline_operators=baseline),
+        )
+    for name, row in models.items():
+        command = (
+            f"python -m bench run {name} --protocol cifar10-scratch --data folder:imagenet --set name=imagenet-scratch "
+            "--set data.image_size=224 --set train.epochs=300"
+        )
+        yield Claim(
+            f"{name} reaches {row['top1']:.1f} % top-1 on ImageNet (within {POINTS:g} point)",
+            source,
+            checks.reaches(name, row["top1"], within=POINTS, under=IMAGENET, command=command),
+        )
+
+
+def _token_learner(found: dict[str, Any]) -> Iterator[Claim]:
+    source = found["source"]
+    halved = ["token_learner_deit_base:after=0.5", "token_learner_deit_base"]  # the middle is its default
+    yield Claim(
+        f"TokenLearner in the middle of the network saves about {found['saved_at_middle']:.0%} of the computation "
+        "(within 5 points)".replace("%", " %"),
+        source,
+        checks.computes_less(halved, "deit_base_distilled", found["saved_at_middle"], tolerance=0.05),
+    )
+    early = ["token_learner_deit_base:after=0.25", "token_learner_deit_base*"]
+    yield Claim(
+        f"TokenLearner saves up to {found['saved_at_most']:.0%} of the computation, "
+        "where it comes early (within 1 point, or more)".replace("%", " %"),
+        source,
+        checks.computes_less(early, "deit_base_distilled", found["saved_at_most"], at_least=True),
+    )
+
+
+def _notebook(found: dict[str, Any]) -> Iterator[Claim]:
+    source, factor = found["source"], found["deit_epoch_over_vgg19"]
+    run = "python -m bench run {} --protocol cifar10"
+    for model, parameters in found["trainable"].items():
+        yield Claim(
+            f"{model}: {parameters:,} parameters train, the last block and the head features → 256 → 256 → 10",
+            source,
+            checks.trains(model, parameters, under=NOTEBOOK_HEAD, command=run.format(model)),
+        )
+    for model, top1 in found["test_top1"].items():
+        size = found["image_size"][model]
+        other_size = f" --set data.image_size={size} --set name=cifar10-{size}px" if size != 224 else ""
+        yield Claim(
+            f"{model} with its last block fine-tuned reaches {top1:.1f} % of the CIFAR-10 test pictures at {size} "
+            f"pixels (within {POINTS:g} point)",
+            source,
+            checks.reaches(
+                model,
+                top1,
+                within=POINTS,
+                under=NOTEBOOK | {"data.image_size": size},
+                command=run.format(model) + other_size,
+            ),
+        )
+    seconds = found["seconds_per_epoch"]
+    yield Claim(
+        f"DeiT-B takes about {factor} times VGG19's time an epoch ({seconds['deit_base_distilled']:.0f} s at 224 "
+        f"pixels against {seconds['vgg19']:.0f} s at 32); here under one protocol, at 224 pixels (within a quarter)",
+        source,
+        checks.takes_longer(
+            "deit_base_distilled",
+            "vgg19",
+            factor,
+            tolerance=ABOUT,
+            under={"train.what": "last-block", "data.image_size": 224},
+            command=run.format("vgg19 deit_base_distilled") + " --no-frozen-prefix --set name=cifar10-whole-epochs",
+        ),
+    )
+    yield Claim(
+        f"DeiT-B takes about {factor} times VGG19's training time; here a step in which all layers train, both at 224 "
+        "pixels (within a quarter)",
+        source,
+        checks.steps_take_longer("deit_base_distilled", "vgg19", factor, tolerance=ABOUT),
+    )
+    for cnn in ("vgg19", "densenet201"):
+        yield Claim(
+            f"DeiT-B has fewer trainable parameters than {cnn} and higher accuracy, last block fine-tuned on CIFAR-10",
+            source,
+            checks.trains_less_and_is_better(
+                "deit_base_distilled", cnn, under=NOTEBOOK, command=run.format(f"{cnn} deit_base_distilled")
+            ),
+        )
+
+
+def _single_block(found: dict[str, Any]) -> Iterator[Claim]:
+    for model, top1 in found["val_top1"].items():
+        yield Claim(
+            f"{model} with its last block fine-tuned reaches {top1:.2f} % of the CIFAR-10 validation pictures at 224 "
+            f"pixels (within {POINTS:g} point)",
+            found["source"],
+            checks.reaches(
+                model,
+                top1,
+                quantity="val_accuracy",
+                within=POINTS,
+                under=NOTEBOOK | {"data.image_size": 224},
+                command=f"python -m bench run {model} --protocol cifar10",
+            ),
+        )

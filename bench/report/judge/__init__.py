@@ -1,0 +1,1 @@
+"""Every statistical rule, and every verdict."""

@@ -1,0 +1,1 @@
+"""How a report's files are made, kept and checked."""

@@ -1,0 +1,213 @@
+"""`python -m bench report`: everything that is made from a results folder's records, made anew or checked.
+
+Only what changed is made: see bench/report/make/manifest.py. Texts are compared by remaking them; figures, whose bytes
+differ from one machine's fonts to another's, by what they were made from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.cli.progress import counting
+from bench.errors import RequestError
+from bench.records.comparison import Comparison, read_comparisons
+from bench.records.record import check_writable, write_bytes, write_text
+from bench.report import figures, findings
+from bench.report.claims import page as claims
+from bench.report.make.artifact import Artifact
+from bench.report.make.manifest import NAME, Made, code_digest, content_digest, read_manifest, write_manifest
+from bench.report.make.pool import make_all
+from bench.report.page import html as page
+from bench.report.tables import folder_page as run_page
+from bench.report.tables import measurements as measure_table
+from bench.report.tables import sections
+from bench.run.measuring import read_measurements
+
+# Each gives a part of the report.
+PARTS: tuple[Callable[[Path, Sequence[Comparison]], Iterator[Artifact]], ...] = (
+    run_page.artifacts,
+    measure_table.artifacts,
+    findings.artifacts,
+    claims.artifacts,
+    page.artifacts,
+    figures.artifacts,
+)
+FIGURES = {".png", ".svg"}
+
+
+@dataclass
+class Outcome:
+    """What a report has come to; files as paths in the results folder."""
+
+    made: list[str] = field(default_factory=list)
+    kept: int = 0
+    removed: list[str] = field(default_factory=list)
+    sections: list[str] = field(default_factory=list)  # texts of which a marked section was written anew
+    failed: dict[str, str] = field(default_factory=dict)
+    damaged: list[str] = field(default_factory=list)
+    results: str = ""
+
+    def __str__(self) -> str:
+        done = {"made": len(self.made), "as they were": self.kept, "removed": len(self.removed)}
+        counts = ", ".join(f"{count} {what}" for what, count in done.items() if count or what == "made")
+        renewed = f"; renewed the marked sections of {', '.join(self.sections)}" if self.sections else ""
+        return f"{self.results}: {counts}{renewed}"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A generated file that is not what the records give, and the command that mends it."""
+
+    file: Path
+    what: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.what}; {self.mend}"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check has come to: what is wrong, how many files were looked at, a line for each damaged record."""
+
+    problems: list[Problem]
+    files: int
+    damaged: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        problems = [{"file": str(one.file), "what": one.what, "mend": one.mend} for one in self.problems]
+        return {"ok": not problems, "problems": problems, "files": self.files, "damaged": self.damaged}
+
+
+def report(results: Path, quiet: bool = True) -> Outcome:
+    """Make what is not yet as the records give it, and remove what nothing makes any more.
+
+    Raises RequestError where there are no records. An interrupt keeps what is finished.
+    """
+    results = _named(results)
+    comparisons, artifacts, damaged = collect(results)
+    check_writable(results)
+    texts = sections.find(results, comparisons)
+    outcome = Outcome(damaged=damaged, results=str(results))
+    code, before = code_digest(), read_manifest(results)
+    now: dict[str, Made] = {}
+    todo = []
+    for artifact in artifacts:
+        path = _path(artifact, results)
+        made = before.get(path)
+        if made and (made.inputs, made.code, made.sha256) == (artifact.inputs, code, content_digest(artifact.file)):
+            now[path] = made
+        else:
+            todo.append(artifact)
+    outcome.kept = len(now)
+    try:
+        with counting("files", len(todo), quiet) as count:
+            for artifact, content in make_all(todo, pooled=lambda one: one.file.suffix in {*FIGURES, ".html"}):
+                path = _path(artifact, results)
+                if isinstance(content, Exception):
+                    outcome.failed[path] = f"{type(content).__name__}: {content}"
+                else:
+                    write_bytes(artifact.file, content)
+                    now[path] = Made(artifact.inputs, code, hashlib.sha256(content).hexdigest())
+                    outcome.made.append(path)
+                count()
+        outcome.made.sort()
+        wanted = {_path(artifact, results) for artifact in artifacts}
+        outcome.removed = [path for path in before if path not in wanted and _remove(results, path)]
+    finally:
+        # What was not come to keeps its old entry, which says that it is stale.
+        write_manifest(results, {**{p: made for p, made in before.items() if (results / p).exists()}, **now})
+    for text in texts:
+        if text.stale:
+            write_text(text.file, text.wanted)
+            outcome.sections.append(str(text.file))
+    return outcome
+
+
+def check(results: Path) -> Checked:
+    """Hold every generated file against the records. Raises RequestError where there are none. Writes nothing."""
+    results = _named(results)
+    comparisons, artifacts, damaged = collect(results)
+    mend = f"python -m bench report --results {shlex.quote(str(results))}"
+    before = read_manifest(results)
+    problems = []
+    texts = [artifact for artifact in artifacts if artifact.file.suffix not in FIGURES]
+    contents = dict(make_all(texts, pooled=lambda one: one.file.suffix == ".html"))
+    for artifact in artifacts:
+        what = _problem(artifact, contents.get(artifact), before.get(_path(artifact, results)))
+        if what:
+            problems.append(Problem(artifact.file, what, mend))
+    wanted = {_path(artifact, results) for artifact in artifacts}
+    for path in before:
+        if path not in wanted and (results / path).exists():
+            problems.append(Problem(results / path, "left over: nothing makes it any more", mend))
+    marked = sections.find(results, comparisons)
+    problems += [
+        Problem(text.file, f"line {line}: the marked section is not what the records give", mend)
+        for text in marked
+        for line in text.stale
+    ]
+    return Checked(problems, len(artifacts) + len(marked), damaged)
+
+
+def _named(folder: Path) -> Path:
+    """The folder under its name, which its page bears: `.` has none."""
+    return folder if folder.name.strip(".") else folder.resolve()
+
+
+def collect(results: Path) -> tuple[list[Comparison], list[Artifact], list[str]]:
+    """The comparisons of the folder, all that is to be made of it, and a line for each damaged record."""
+    comparisons, damaged = read_comparisons(results)
+    measurements, damaged_measurements = read_measurements(results / "measure")
+    damaged += damaged_measurements
+    if not comparisons and not measurements:
+        raise RequestError(_nothing(results, damaged))
+    return comparisons, [artifact for part in PARTS for artifact in part(results, comparisons)], damaged
+
+
+def _nothing(results: Path, damaged: Sequence[str]) -> str:
+    if damaged:
+        return f"--results {results}: no record can be read: {damaged[0]}"
+    if not results.is_dir():
+        return f"--results {results}: no such folder; `python -m bench run` makes records"
+    deeper = sorted({file.parents[3] for file in results.glob("*/*/*/seed*/record.json")})
+    if deeper:
+        return f"--results {results}: no records of its own; there are some in {deeper[0]}: name that"
+    return f"--results {results}: no records; `python -m bench run` makes some, in {results}/<protocol>/<model>/seed<N>"
+
+
+def _problem(artifact: Artifact, content: bytes | Exception | None, made: Made | None) -> str | None:
+    """What is wrong with the file; `content` is what it should be, None of a figure."""
+    found = content_digest(artifact.file)
+    if isinstance(content, Exception):
+        return f"cannot be made: {type(content).__name__}: {content}"
+    if found is None:
+        return "missing"
+    if content is not None and found == hashlib.sha256(content).hexdigest():
+        return None
+    if made is not None and found != made.sha256:
+        return "changed since it was made: by hand, or by another command"
+    if content is None and made is not None and made.inputs == artifact.inputs:
+        return None
+    return "stale: not what the records give" if made else f"not what the records give, and not in {NAME}"
+
+
+def _path(artifact: Artifact, results: Path) -> str:
+    return artifact.file.relative_to(results).as_posix()
+
+
+def _remove(results: Path, path: str) -> bool:
+    """Remove a generated file, and its folder where that is empty then; False where there is none."""
+    file = results / path
+    if not file.is_file():
+        return False
+    file.unlink()
+    if file.parent != results and not any(file.parent.iterdir()):
+        file.parent.rmdir()
+    return True

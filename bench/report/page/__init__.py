@@ -1,0 +1,1 @@
+"""index.html, one file that loads nothing."""

@@ -1,0 +1,1 @@
+"""Tables, as Markdown, CSV, LaTeX and plain text."""

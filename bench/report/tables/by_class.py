@@ -1,0 +1,89 @@
+"""The classification report of each model: precision, recall, F1 and support of every class, mean over seeds."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import dataclass
+
+from bench.records.comparison import Comparison, Contender
+from bench.report.text.markup import Cell, Table, latex, markdown, written
+
+METRICS = ("precision", "recall", "f1", "support")
+HEADERS = ("class", "precision", "recall", "F1", "support")
+HOW_TO_READ = (
+    "Of the test pictures. Precision: which share of those called the class are of it. Recall: which share of those of "
+    "the class are called it. F1: their harmonic mean. Support: how many are of the class. Means over seeds; the last "
+    "row is the mean over the classes, each counting alike."
+)
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """A class, and the means over a model's seeds of its metrics."""
+
+    name: str
+    values: tuple[float, ...]  # in the order of METRICS
+
+
+def has_classes(comparison: Comparison) -> bool:
+    """Whether any model's metrics by class are known."""
+    return any(class_rows(contender) for contender in comparison.finished)
+
+
+def class_rows(contender: Contender) -> list[ClassRow]:
+    """A row for each class, in the dataset's order; none where the records have no metrics by class."""
+    tables = [trial.record.accuracy.per_class for trial in contender.finished if trial.record.accuracy]
+    return [
+        ClassRow(name, tuple(math.fsum(table[name][metric] for table in tables) / len(tables) for metric in METRICS))
+        for name in contender.first.data.classes
+        if tables and all(name in table for table in tables)
+    ]
+
+
+def _table(rows: list[ClassRow]) -> Table:
+    means = [math.fsum(row.values[column] for row in rows) / len(rows) for column in range(3)]
+    total = math.fsum(row.values[3] for row in rows)
+    every = [*rows, ClassRow("mean, and all pictures", (*means, total))]
+    cells = [
+        [Cell(row.name), *(Cell(f"{value:.4f}") for value in row.values[:3]), Cell(f"{row.values[3]:.0f}")]
+        for row in every
+    ]
+    return Table(HEADERS, cells)
+
+
+def _seeds(contender: Contender) -> str:
+    count = len(contender.finished)
+    return f"{count} seeds" if count > 1 else f"seed {contender.finished[0].record.seed}"
+
+
+def classes_page(comparison: Comparison) -> bytes:
+    """One table a model, best model first, in Markdown."""
+    parts = [f"# {markdown(comparison.name)}: the models by class", HOW_TO_READ]
+    for contender in comparison.finished:
+        if rows := class_rows(contender):
+            parts += [f"## {markdown(contender.model)}", _seeds(contender), written(_table(rows), "markdown")]
+    return ("\n\n".join(parts) + "\n").encode()
+
+
+def classes_latex(comparison: Comparison) -> bytes:
+    """One tabular a model, for the package booktabs, each under the model's name."""
+    parts = ["% Made by `python -m bench report` from the records in this folder; needs \\usepackage{booktabs}."]
+    for contender in comparison.finished:
+        if rows := class_rows(contender):
+            title = f"\\paragraph{{{latex(contender.model)}}} {latex(_seeds(contender))}\\par\\smallskip"
+            parts += [title, written(_table(rows), "latex"), ""]
+    return ("\n".join(parts) + "\n").encode()
+
+
+def classes_csv(comparison: Comparison) -> bytes:
+    """One row a model and class, with twelve digits and the number of seeds."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["model", "class", *METRICS, "n"])
+    for contender in comparison.finished:
+        for row in class_rows(contender):
+            values = [f"{value:.12g}" for value in row.values]
+            writer.writerow([contender.model, row.name, *values, len(contender.finished)])
+    return stream.getvalue().encode()

@@ -1,0 +1,154 @@
+"""The table of measurements made without training, and a profile in words."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from bench.records.comparison import Comparison
+from bench.records.record import write_bytes
+from bench.report.make.artifact import Artifact
+from bench.run.measuring import Measurement, read_measurements
+
+HOW_TO_READ = (
+    "Fewest MACs first. GMACs: billions of multiply-accumulates of one picture's forward pass; train GMACs: of its "
+    "share of a training step; M act.: million output elements of convolutions and matrix products; latency: "
+    "milliseconds for one picture, the median with its 95 % interval, and the 99th percentile; images/s: the best "
+    "over batch sizes, and at which; step: one training step (Adam) of the batch in brackets; peak MB: 10⁶ bytes. "
+    "† says that the machine disturbed a measurement; the record says how. Empty: not measured."
+)
+HEADERS = [
+    "model", "params (M)", "GMACs", "train GMACs", "M act.", "latency (ms)", "p99 (ms)", "images/s",
+    "step (s)", "train peak MB", "inference peak MB", "J/image", "status",
+]  # fmt: skip
+
+
+def measure_table(measurements: Iterable[Measurement], style: str = "simple") -> str:
+    """One row a model, fewest MACs first, failed ones last; `style` is tabulate's."""
+    ordered = sorted(
+        measurements,
+        key=lambda one: (one.status != "ok", one.efficiency.get("macs") or 0, one.model["name"]),
+    )
+    rows = [_row(one) for one in ordered]
+    return tabulate(rows, HEADERS, tablefmt=style, disable_numparse=True, colalign=["left"] + ["right"] * 11 + ["left"])
+
+
+def explained(measurements: Sequence[Measurement]) -> str:
+    """The table with how to read it, the conditions, and what disagreed or was not counted."""
+    return "\n\n".join(
+        [measure_table(measurements), HOW_TO_READ, *_warnings(measurements), _conditions(measurements[0])]
+    )
+
+
+def artifacts(results: Path, comparisons: Sequence[Comparison]) -> Iterator[Artifact]:
+    """README.md of the folder `measure/`, where there are measurements."""
+    folder = results / "measure"
+    measurements, _ = read_measurements(folder)
+    if measurements:
+        digest = hashlib.sha256("\n".join(one.model_dump_json() for one in measurements).encode()).hexdigest()
+        yield Artifact(folder / "README.md", digest, partial(measure_page, measurements))
+
+
+def write_measure_page(folder: Path) -> None:
+    """Write README.md of a `measure/` folder, as `report` does."""
+    measurements, _ = read_measurements(folder)
+    if measurements:
+        write_bytes(folder / "README.md", measure_page(measurements))
+
+
+def measure_page(measurements: Iterable[Measurement]) -> bytes:
+    """README.md of measurements: one table for each set of conditions."""
+    groups: dict[str, list[Measurement]] = {}
+    for one in measurements:
+        groups.setdefault(_conditions(one), []).append(one)
+    parts = ["# Measurements without training", HOW_TO_READ]
+    for conditions, group in groups.items():
+        parts += [f"## {group[0].settings['image_size']} pixels, {group[0].settings['precision']}", conditions]
+        parts += [measure_table(group, "github"), *_warnings(group)]
+    return ("\n\n".join(parts) + "\n").encode()
+
+
+def profile_text(measurement: Measurement) -> str:
+    """Where the training steps spent their time, and on which operators."""
+    profile: dict[str, Any] | None = measurement.efficiency["profile"]
+    if profile is None:
+        return f"not profiled: {measurement.error.message if measurement.error else 'no reason is known'}"
+    shares = ", ".join(f"{phase} {share:.0%}" for phase, share in profile["phases"].items())
+    rows = [
+        [one["name"], f"{one['calls']:g}", f"{1e3 * one['seconds']:.2f}", f"{one['share']:.1%}"]
+        for one in profile["operators"]
+    ]
+    table = tabulate(
+        rows, ["operator", "calls/step", "ms/step", "share"], disable_numparse=True,
+        colalign=["left", "right", "right", "right"],
+    )  # fmt: skip
+    return (
+        f"{measurement.model['name']}: {profile['steps']} training steps of {measurement.settings['train_batch']}, "
+        f"{profile['seconds']:.3f} s each under the profiler: {shares}; device busy {profile['busy']:.0%}.\n\n{table}"
+    )
+
+
+def _row(one: Measurement) -> list[str]:
+    found = one.efficiency
+    memory, latency, step = found["memory"] or {}, found["latency_ms"], found["train_step"]
+    fastest = max(found["throughput"] or [], key=lambda entry: entry["images_per_second"], default=None)
+    inference = memory.get("inference_peak") or {}
+    energy = found["energy_joules"]
+    return [
+        one.model["name"],
+        _scaled(one.model["params"], 1e6, 2),
+        _scaled(found["macs"], 1e9, 3),
+        _scaled(found["training_macs"], 1e9, 3),
+        _scaled(found["activations"], 1e6, 2),
+        f"{latency['p50']:.1f} [{latency['ci95'][0]:.1f}, {latency['ci95'][1]:.1f}]{_mark(latency)}" if latency else "",
+        f"{latency['p99']:.1f}" if latency else "",
+        f"{fastest['images_per_second']:.1f} at {fastest['batch']}{_mark(fastest)}" if fastest else "",
+        f"{step['seconds']:.3f} ({step['batch']}){_mark(step)}" if step else "",
+        _scaled(memory.get("train_peak"), 1e6, 0),
+        _scaled(next(iter(inference.values()), None), 1e6, 0),
+        f"{energy['inference_per_image']:.3f}" if energy else "",
+        one.status if one.error is None else f"{one.status}: {one.error.message}"[:60],
+    ]
+
+
+def _scaled(value: float | None, unit: float, decimals: int) -> str:
+    return "" if value is None else f"{value / unit:.{decimals}f}"
+
+
+def _mark(measured: dict[str, Any]) -> str:
+    return " †" if measured.get("disturbed") else ""
+
+
+def _warnings(measurements: Iterable[Measurement]) -> list[str]:
+    """A line for each model whose count is in doubt, or whose measurement the machine disturbed."""
+    lines = []
+    for one in measurements:
+        check = one.efficiency["macs_cross_check"]
+        if check is not None and not check["agrees"]:
+            lines.append(f"{one.model['name']}: the two counters of MACs differ by {check['difference']:.2%}.")
+        disturbed = [
+            f"{name}: {found['disturbed']}"
+            for name in ("latency_ms", "train_step")
+            if (found := one.efficiency[name]) and found.get("disturbed")
+        ]
+        if disturbed:
+            lines.append(f"† {one.model['name']}: {'; '.join(disturbed)}.")
+    return ["\n".join(f"- {line}" for line in lines)] if lines else []
+
+
+def _conditions(one: Measurement) -> str:
+    environment, settings = one.environment, one.settings
+    order = ", channels-last" if settings["channels_last"] else ""
+    compiled = ", compiled" if settings["compile"] else ""
+    kind = "a CPU" if environment["device_kind"] == "cpu" else environment["device_kind"]
+    return (
+        f"Measured on {kind}: {environment['device']}, {environment['threads']} threads; torch {environment['torch']}, "
+        f"timm {environment['timm']}; {settings['image_size']} pixels, {settings['classes']} classes, "
+        f"{settings['precision']}{order}{compiled}. Energy is "
+        + ("in joules." if one.efficiency["energy_joules"] else "not measured.")
+    )

@@ -1,0 +1,70 @@
+"""How findings say numbers and names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from bench.records.quantities import Estimate, Quantity
+from bench.report.text.markup import markdown
+
+LISTED = 20  # the most lines of one kind; what is left out is counted
+
+
+def number(quantity: Quantity, value: float) -> str:
+    return f"{value:,.{quantity.decimals}f}".replace("-", "−")
+
+
+def with_interval(quantity: Quantity, estimate: Estimate) -> str:
+    """The mean, with its 95 % interval in brackets where one is known, unless it is printed alike."""
+    text = number(quantity, estimate.mean)
+    if estimate.low is None or estimate.high is None:
+        return text
+    low, high = number(quantity, estimate.low), number(quantity, estimate.high)
+    return text if low == high else f"{text} [{low}, {high}]"
+
+
+def with_unit(quantity: Quantity, value: float) -> str:
+    """The number with what the quantity's label says of it: `98.33 % test top-1`, `0.058 GMACs`."""
+    name, unit = label_parts(quantity)
+    return f"{number(quantity, value)} {unit} {name}" if unit else f"{number(quantity, value)} {name}"
+
+
+def label_parts(quantity: Quantity) -> tuple[str, str]:
+    """The label without its unit, and the unit that it has in brackets, or none."""
+    match = re.fullmatch(r"(.*) \((.*)\)", quantity.label)
+    return (match[1], match[2]) if match else (quantity.label, "")
+
+
+def in_points(quantity: Quantity) -> bool:
+    """Whether differences are said in percentage points, not as shares."""
+    return label_parts(quantity)[1] in ("%", "points")
+
+
+def points(difference: float) -> str:
+    """A difference of shares (0..1) in percentage points, with its sign."""
+    return f"{100 * difference:+.2f}".replace("-", "−")
+
+
+def chance(p: float) -> str:
+    """A p value as it is said."""
+    return "p < 0.0001" if p < 0.0001 else f"p = {p:.2g}"
+
+
+def counted(count: int, what: str) -> str:
+    """`1 model`, `3 models`."""
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """`a, b and c`; many are cut and counted. Names are escaped."""
+    shown = [markdown(name) for name in names]
+    if len(shown) > most:
+        shown = [*shown[: most - 1], f"{len(shown) - most + 1} more"]
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def cut(lines: Sequence[str]) -> list[str]:
+    """The first lines, and how many more there are."""
+    left = len(lines) - LISTED
+    return [*lines[:LISTED], *([f"… and {left} more."] if left > 0 else [])]

@@ -1,0 +1,75 @@
+"""Everything that can be found wrong with a request before anything trains, and the decoding of its data.
+
+It runs in a process of its own (see executors/local.py), so that the one that the user started
+need not import torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from bench.data.cache import prepare, subsets
+from bench.device import choose_device
+from bench.errors import RequestError
+from bench.events import Checking, DataProgress, Event, Note
+from bench.models.classifier import build_classifier, build_weightless
+from bench.models.freezing import freeze
+from bench.models.weights.find import find_weights, named_weights
+from bench.plugins import load_plugins
+from bench.request import Ready, Request, Weights
+
+
+def default_protocol(device: str, emit: Callable[[Event], None]) -> str:
+    """The protocol for a run that names none: `cifar10` where CUDA is, else `quick`."""
+    return "cifar10" if choose_device(device).kind == "cuda" else "quick"
+
+
+def check(request: Request, emit: Callable[[Event], None]) -> Ready:
+    """Decode the data, or find it decoded; build every model, and find the weights that it is to start from.
+
+    Raises RequestError for what the user has to change. A model that fails in another way is left to
+    its trial, whose record will say so.
+    """
+    choose_device(request.device)
+    registry = load_plugins(request.plugin_folders, request.working_directory)
+    protocol = request.protocol
+    pretrained = protocol.model.weights == "pretrained"
+    if request.weights and not pretrained:
+        raise RequestError("--weights: the protocol trains from scratch; add --set model.weights=pretrained")
+    named = named_weights(request.weights, request.models)
+    weights: dict[str, Weights] = {}
+    for name in request.models:
+        model = registry.model(name)
+        emit(Checking(name))
+        try:
+            classifier = build_weightless(model, protocol, classes=2)
+            freeze(classifier, protocol.train.what, model.last_block, model.name)
+            if pretrained:
+                found = find_weights(model, classifier.backbone, named.get(name), lambda text: emit(Note(text)))
+                if found is not None:
+                    weights[name] = found
+                    with torch.device("meta"):
+                        build_classifier(model, protocol, 2, found)
+        except RequestError:
+            raise
+        except Exception as error:
+            emit(Note(f"{name} will probably fail: {type(error).__name__}: {error}".partition("\n")[0]))
+    emit(Checking(None))
+    dataset, location = registry.dataset(protocol.data.dataset)
+    try:
+        stored = prepare(
+            dataset,
+            location,
+            protocol.data.image_size,
+            lambda done, total: emit(DataProgress(protocol.data.dataset, done, total)),
+        )
+    except RequestError:
+        raise
+    except Exception as error:  # a stranger's dataset may raise anything
+        raise RequestError(f"dataset {protocol.data.dataset}: {type(error).__name__}: {error}") from error
+    left = len(subsets(stored, protocol)["train"].indices)
+    if left < 2:
+        raise RequestError(f"dataset {stored.name}: {left} picture is left to train on")
+    return Ready(stored, weights)

@@ -1,0 +1,1 @@
+"""Training one model: the loop, its optimizer, metrics, and the frozen prefix."""

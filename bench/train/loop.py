@@ -1,0 +1,285 @@
+"""The training loop, and evaluation: one for all models.
+
+An epoch trains on every batch, validates, and is remembered in a checkpoint; the weights of the epoch
+with the best validation top-1 are kept. A trial that was killed goes on after its last whole epoch,
+as if it had not been: order, augmentation and dropout of an epoch follow from the seed and its number.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from bench.data.batches import epoch_seed
+from bench.device import Device
+from bench.models.classifier import Classifier
+from bench.models.freezing import train_mode
+from bench.protocol import Protocol
+from bench.train.prefix.features import Forward, Source
+
+State = dict[str, torch.Tensor]
+
+
+class DivergedError(Exception):
+    """The training loss is no longer a number, after so many epochs and seconds."""
+
+    def __init__(self, message: str, epochs: int, seconds: float) -> None:
+        super().__init__(message)
+        self.epochs = epochs
+        self.seconds = seconds
+
+
+@dataclass
+class Progress:
+    """What training has come to, epoch by epoch; the best epoch counts from 1.
+
+    `epoch_seconds` is the training of each epoch, `seconds` its validation and checkpoint too.
+    """
+
+    train_loss: list[float] = field(default_factory=list)
+    train_top1: list[float] = field(default_factory=list)
+    val_loss: list[float] = field(default_factory=list)
+    val_top1: list[float] = field(default_factory=list)
+    extra_loss: list[float] = field(default_factory=list)  # empty where the model has no loss term of its own
+    epoch_seconds: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    best_epoch: int = 0
+
+    @property
+    def epochs(self) -> int:
+        return len(self.epoch_seconds)
+
+    @property
+    def best_val_top1(self) -> float:
+        return self.val_top1[self.best_epoch - 1]
+
+    def ran_out(self, patience: int) -> bool:
+        """Whether `patience` epochs have passed without a better validation top-1."""
+        return patience > 0 and self.epochs - self.best_epoch >= patience
+
+
+class Step(NamedTuple):
+    """What a training step gives, detached: the mean cross-entropy, the logits (B, classes), the model's own term."""
+
+    loss: torch.Tensor
+    logits: torch.Tensor
+    extra: torch.Tensor | None
+
+
+@dataclass
+class Trainer:
+    """A model with all that one training step needs."""
+
+    model: Classifier
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    scaler: torch.amp.GradScaler
+    precision: str
+    device: Device
+    # What takes a batch to its logits in place of the model: what remains behind a frozen prefix, or a compiled one.
+    forward: Forward | None = None
+
+    def step(self, inputs: Any, labels: torch.Tensor) -> Step:
+        """Forward, backward, optimizer. The loss is the cross-entropy and, where the model has one, its own term."""
+        self.optimizer.zero_grad(set_to_none=True)
+        with self.device.autocast(self.precision):
+            logits = (self.forward or self.model)(inputs)
+            extra = self.model.training_loss()
+        loss = functional.cross_entropy(logits.float(), labels)
+        self.scaler.scale(loss if extra is None else loss + extra).backward()  # type: ignore[no-untyped-call]
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return Step(loss.detach(), logits.detach(), None if extra is None else extra.detach())
+
+    def save(self, file: Path, progress: Progress, best: State) -> None:
+        """Write all that is needed to go on after this epoch, whole or not at all."""
+        partial = file.with_suffix(".partial")
+        torch.save(
+            {
+                # The best epoch's own tensors where this is the best epoch: they are then stored once.
+                "model": best if progress.best_epoch == progress.epochs else trained_state(self.model),
+                "best": best,
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "progress": asdict(progress),
+            },
+            partial,
+        )
+        partial.replace(file)
+
+    def load(self, saved: dict[str, Any]) -> tuple[Progress, State]:
+        """Go back to where `save` was called; gives the progress and the best epoch's state."""
+        self.model.load_state_dict(saved["model"], strict=False)
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.schedule.load_state_dict(saved["schedule"])
+        self.scaler.load_state_dict(saved["scaler"])
+        return Progress(**saved["progress"]), saved["best"]
+
+
+def make_trainer(
+    model: Classifier, protocol: Protocol, steps: int, precision: str, device: Device, forward: Forward | None = None
+) -> Trainer:
+    """The model with the protocol's optimizer over what trains, and its schedule for epochs of `steps` batches.
+
+    `forward` computes the logits in place of the model itself.
+    """
+    optimizer = make_optimizer(model, protocol)
+    schedule = make_schedule(optimizer, protocol, steps)
+    scaler = device.gradient_scaler(precision)
+    return Trainer(model, optimizer, schedule, scaler, precision, device, forward)
+
+
+def fit(
+    trainer: Trainer,
+    train: Source,
+    val: Source,
+    protocol: Protocol,
+    seed: int,
+    checkpoint: Path,
+    epoch_ended: Callable[[Progress], None],
+) -> Progress:
+    """Train by the protocol; the model is left with the weights of the best epoch.
+
+    Goes on from `checkpoint` where it exists, and keeps it up to date. Raises DivergedError.
+    """
+    model = trainer.model
+    saved = read_checkpoint(checkpoint, trainer.device)
+    progress, best = trainer.load(saved) if saved else (Progress(), copied(trained_state(model)))
+    while progress.epochs < protocol.train.epochs and not progress.ran_out(protocol.train.patience):
+        epoch = progress.epochs
+        started = time.perf_counter()
+        torch.manual_seed(epoch_seed(seed, epoch))  # for dropout
+        loss, top1, extra = train_epoch(trainer, train.shuffled(seed, epoch, protocol.augmentation))
+        trainer.device.synchronize()
+        progress.epoch_seconds.append(time.perf_counter() - started)
+        if not math.isfinite(loss + (extra or 0)):
+            became = loss if extra is None else f"{loss} + {extra}"
+            message = f"the training loss became {became} in epoch {epoch + 1}; a lower learning rate may help"
+            raise DivergedError(message, epoch + 1, sum(progress.seconds) + progress.epoch_seconds[-1])
+        validated = evaluate(model, val, trainer.precision, trainer.device, trainer.forward)
+        if not math.isfinite(validated.loss):
+            message = f"the validation loss became {validated.loss} in epoch {epoch + 1}"
+            raise DivergedError(message, epoch + 1, sum(progress.seconds) + progress.epoch_seconds[-1])
+        progress.train_loss.append(loss)
+        progress.train_top1.append(top1)
+        progress.extra_loss += [] if extra is None else [extra]
+        progress.val_loss.append(validated.loss)
+        progress.val_top1.append(validated.top1)
+        if validated.top1 > max(progress.val_top1[:-1], default=-1.0):
+            progress.best_epoch, best = epoch + 1, copied(trained_state(model))
+        trainer.save(checkpoint, progress, best)
+        progress.seconds.append(time.perf_counter() - started)
+        epoch_ended(progress)
+    model.load_state_dict(best, strict=False)
+    return progress
+
+
+def read_checkpoint(file: Path, device: Device) -> dict[str, Any] | None:
+    """What `Trainer.save` wrote there; None, to start anew, where nothing is, or where what is there is damaged."""
+    if not file.exists():
+        return None
+    try:
+        saved: dict[str, Any] = torch.load(file, map_location=device.torch_device, weights_only=True)
+    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
+        print(f"{file} is damaged ({error})", file=sys.stderr)
+        return None
+    return saved
+
+
+def train_epoch(trainer: Trainer, batches: Iterator[tuple[Any, torch.Tensor]]) -> tuple[float, float, float | None]:
+    """Train on each batch once; gives the mean cross-entropy and the top-1 of the passes that trained.
+
+    The third is the mean of the model's own loss term, None where it has none.
+    """
+    train_mode(trainer.model)
+    # Summed on the device, and read once: reading at each step would make it wait.
+    loss_sum = torch.zeros((), device=trainer.device.torch_device)
+    correct = torch.zeros((), device=trainer.device.torch_device)
+    extra_sum: torch.Tensor | None = None
+    seen = 0
+    for inputs, labels in batches:
+        loss, logits, extra = trainer.step(inputs, labels)
+        trainer.schedule.step()
+        loss_sum += loss * len(labels)
+        correct += (logits.argmax(1) == labels).sum()
+        if extra is not None:
+            extra_sum = extra * len(labels) + (0 if extra_sum is None else extra_sum)
+        seen += len(labels)
+    return (loss_sum / seen).item(), (correct / seen).item(), None if extra_sum is None else (extra_sum / seen).item()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean cross-entropy, top-1, and for each picture the classes' probabilities (N, classes) and its class (N)."""
+
+    loss: float
+    top1: float
+    probabilities: torch.Tensor
+    labels: torch.Tensor
+
+
+@torch.inference_mode()
+def evaluate(
+    model: nn.Module, batches: Source, precision: str, device: Device, forward: Forward | None = None
+) -> Evaluation:
+    """Classify every picture, in evaluation mode; by `forward` if given, else by the model itself."""
+    model.eval()
+    parts = []
+    for inputs, _ in batches.in_order():
+        with device.autocast(precision):
+            parts.append((forward or model)(inputs))
+    logits, labels = torch.cat(parts).float(), device.move(batches.labels)
+    loss = functional.cross_entropy(logits, labels).item()
+    top1 = (logits.argmax(1) == labels).float().mean().item()
+    return Evaluation(loss, top1, logits.softmax(1).cpu(), labels.cpu())
+
+
+def make_optimizer(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer:
+    """The protocol's optimizer over what trains."""
+    settings = protocol.optimizer
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    common: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+    if settings.name == "sgd":
+        return torch.optim.SGD(trained, momentum=settings.momentum, **common)
+    kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
+    return kind(trained, **common, fused=True)
+
+
+def make_schedule(
+    optimizer: torch.optim.Optimizer, protocol: Protocol, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """The protocol's schedule, stepped once a batch, for epochs of so many steps."""
+    total = protocol.train.epochs * steps
+    gamma = protocol.schedule.gamma
+    match protocol.schedule.name:
+        case "one-cycle":
+            peak = protocol.optimizer.learning_rate
+            return torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, total_steps=total + 1)
+        case "cosine":
+            return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
+        case "exponential":
+            return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: gamma ** (step // steps))
+        case "constant":
+            return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+
+
+def trained_state(model: nn.Module) -> State:
+    """All that training changes: what trains, and the buffers (not copies). Frozen parameters never change."""
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    return {name: tensor.detach() for name, tensor in model.state_dict().items() if name not in frozen}
+
+
+def copied(state: State) -> State:
+    """The state as it is now, whatever training goes on to do."""
+    return {name: tensor.clone() for name, tensor in state.items()}

@@ -1,0 +1,103 @@
+"""A trial's training: on pictures or on cached features, with one or several learning rates, going on where it was cut.
+
+Gives the record's `training`, and leaves the model with the weights of its best epoch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.data.batches import Batches
+from bench.events import EpochEnded, Event
+from bench.models.classifier import Classifier
+from bench.plugins import Model
+from bench.protocol import Protocol
+from bench.records import record as records
+from bench.request import TrialSpec
+from bench.train.loop import Progress, fit, make_trainer
+from bench.train.prefix import Inputs, make_inputs
+from bench.train.tuning import Tuned, tune
+
+
+def train(
+    spec: TrialSpec,
+    asked: Model,
+    model: Classifier,
+    train: Batches,
+    val: Batches,
+    precision: str,
+    emit: Callable[[Event], None],
+) -> records.Training:
+    """Train the model, with each learning rate where the protocol tunes; it is left with the best epoch's weights."""
+    protocol, device = spec.protocol, train.device
+    inputs = make_inputs(model, train, val, protocol, precision, spec.options, asked.spec.split)
+
+    def once(number: int, tried: Protocol) -> Progress:
+        trainer = make_trainer(model, tried, inputs.train.steps, precision, device, inputs.forward)
+        checkpoint = checkpoint_file(spec, asked.plugin.code, number)
+
+        def epoch_ended(progress: Progress) -> None:
+            emit(last_epoch(spec, number, progress))
+
+        return fit(trainer, inputs.train, inputs.val, tried, spec.seed, checkpoint, epoch_ended)
+
+    return training_record(tune(model, protocol, once), inputs, train)
+
+
+def checkpoint_file(spec: TrialSpec, code: str, number: int) -> Path:
+    """The checkpoint of the trial's try of that number. Its name bears what it was made under (protocol, data,
+    weights, the plugin's `code`), so that nothing else goes on from it."""
+    weights = spec.weights.sha256 if spec.weights is not None else ""
+    made_under = f"{spec.model}\n{code}\n{weights}\n{spec.protocol.fingerprint}\n{spec.stored.fingerprint}\n{number}"
+    return spec.folder / f"checkpoint-{hashlib.sha256(made_under.encode()).hexdigest()[:16]}.pt"
+
+
+def remove_checkpoints(spec: TrialSpec, code: str) -> None:
+    """Remove the checkpoints of a trial that is done."""
+    for number in range(len(spec.protocol.tries)):
+        checkpoint_file(spec, code, number).unlink(missing_ok=True)
+
+
+def last_epoch(spec: TrialSpec, number: int, progress: Progress) -> EpochEnded:
+    """The event of the epoch that has just ended, in the try of that number."""
+    epochs = spec.protocol.train.epochs
+    return EpochEnded(
+        model=spec.model,
+        seed=spec.seed,
+        epoch=number * epochs + progress.epochs,
+        epochs=len(spec.protocol.tries) * epochs,
+        train_loss=progress.train_loss[-1],
+        val_loss=progress.val_loss[-1],
+        val_top1=progress.val_top1[-1],
+        seconds=progress.epoch_seconds[-1],
+    )
+
+
+def training_record(tuned: Tuned, inputs: Inputs, train: Batches) -> records.Training:
+    """The record's `training`, of the try that validation chose.
+
+    `epoch_seconds` is training alone; the other seconds count validation, checkpoints, and the features of a
+    frozen prefix, too.
+    """
+    progress, protocol = tuned.progress, tuned.protocol
+    seen = min(len(train), train.steps * train.batch_size) * progress.epochs
+    return records.Training(
+        epochs=progress.epochs,
+        best_epoch=progress.best_epoch,
+        stopped_early=progress.epochs < protocol.train.epochs,
+        seconds=inputs.seconds + sum(progress.seconds),
+        epoch_seconds=progress.epoch_seconds,
+        images_per_second=seen / sum(progress.epoch_seconds),
+        seconds_to_best=inputs.seconds + sum(progress.seconds[: progress.best_epoch]),
+        history=records.History(
+            train_loss=progress.train_loss,
+            val_loss=progress.val_loss,
+            train_top1=progress.train_top1,
+            val_top1=progress.val_top1,
+            extra_loss=progress.extra_loss,
+        ),
+        frozen_prefix=inputs.frozen_prefix,
+        tuning=tuned.record() if protocol.tuning.learning_rates else None,
+    )

@@ -1,0 +1,68 @@
+"""Equal tuning: each model gets the same number of tries, one for each of the protocol's learning rates.
+
+Validation chooses; the test pictures are not looked at. What all tries cost is in the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bench.models.classifier import Classifier
+from bench.protocol import Protocol
+from bench.train.loop import DivergedError, Progress, copied, trained_state
+
+
+@dataclass(frozen=True)
+class Try:
+    """One training: its learning rate, best validation top-1 (None: it diverged), epochs and seconds."""
+
+    learning_rate: float
+    val_top1: float | None
+    epochs: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The progress of the try that validation chose, its protocol, and all tries."""
+
+    progress: Progress
+    protocol: Protocol
+    tries: list[Try]
+
+    def record(self) -> dict[str, Any]:
+        """The record's `training.tuning`."""
+        return {
+            "chosen": self.protocol.optimizer.learning_rate,
+            "seconds": sum(one.seconds for one in self.tries),
+            "tries": [vars(one) for one in self.tries],
+        }
+
+
+def tune(model: Classifier, protocol: Protocol, train: Callable[[int, Protocol], Progress]) -> Tuned:
+    """Train the model once with each of the protocol's learning rates, from the same start; keep the best.
+
+    `train(number, protocol)` trains it and leaves it with its best epoch's weights. The model is left with
+    those of the best try, the first of several equal ones. Raises DivergedError where every try diverged.
+    """
+    start = copied(trained_state(model))
+    state, tries = start, []
+    best: tuple[Progress, Protocol] | None = None
+    for number, tried in enumerate(protocol.tries):
+        rate = tried.optimizer.learning_rate
+        model.load_state_dict(start, strict=False)
+        try:
+            progress = train(number, tried)
+        except DivergedError as error:
+            tries.append(Try(rate, None, error.epochs, error.seconds))
+            diverged = error
+            continue
+        tries.append(Try(rate, progress.best_val_top1, progress.epochs, sum(progress.seconds)))
+        if best is None or progress.best_val_top1 > best[0].best_val_top1:
+            best, state = (progress, tried), copied(trained_state(model))
+    if best is None:
+        raise diverged
+    model.load_state_dict(state, strict=False)
+    return Tuned(*best, tries)

@@ -1,0 +1,280 @@
+"""Pictures are decoded once, found again, and divided the same way for every model."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from bench import DatasetSpec, Pictures, RequestError, Split
+from bench.data.cache import Stored, _limited, cache_folder, prepare, split
+
+
+class Source:
+    """A dataset of noise that counts how often it is decoded."""
+
+    def __init__(self, **changes: Any) -> None:
+        self.loaded = 0
+        generator = np.random.default_rng(0)
+        self.pictures = Pictures(
+            classes=["a", "b"],
+            train=Split(generator.integers(0, 256, (8, 4, 4, 3), np.uint8), [0, 1] * 4),
+            test=Split(generator.integers(0, 256, (4, 4, 4, 3), np.uint8), [0, 1] * 2),
+        )
+        self.pictures = replace(self.pictures, **changes)
+
+    def load(self, *, location: str, image_size: int, cache: Path) -> Pictures:
+        self.loaded += 1
+        return self.pictures
+
+    def spec(self, name: str = "noise", key: str | None = "1") -> DatasetSpec:
+        return DatasetSpec(name, self.load, key=None if key is None else lambda location, image_size: key)
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+
+
+def test_the_cache_is_where_the_environment_says(tmp_path: Path) -> None:
+    assert cache_folder() == tmp_path / "cache"
+
+
+def test_pictures_are_stored_as_they_are() -> None:
+    source = Source()
+    stored = prepare(source.spec(), "", 8)
+    assert stored.classes == ("a", "b")
+    assert stored.counts == {"train": 8, "test": 4}
+    for part, pictures in (("train", source.pictures.train), ("test", source.pictures.test)):
+        np.testing.assert_array_equal(stored.images(part), pictures.pictures)
+        np.testing.assert_array_equal(stored.labels(part), pictures.labels)
+        assert (stored.images(part).dtype, stored.labels(part).dtype) == (np.uint8, np.int64)
+
+
+def test_what_was_decoded_once_is_found_again() -> None:
+    source = Source()
+    first = prepare(source.spec(), "", 8)
+    assert prepare(source.spec(), "", 8) == first
+    assert source.loaded == 1
+
+
+def test_a_dataset_whose_content_has_no_key_is_loaded_at_every_run_and_stored_once() -> None:
+    source = Source()
+    first, second = (prepare(source.spec(key=None), "", 8) for _ in range(2))
+    assert first == second
+    assert source.loaded == 2
+    assert len(list((cache_folder() / "pictures").glob("*/train_images.npy"))) == 1
+
+
+def test_another_key_decodes_anew() -> None:
+    source = Source()
+    prepare(source.spec(key="1"), "", 8)
+    prepare(source.spec(key="2"), "", 8)
+    assert source.loaded == 2
+
+
+@pytest.mark.parametrize("lost", ["folder", "train_images.npy", "train_labels.npy", "test_images.npy", "description"])
+def test_what_was_lost_from_the_cache_is_decoded_again(lost: str) -> None:
+    source = Source()
+    first = prepare(source.spec(), "", 8)
+    if lost == "folder":
+        shutil.rmtree(first.folder)
+    elif lost == "description":
+        for file in (cache_folder() / "pictures").glob("*.json"):
+            file.write_text("{")
+    else:
+        (Path(first.folder) / lost).unlink()
+    again = prepare(source.spec(), "", 8)
+    assert again.fingerprint == first.fingerprint
+    for part in ("train", "test"):
+        assert len(again.images(part)) == len(again.labels(part))
+
+
+CHANGES = {
+    "a pixel": lambda p: replace(p, train=Split(p.train.pictures ^ np.uint8(1), p.train.labels)),
+    "a label": lambda p: replace(p, train=Split(p.train.pictures, [1, 1, 0, 1, 0, 1, 0, 1])),
+    "a class's name": lambda p: replace(p, classes=["a", "c"]),
+    "the order": lambda p: replace(p, train=Split(p.train.pictures[::-1], p.train.labels)),
+    "the parts": lambda p: replace(p, val=p.test),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
+def test_the_fingerprint_is_that_of_the_content(change: Callable[[Pictures], Pictures]) -> None:
+    source, changed = Source(), Source()
+    changed.pictures = change(changed.pictures)
+    assert prepare(source.spec("one"), "", 8).fingerprint == prepare(source.spec("other"), "", 8).fingerprint
+    assert prepare(changed.spec("changed"), "", 8).fingerprint != prepare(source.spec("one"), "", 8).fingerprint
+
+
+def test_pictures_may_be_decoded_when_asked_for() -> None:
+    source, array = Source(), Source().pictures.train.pictures
+    source.pictures = replace(source.pictures, train=Split(list(array), source.pictures.train.labels))
+    np.testing.assert_array_equal(prepare(source.spec(), "", 8).images("train"), array)
+
+
+def test_decoding_that_fails_leaves_nothing_behind() -> None:
+    class Torn(list[np.ndarray]):
+        def __getitem__(self, index: Any) -> Any:
+            if index == 5:
+                raise RequestError("5.png cannot be read")
+            return super().__getitem__(index)
+
+    source = Source()
+    source.pictures = replace(source.pictures, train=Split(Torn(source.pictures.train.pictures), [0, 1] * 4))
+    with pytest.raises(RequestError, match=r"5\.png"):
+        prepare(source.spec(), "", 8)
+    assert [entry.name for entry in (cache_folder() / "pictures").iterdir()] == [".lock"]
+
+
+def test_progress_counts_every_picture() -> None:
+    told: list[tuple[int, int]] = []
+    prepare(Source().spec(), "", 8, lambda done, total: told.append((done, total)))
+    assert told[-1] == (12, 12)
+    assert told == sorted(told)
+
+
+noise = np.zeros((4, 4, 4, 3), np.uint8)
+WRONG: dict[str, dict[str, Any]] = {
+    "one class": {"classes": ["a"]},
+    "no pictures": {"test": Split(noise[:0], [])},
+    "more labels than pictures": {"test": Split(noise, [0, 1, 0, 1, 0])},
+    "a label beyond the classes": {"test": Split(noise, [0, 1, 2, 1])},
+    "a negative label": {"test": Split(noise, [0, 1, -1, 1])},
+    "pictures of mixed sizes": {"test": Split([noise[0], noise[0][:3], noise[0], noise[0]], [0, 1, 0, 1])},
+    "grey pictures": {"test": Split(noise[..., 0], [0, 1, 0, 1])},
+    "pictures of 0..1": {"test": Split(noise.astype(np.float32), [0, 1, 0, 1])},
+    "classes that are no names": {"classes": [0, 1]},
+    "two classes of one name": {"classes": ["a", "a"]},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=list(WRONG))
+def test_a_dataset_that_is_not_as_the_contract_says_is_refused_by_name(wrong: dict[str, Any]) -> None:
+    with pytest.raises(RequestError, match="noise"):
+        prepare(Source(**wrong).spec(), "", 8)
+
+
+def test_a_cache_that_cannot_be_written_is_refused_and_says_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(RequestError, match="BENCH_CACHE"):
+        prepare(Source().spec(), "", 8)
+
+
+def test_a_dataset_at_a_location_is_named_after_both(tmp_path: Path) -> None:
+    assert prepare(Source().spec(), str(tmp_path / "photos"), 8).name == "noise:photos"
+
+
+# Which pictures are for what
+
+
+def stored_labels(labels: list[int], test: list[int], folder: Path) -> Stored:
+    np.save(folder / "train_labels.npy", np.array(labels))
+    np.save(folder / "test_labels.npy", np.array(test))
+    return Stored(str(folder), "made", "", ("0", "1", "2"), {"train": len(labels), "test": len(test)})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Overwritten by every example."""
+    return tmp_path_factory.mktemp("labels")
+
+
+labels = st.lists(st.integers(0, 2), min_size=12, max_size=60)
+
+
+@given(labels, st.floats(0.2, 0.5), st.integers(0, 5))
+def test_no_picture_is_both_trained_on_and_validated_on_and_none_is_lost(
+    folder: Path, labels: list[int], share: float, seed: int
+) -> None:
+    assume(min(np.bincount(labels, minlength=3)) >= 2 or len(set(labels)) == 1)
+    parts = split(stored_labels(labels, [0, 1], folder), share, seed)
+    train, val = parts["train"].indices.tolist(), parts["val"].indices.tolist()
+    assert sorted(train + val) == list(range(len(labels)))
+    assert (train, val) == (sorted(train), sorted(val))
+    assert parts["test"].indices.tolist() == [0, 1]
+
+
+def test_validation_is_a_share_below_1_and_a_number_from_1(digits: Stored) -> None:
+    assert len(split(digits, 0.25, 0)["val"].indices) == math.ceil(0.25 * digits.counts["train"])
+    assert len(split(digits, 100, 0)["val"].indices) == 100
+
+
+def test_validation_has_the_classes_in_the_proportions_of_the_whole(digits: Stored) -> None:
+    labels = digits.labels("train")
+    held = labels[split(digits, 0.2, 0)["val"].indices]
+    assert np.abs(np.bincount(held) - 0.2 * np.bincount(labels)).max() <= 1
+
+
+def test_the_split_follows_from_its_seed_alone(digits: Stored) -> None:
+    def validated(seed: int) -> list[int]:
+        return list(split(digits, 0.2, seed)["val"].indices.tolist())
+
+    assert validated(1) == validated(1) != validated(2)
+
+
+def test_validation_pictures_of_the_dataset_s_own_are_used_whole_and_cost_no_training_picture() -> None:
+    source = Source()
+    source.pictures = replace(source.pictures, val=source.pictures.test)
+    parts = split(prepare(source.spec(), "", 8), 0.5, 0)
+    assert (parts["val"].part, len(parts["val"].indices), len(parts["train"].indices)) == ("val", 4, 8)
+
+
+@given(labels, st.integers(1, 70), st.integers(0, 5))
+def test_a_limit_takes_as_many_of_each_class_as_there_are_to_take(labels: list[int], limit: int, seed: int) -> None:
+    array = np.array(labels)
+    indices = np.arange(len(labels))
+    assume(limit >= len(set(labels)))
+    taken = _limited(indices, array, limit, seed, "train.limit")
+    assert len(taken) == len(set(taken.tolist())) == min(limit, len(labels))
+    assert taken.tolist() == sorted(taken.tolist())
+    counts = np.bincount(array[taken], minlength=3)
+    present = np.bincount(labels, minlength=3)
+    # A class may have fewer than the largest only by the one left over, or where it has run out.
+    assert all(count >= counts.max() - 1 or count == there for count, there in zip(counts, present, strict=True))
+
+
+def test_a_limit_of_0_takes_all(digits: Stored) -> None:
+    assert len(split(digits, 0.2, 0, 0, 0)["test"].indices) == digits.counts["test"]
+
+
+def test_limits_do_not_touch_validation(digits: Stored) -> None:
+    whole, limited = split(digits, 0.2, 0), split(digits, 0.2, 0, train_limit=50, test_limit=20)
+    np.testing.assert_array_equal(whole["val"].indices, limited["val"].indices)
+    assert (len(limited["train"].indices), len(limited["test"].indices)) == (50, 20)
+    assert set(limited["train"].indices.tolist()) <= set(whole["train"].indices.tolist())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"validation": 1e6}, "data.validation = 1e"),
+        ({"validation": 0.001}, "data.validation = 0.001"),
+        ({"train_limit": 5}, "train.limit = 5: fewer than one picture for each of 10 classes"),
+        ({"test_limit": 9}, "data.test_limit = 9"),
+    ],
+)
+def test_a_division_that_leaves_too_few_pictures_names_the_setting(
+    arguments: dict[str, Any], says: str, digits: Stored
+) -> None:
+    with pytest.raises(RequestError) as refused:
+        split(digits, **{"validation": 0.2, "seed": 0, **arguments})
+    assert says in str(refused.value)
+
+
+def test_a_stored_description_is_plain_json() -> None:
+    prepare(Source().spec(), "", 8)
+    (description,) = (cache_folder() / "pictures").glob("*.json")
+    assert json.loads(description.read_text())["classes"] == ["a", "b"]

@@ -1,0 +1,143 @@
+"""A model is the plugin's backbone with the protocol's head, built for the protocol's image size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from bench import ModelSpec, RequestError
+from bench.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Classifier, build_classifier, build_head, preparation
+from bench.plugins import Model, Plugin, Registry
+from bench.protocol import Head, Protocol, load_protocol
+
+
+def asked(build: Callable[..., nn.Module], **options: Any) -> Model:
+    return Model("mine", ModelSpec("mine", build, "cnn"), options, Plugin("mine", "here", ""))
+
+
+def module(forward: Callable[[torch.Tensor], Any]) -> Callable[..., nn.Module]:
+    """A `build` whose backbone does that."""
+
+    class Backbone(nn.Module):
+        def forward(self, images: torch.Tensor) -> Any:
+            return forward(images)
+
+    return lambda **_: Backbone()
+
+
+def test_a_model_maps_images_to_the_logits_of_the_classes(registry: Registry, tiny_protocol: Any) -> None:
+    classifier = build_classifier(registry.model("tiny"), tiny_protocol(), classes=7)
+    assert classifier(torch.zeros(2, 3, 8, 8)).shape == (2, 7)
+
+
+def test_the_head_is_as_the_protocol_says() -> None:
+    head = build_head(20, Head(hidden=(16, 8), dropout=0.5), classes=3)
+    kinds = [type(layer).__name__ for layer in head]
+    assert kinds == ["Linear", "ReLU", "Dropout", "Linear", "ReLU", "Dropout", "Linear"]
+    assert [(layer.in_features, layer.out_features) for layer in head if isinstance(layer, nn.Linear)] == [
+        (20, 16),
+        (16, 8),
+        (8, 3),
+    ]
+    assert [layer.p for layer in head if isinstance(layer, nn.Dropout)] == [0.5, 0.5]
+    assert [type(layer).__name__ for layer in build_head(20, Head(), classes=3)] == ["Linear"]
+
+
+def test_a_backbone_is_told_what_it_is_built_for(tiny_protocol: Callable[..., Protocol]) -> None:
+    told: dict[str, Any] = {}
+
+    def build(*, patch_size: int = 16, depth: int = 1, **given: Any) -> nn.Module:
+        told.update(given, patch_size=patch_size, depth=depth)
+        return nn.Flatten()
+
+    protocol = tiny_protocol("model.weights=pretrained", "model.options={patch_size=4,width=3}")
+    build_classifier(asked(build, depth=2), protocol, classes=7)
+    assert told == {"num_classes": 7, "image_size": 8, "pretrained": True, "patch_size": 4, "depth": 2}
+
+
+@pytest.mark.parametrize(
+    ("forward", "got"),
+    [
+        (lambda images: images, r"\(1, 3, 8, 8\)"),
+        (lambda images: images.mean(), r"\(\)"),
+        (lambda images: (images.flatten(1), images), "tuple"),
+        (lambda images: None, "NoneType"),
+    ],
+)
+def test_a_backbone_that_gives_no_features_is_told_what_it_gave(
+    forward: Callable[[torch.Tensor], Any], got: str, tiny_protocol: Callable[..., Protocol]
+) -> None:
+    with pytest.raises(TypeError, match=rf"mine: build must return .* \(N, D\); this one gives {got}"):
+        build_classifier(asked(module(forward)), tiny_protocol(), classes=2)
+
+
+def test_finding_the_features_leaves_the_backbone_as_it_was(registry: Registry, tiny_protocol: Any) -> None:
+    torch.manual_seed(0)
+    classifier = build_classifier(registry.model("tiny"), tiny_protocol(), classes=7)
+    assert all(part.training for part in classifier.modules())
+    means = [part.running_mean for part in classifier.modules() if isinstance(part, nn.BatchNorm2d)]
+    assert all(mean is not None and (mean == 0).all() for mean in means)
+    assert len(means) == 2
+
+
+@pytest.mark.parametrize(("size", "patch"), [(32, 5), (36, 8), (8, 16)])
+def test_an_image_size_that_the_patches_do_not_divide_is_refused_and_says_which_would_do(
+    size: int, patch: int, registry: Registry
+) -> None:
+    protocol = load_protocol("quick", [f"data.image_size={size}", "model.options={}"])
+    with torch.device("meta"), pytest.raises(RequestError) as refused:
+        build_classifier(registry.model(f"vit_tiny:patch_size={patch}"), protocol, classes=10)
+    said = str(refused.value)
+    assert f"image size {size} is not a multiple of its patch size {patch}" in said
+    advised = int(said.partition("--set data.image_size=")[2].split()[0])
+    assert advised % patch == 0
+    assert advised >= size
+
+
+def test_normalisation_is_that_of_the_pretrained_weights_else_imagenet_s() -> None:
+    class Backbone(nn.Module):
+        pretrained_cfg = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}  # noqa: RUF012
+
+    assert preparation(Backbone(), 32).mean == (0.5, 0.5, 0.5)
+    assert preparation(Backbone(), 32).std == (0.25, 0.25, 0.25)
+    assert preparation(nn.Identity(), 32).mean == IMAGENET_MEAN
+    assert preparation(nn.Identity(), 32).std == IMAGENET_STD
+
+
+def test_a_backbone_may_add_a_loss_term_of_its_own() -> None:
+    class Backbone(nn.Module):
+        def training_loss(self) -> torch.Tensor:
+            return torch.tensor(2.0)
+
+    assert Classifier(Backbone(), nn.Identity()).training_loss() == 2
+    assert Classifier(nn.Identity(), nn.Identity()).training_loss() is None
+
+
+def test_any_timm_model_is_built_for_the_protocol_s_image_size(registry: Registry) -> None:
+    protocol = load_protocol("quick", ["data.image_size=64", "model.options={}"])
+    with torch.device("meta"):
+        for name in ("timm/resnet18", "timm/vit_tiny_patch16_224"):
+            logits = build_classifier(registry.model(name), protocol, 10)(torch.zeros(1, 3, 64, 64))
+            assert logits.shape == (1, 10)
+
+
+def test_a_timm_model_that_does_not_exist_is_answered_with_the_nearest_names(registry: Registry) -> None:
+    with pytest.raises(RequestError, match=r"unknown timm model 'resnet1': did you mean resnet1"):
+        build_classifier(registry.model("timm/resnet1"), load_protocol("quick"), 10)
+
+
+def test_an_option_that_the_timm_model_does_not_have_is_refused(registry: Registry) -> None:
+    with torch.device("meta"), pytest.raises(RequestError, match=r"timm/resnet18 has no option 'colour'"):
+        build_classifier(registry.model("timm/resnet18:colour=red"), load_protocol("quick"), 10)
+
+
+def test_features_are_found_on_whatever_device_the_backbone_was_built(registry: Registry) -> None:
+    with torch.device("meta"):
+        classifier = build_classifier(registry.model("tiny"), load_protocol("quick"), 10)
+    assert isinstance(classifier.head[-1], nn.Linear)
+    assert SimpleNamespace(**vars(classifier.head[-1])).in_features == 16 * 4 * 4

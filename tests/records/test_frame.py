@@ -1,0 +1,87 @@
+"""All records as one table: nothing lost on the way to CSV and Parquet."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas
+import pytest
+
+from bench import RequestError, load_frame
+from bench.records.frame import export
+from bench.records.record import Record, RecordError, trial_folder, write_record, write_text
+
+Make = Callable[..., Record]
+
+
+@pytest.fixture
+def results(tmp_path: Path, make_record: Make) -> Path:
+    """Three trials, one failed, with plugins' quantities of different types."""
+    folder = tmp_path / "results"
+    for record in (
+        make_record("a", 0.9, plugins={"mine": {"size": 3}}, environment={"cuda": None, "threads": 2}),
+        make_record("a", 0.8, seed=1, plugins={"mine": {"size": "large"}}),
+        make_record("b", None),
+    ):
+        write_record(trial_folder(folder / "quick", record.model.name, record.seed), record)
+    return folder
+
+
+def test_a_row_is_a_trial_and_a_column_a_dotted_key(results: Path) -> None:
+    frame = load_frame(results)
+    assert frame["folder"].tolist() == ["quick/a/seed0", "quick/a/seed1", "quick/b/seed0"]
+    assert frame["accuracy.test_top1"].tolist()[:2] == [0.9, 0.8]
+    assert frame["protocol.settings.train.epochs"].tolist() == [3, 3, 3]
+    assert frame["status"].tolist() == ["ok", "ok", "crashed"]
+    assert frame["error.message"].tolist()[2] == "ended by SIGKILL"
+    assert json.loads(frame["training.history.train_loss"][0]) == [3, 2, 1]
+    assert json.loads(frame["accuracy.per_class"][0])["1"]["recall"] == 0.5
+    assert frame["accuracy.test_top1"].isna().tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_files_read_back_as_the_frame(results: Path, tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / "out" / f"all.{suffix}"
+    assert export(results, file) == (3, [])
+    read = pandas.read_csv(file) if suffix == "csv" else pandas.read_parquet(file)
+    frame = load_frame(results)
+    assert list(read.columns) == list(frame.columns)
+    for name in ("model.name", "seed", "accuracy.test_top1", "efficiency.memory.train_peak", "plugins.mine.size"):
+        assert read[name].dropna().tolist() == frame[name].dropna().tolist()
+
+
+def test_the_repositorys_own_records_can_be_exported(tmp_path: Path) -> None:
+    reference = Path(__file__).parents[2] / "results" / "reference"
+    rows, damaged = export(reference, tmp_path / "all.parquet")
+    assert rows == len(list(reference.glob("*/*/seed*/record.json")))
+    assert damaged == []
+    columns = list(pandas.read_parquet(tmp_path / "all.parquet").columns)
+    assert "efficiency.latency_ms.p50" in columns
+    assert not any("macs_by_module" in name for name in columns)
+
+
+def test_a_damaged_record_is_left_out_of_a_file_and_named_and_refused_for_a_frame(
+    results: Path, tmp_path: Path
+) -> None:
+    write_text(trial_folder(results / "quick", "damaged", 0) / "record.json", "{")
+    rows, (line,) = export(results, tmp_path / "all.csv")
+    assert rows == 3
+    assert "damaged/seed0/record.json" in line
+    with pytest.raises(RecordError, match="damaged"):
+        load_frame(results)
+
+
+@pytest.mark.parametrize("to, missing", [("all.xlsx", None), ("all.csv", "pandas"), ("all.parquet", "pyarrow")])
+def test_what_cannot_be_done_is_said_with_what_to_do(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str, missing: str | None
+) -> None:
+    if missing:
+        monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(RequestError, match="bench\\[export\\]" if missing else "must end in"):
+        export(results, tmp_path / to)
+    with pytest.raises(RequestError, match="no records"):
+        monkeypatch.undo()
+        export(tmp_path / "empty", tmp_path / "all.csv")

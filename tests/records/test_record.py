@@ -1,0 +1,203 @@
+"""Records survive being written and read; a damaged one is named; no two trials share a folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.records.record import (
+    SCHEMA,
+    Record,
+    RecordError,
+    load_records,
+    read_record,
+    trial_folder,
+    write_bytes,
+    write_record,
+    write_text,
+)
+
+# Every name the design fixes, part by part.
+DESIGN = {
+    "": "schema status error seed model protocol data environment accuracy training efficiency",
+    "model": "name plugin family source options input_size params trainable_params weights",
+    "protocol": "name fingerprint settings",
+    "data": "name fingerprint classes train val test",
+    "accuracy": "val_top1 test_top1 test_top5 test_loss macro_f1 ece per_class confusion",
+    "training": "epochs best_epoch stopped_early seconds epoch_seconds images_per_second seconds_to_best history",
+}
+
+
+def minimal(**changes: Any) -> dict[str, Any]:
+    """A record of a trial of which little is known."""
+    return {
+        "schema": SCHEMA,
+        "status": "error",
+        "seed": 0,
+        "model": {"name": "m", "plugin": "p", "family": "f", "source": "s", "options": {}},
+        "protocol": {"name": "quick", "fingerprint": "ab", "settings": {}, "description": ""},
+        "data": {"name": "digits", "fingerprint": "cd", "classes": ["0", "1"], "train": 5, "val": 2, "test": 3},
+        **changes,
+    }
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+text = st.text(st.characters(codec="utf-8"), max_size=10)
+share = st.floats(0, 1)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | finite | text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
+    max_leaves=5,
+)
+accuracies = st.fixed_dictionaries(
+    dict.fromkeys(("val_top1", "test_top1", "test_top5", "test_loss", "macro_f1", "ece"), share)
+    | {
+        "per_class": st.dictionaries(text, st.dictionaries(text, share, max_size=2), max_size=2),
+        "confusion": st.lists(st.lists(st.integers(0, 99), max_size=3), max_size=3),
+    }
+)
+histories = st.fixed_dictionaries(
+    {name: st.lists(finite, max_size=3) for name in ("train_loss", "val_loss", "train_top1", "val_top1", "extra_loss")}
+)
+trainings = st.fixed_dictionaries(
+    {
+        "epochs": st.integers(0, 99),
+        "best_epoch": st.integers(0, 99),
+        "stopped_early": st.booleans(),
+        "seconds": finite,
+        "epoch_seconds": st.lists(finite, max_size=3),
+        "images_per_second": finite,
+        "seconds_to_best": finite,
+        "history": histories,
+        "frozen_prefix": st.none(),
+        "tuning": st.none(),
+    }
+)
+documents = st.builds(
+    minimal,
+    status=st.sampled_from(["ok", "oom", "diverged", "timeout", "crashed", "error", "interrupted"]),
+    seed=st.integers(0, 2**40),
+    error=st.none() | st.fixed_dictionaries({"type": text, "message": text}),
+    environment=st.none() | st.dictionaries(text, json_values, max_size=3),
+    efficiency=st.none() | st.dictionaries(text, json_values, max_size=3),
+    accuracy=st.none() | accuracies,
+    training=st.none() | trainings,
+    plugins=st.dictionaries(text, json_values, max_size=2),
+    added_later=json_values,
+)
+
+
+@given(documents)
+def test_a_record_is_read_as_it_was_written(tmp_path_factory: pytest.TempPathFactory, document: dict[str, Any]) -> None:
+    folder = tmp_path_factory.mktemp("record")
+    record = Record.model_validate(document)
+    write_record(folder, record)
+    assert read_record(folder / "record.json") == record
+
+
+@given(documents)
+def test_a_record_keeps_every_value_it_was_given(document: dict[str, Any]) -> None:
+    kept = Record.model_validate(document).to_json()
+    assert {key: kept[key] for key in document if key not in {"model"}} == {
+        key: value for key, value in document.items() if key != "model"
+    }
+    assert document["model"].items() <= kept["model"].items()
+
+
+@pytest.mark.parametrize("part", DESIGN)
+def test_a_record_has_the_keys_of_the_design(part: str) -> None:
+    accuracy = dict.fromkeys(("val_top1", "test_top1", "test_top5", "test_loss", "macro_f1", "ece"), 0.5)
+    training = dict.fromkeys(("epochs", "best_epoch", "seconds", "images_per_second", "seconds_to_best"), 1)
+    whole = Record.model_validate(
+        minimal(
+            accuracy={**accuracy, "per_class": {}, "confusion": []},
+            training={**training, "stopped_early": False, "epoch_seconds": [], "history": {}},
+        )
+    ).to_json()
+    found = whole[part] if part else whole
+    assert set(DESIGN[part].split()) <= set(found)
+
+
+def test_a_status_that_the_design_does_not_know_is_refused() -> None:
+    with pytest.raises(ValueError, match="status"):
+        Record.model_validate(minimal(status="fine"))
+
+
+BROKEN = {
+    "empty": "",
+    "cut off": '{"schema": 1, "status": "o',
+    "something else": "[1, 2]",
+    "without a seed": json.dumps({key: value for key, value in minimal().items() if key != "seed"}),
+    "of a newer schema": json.dumps(minimal(schema=SCHEMA + 1)),
+}
+
+
+@pytest.mark.parametrize("content", BROKEN.values(), ids=list(BROKEN))
+def test_a_damaged_record_is_named(content: str, tmp_path: Path) -> None:
+    file = tmp_path / "m" / "seed0" / "record.json"
+    write_text(file, content)
+    with pytest.raises(RecordError, match=r"seed0.record\.json"):
+        load_records(tmp_path)
+
+
+def test_records_are_loaded_from_below_a_folder_in_the_order_of_their_paths(tmp_path: Path) -> None:
+    for model, seed in (("b", 0), ("a", 1), ("a", 0)):
+        part = {**minimal()["model"], "name": model}
+        write_record(trial_folder(tmp_path, model, seed), Record.model_validate(minimal(model=part, seed=seed)))
+    (tmp_path / "a" / "seed0" / "notes.json").write_text("{}")
+    loaded = [(record.model.name, record.seed) for record in load_records(tmp_path)]
+    assert loaded == [("a", 0), ("a", 1), ("b", 0)]
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "record.json"
+    write_text(file, "old")
+
+    def full(_: int) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("bench.records.record.os.fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        write_bytes(file, b"new")
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_whoever_reads_a_file_while_it_is_written_reads_the_old_one(tmp_path: Path) -> None:
+    file = tmp_path / "record.json"
+    write_text(file, "old")
+    with file.open() as reader:
+        write_text(file, "new")
+        assert reader.read() == "old"
+    assert file.read_text() == "new"
+
+
+PIECES = ["a", ":", "/", "@", "-", "--", "%", "=", "."]
+pieces = st.lists(st.sampled_from(PIECES), min_size=1, max_size=5)
+words = pieces.map(lambda some: "m" + "".join(some))
+
+
+@given(pieces, st.integers(0, 4), st.sampled_from(PIECES), st.integers(0, 1))
+def test_no_two_trials_share_a_folder(some: list[str], place: int, piece: str, seed: int) -> None:
+    one = "m" + "".join(some)
+    other = "m" + "".join(piece if index == place else each for index, each in enumerate(some))
+    folders = trial_folder(Path("results"), one, 0), trial_folder(Path("results"), other, seed)
+    assert (folders[0] == folders[1]) == ((one, 0) == (other, seed))
+
+
+@pytest.mark.parametrize("pair", [("timm/vgg19", "timm--vgg19"), ("m:k=a:b", "m:k=a@b"), ("m:k=a/b", "m:k=a--b")])
+def test_names_that_differ_only_in_special_characters_have_folders_of_their_own(pair: tuple[str, str]) -> None:
+    assert len({trial_folder(Path("results"), name, 0) for name in pair}) == 2
+
+
+@given(words)
+def test_a_trial_s_folder_lies_two_below_the_results(name: str) -> None:
+    folder = trial_folder(Path("results"), name, 3)
+    assert folder.parent.parent == Path("results")
+    assert folder.name == "seed3"
+    assert folder.parent.name not in {".", "..", ""}

@@ -1,0 +1,223 @@
+"""Claims are judged by the numbers alone, and a plugin's claims stand beside the project's."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_results import answers, write_failure, write_measurement, write_trial
+
+from bench import Claim
+from bench.plugins import load_plugins
+from bench.records.comparison import read_comparisons
+from bench.records.evidence import Evidence, Verdict
+from bench.report.claims import checks, published
+from bench.report.claims import page as claims
+from bench.run.measuring import read_measurements
+
+COMMAND = "python -m bench run …"
+LAST_BLOCK = {"train": {"what": "last-block"}, "data": {"image_size": 224}}
+
+
+def evidence(results: Path) -> Evidence:
+    return Evidence(read_comparisons(results)[0], read_measurements(results / "measure")[0])
+
+
+def test_counts_agree_within_a_percent_or_the_last_figure_published(tmp_path: Path) -> None:
+    write_measurement(tmp_path, "m", macs={"conv": 1_008_000_000, "attention": 500_000_000}, params=4_549_000)
+    found = evidence(tmp_path)
+    verdict = checks.counts_are("m", {"params": 4.5}, decimals=1)(found)
+    assert verdict == Verdict("confirmed", "4.55 M parameters (+1.1 %)")  # 4.549 is 4.5 to one figure
+    assert checks.counts_are("m", {"params": 4.5})(found).outcome == "refuted"
+    assert checks.counts_are("m", {"gmacs": 1.0}, operators=["conv"])(found).outcome == "confirmed"
+    assert checks.counts_are("m", {"gmacs": 1.0})(found) == Verdict("refuted", "1.51 GMACs (+50.8 %)")
+
+
+def test_what_bench_leaves_out_of_a_model_is_added_and_said(tmp_path: Path) -> None:
+    write_measurement(tmp_path, "m", macs={"conv": 10**9}, params=3_000_000)
+    left_out = {"what": "a second head", "params": 1_000_000}
+    verdict = checks.counts_are("m", {"params": 4.0}, left_out=left_out)(evidence(tmp_path))
+    assert verdict.outcome == "confirmed"
+    assert "with a second head added" in verdict.numbers
+
+
+def test_what_was_not_measured_is_answered_with_the_command_that_would(tmp_path: Path) -> None:
+    write_measurement(tmp_path, "m", macs={"conv": 10**9}, image_size=32)  # at another size
+    verdict = checks.counts_are("m", {"params": 1.0})(evidence(tmp_path))
+    assert (verdict.outcome, verdict.command) == ("not testable", "python -m bench measure m --only macs")
+
+
+def test_savings_are_told_by_the_operators_counted(tmp_path: Path) -> None:
+    write_measurement(tmp_path, "base", macs={"conv": 400, "linear": 400, "attention": 200})
+    write_measurement(tmp_path, "thrifty", macs={"conv": 300, "linear": 300, "attention": 150})
+    found = evidence(tmp_path)
+    assert checks.computes_less(["thrifty"], "base", 0.25)(found).outcome == "confirmed"
+    assert checks.computes_less(["thrifty"], "base", 0.40)(found).outcome == "refuted"
+    mixed = checks.computes_less(["thrifty"], "base", 0.40, operators=checks.LAYERS_ONLY)(found)
+    assert mixed.outcome == "confirmed"
+    assert "thrifty 0.00 GMACs of conv and linear, base 0.00 GMACs: 40.0 % saved" in mixed.numbers
+
+
+def test_up_to_is_shown_by_one_and_never_refuted_by_others(tmp_path: Path) -> None:
+    write_measurement(tmp_path, "base", macs={"linear": 1000})
+    write_measurement(tmp_path, "learner:after=0.5", macs={"linear": 500})
+    up_to = checks.computes_less(["learner:after=0.25", "learner*"], "base", 0.67, at_least=True)
+    verdict = up_to(evidence(tmp_path))
+    assert (verdict.outcome, verdict.command) == (
+        "not testable", "python -m bench measure learner:after=0.25 --only macs",
+    )  # fmt: skip
+    write_measurement(tmp_path, "learner:after=0.25", macs={"linear": 250})
+    assert up_to(evidence(tmp_path)).outcome == "confirmed"
+
+
+def test_trainable_parameters_are_known_even_of_a_trial_that_failed_later(tmp_path: Path) -> None:
+    write_failure(tmp_path, "m", settings=LAST_BLOCK)
+    check = checks.trains("m", 1_000_000, under={"train.what": "last-block"}, command=COMMAND)
+    assert check(evidence(tmp_path)) == Verdict("confirmed", "1,000,000 in quick")
+    other = checks.trains("m", 1_000_001, under={"train.what": "last-block"}, command=COMMAND)
+    assert other(evidence(tmp_path)).outcome == "refuted"
+
+
+def test_accuracy_counts_only_under_the_claims_conditions(tmp_path: Path) -> None:
+    write_trial(tmp_path, "m", answers(0.8), settings=LAST_BLOCK, data="digits")
+    conditions = {"train.what": "last-block", "dataset": "digits", "classes": 3, "test": 200}
+    check = checks.reaches("m", 80.6, within=1.0, under=conditions, command=COMMAND)
+    assert check(evidence(tmp_path)) == Verdict("confirmed", "80.00 % in quick, one seed: −0.60 points")
+    assert checks.reaches("m", 85, within=1.0, under=conditions, command=COMMAND)(evidence(tmp_path)).outcome == (
+        "refuted"
+    )
+    for key, value in (("dataset", "cifar10"), ("train.what", "full"), ("data.image_size", 32), ("nowhere.at.all", 1)):
+        check = checks.reaches("m", 80, within=1.0, under={key: value}, command=COMMAND)
+        verdict = check(evidence(tmp_path))
+        assert (verdict.outcome, verdict.command) == ("not testable", COMMAND)
+        assert f"{key} = {value}" in verdict.numbers
+
+
+def test_times_count_only_where_epochs_ran_the_whole_model(tmp_path: Path) -> None:
+    check = checks.takes_longer("slow", "fast", 7, tolerance=0.25, under={}, command=COMMAND)
+    for used, outcome in ((True, "not testable"), (False, "confirmed")):
+        for model, seconds in (("slow", 8.0), ("fast", 1.0)):
+            training = {"epoch_seconds": [seconds] * 3, "frozen_prefix": {"used": used}}
+            write_trial(tmp_path, model, training=training)
+        assert check(evidence(tmp_path)).outcome == outcome
+    write_trial(tmp_path, "fast", environment={"device": "Another CPU"})
+    assert check(evidence(tmp_path)).outcome == "not testable"
+
+
+def test_training_steps_are_compared_where_measured_alike(tmp_path: Path) -> None:
+    write_measurement(tmp_path, "slow", macs={"conv": 1}, step_seconds=1.8)
+    check = checks.steps_take_longer("slow", "fast", 7, tolerance=0.25)
+    assert check(evidence(tmp_path)).command == "python -m bench measure slow fast --image-size 224"
+    write_measurement(tmp_path, "fast", macs={"conv": 1}, step_seconds=1.0)
+    assert check(evidence(tmp_path)) == Verdict(
+        "refuted", "1.80 s against 1.00 s a step of 8 pictures on Some CPU: 1.80 times"
+    )
+
+
+@pytest.mark.parametrize(
+    ("share", "trainable", "outcome"),
+    [
+        (0.95, 500_000, "confirmed"), (0.95, 2_000_000, "refuted"), (0.5, 500_000, "refuted"),
+        (0.81, 500_000, "not testable"),
+    ],
+)  # fmt: skip
+def test_fewer_parameters_and_more_accuracy_must_both_hold(
+    share: float, trainable: int, outcome: str, tmp_path: Path
+) -> None:
+    write_trial(tmp_path, "new", answers(share, seed=1), model={"trainable_params": trainable})
+    write_trial(tmp_path, "old", answers(0.8, seed=2))
+    check = checks.trains_less_and_is_better("new", "old", under={}, command=COMMAND)
+    verdict = check(evidence(tmp_path))
+    assert verdict.outcome == outcome
+    assert f"{trainable / 1e6:.2f} M against 1.00 M trainable parameters" in verdict.numbers
+
+
+def test_one_comparison_that_refutes_decides(tmp_path: Path) -> None:
+    for protocol, share in (("a", 0.8), ("b", 0.5)):
+        write_trial(tmp_path, "m", answers(share), protocol=protocol)
+    verdict = checks.reaches("m", 80, within=1, under={}, command=COMMAND)(evidence(tmp_path))
+    assert verdict.outcome == "refuted"
+    assert "80.00 % in a" in verdict.numbers
+    assert "50.00 % in b" in verdict.numbers
+
+
+def test_the_projects_claims_have_sources_and_say_without_any_results_how_to_test_them() -> None:
+    found = list(published.published_claims())
+    sources = {table["source"] for table in tomllib.loads(published.FILE.read_text()).values()}
+    assert {claim.source for claim in found} == sources
+    verdicts = [claim.check(Evidence((), ())) for claim in found]
+    assert {verdict.outcome for verdict in verdicts} == {"not testable"}
+    assert all(verdict.command.startswith("python -m bench ") for verdict in verdicts)
+    assert len({claim.text for claim in found}) == len(found)
+
+
+@pytest.fixture
+def page_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """The page of a results folder, with a plugin of that source in the working directory."""
+
+    def make(source: str) -> str:
+        (tmp_path / "plugins").mkdir()
+        (tmp_path / "plugins" / "mine.py").write_text(source)
+        monkeypatch.chdir(tmp_path)
+        write_trial(tmp_path / "results", "m")
+        (artifact,) = claims.artifacts(tmp_path / "results", read_comparisons(tmp_path / "results")[0])
+        assert artifact.file == tmp_path / "results" / "claims.md"
+        return artifact.make().decode()
+
+    return make
+
+
+PLUGIN = """
+from bench import Claim, Verdict, hookimpl
+
+def check(evidence):
+    return Verdict("refuted", f"{len(evidence.comparisons)} comparison")
+
+def broken(evidence):
+    raise KeyError("nothing")
+
+@hookimpl
+def bench_claims():
+    yield Claim("mine is <best>", "a paper", check)
+    yield Claim("mine breaks", "a paper", broken)
+    yield Claim("mine says nothing", "a paper", lambda evidence: None)
+"""
+
+
+def test_a_plugins_claims_are_judged_and_its_mistakes_reported(page_with: Callable[[str], str]) -> None:
+    text = page_with(PLUGIN)
+    assert "## a paper" in text
+    assert "- **refuted**: mine is &lt;best&gt;. Here: 1 comparison." in text
+    assert "- **could not be checked**: mine breaks. Its check raised KeyError: 'nothing'." in text
+    assert "the check gives NoneType, not Verdict" in text
+    assert "1 refuted" in text
+    assert "2 could not be checked" in text
+    assert "densenet121 at 224 pixels" in text  # the project's own
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [("raise ValueError('no')", "ValueError: no"), ("return ['x']", "TypeError: bench_claims gives str, not Claim")],
+)
+def test_a_plugin_whose_claims_cannot_be_had_costs_no_others(
+    body: str, says: str, page_with: Callable[[str], str]
+) -> None:
+    text = page_with(f"from bench import hookimpl\n\n@hookimpl\ndef bench_claims():\n    {body}\n")
+    assert f"The claims of plugin mine are left out: {says}" in text
+    assert "densenet121 at 224 pixels" in text
+
+
+def test_nothing_run_or_measured_gives_no_page(tmp_path: Path) -> None:
+    assert list(claims.artifacts(tmp_path, [])) == []
+    write_measurement(tmp_path, "m", macs={"conv": 1})
+    assert len(list(claims.artifacts(tmp_path, []))) == 1
+
+
+def test_a_claim_is_of_the_public_names() -> None:
+    verdict = Verdict("confirmed", "1")
+    assert Claim("a", "b", lambda evidence: verdict).check(Evidence((), ())) is verdict
+    registry: Any = load_plugins()
+    assert claims.collect(registry)[1] == []

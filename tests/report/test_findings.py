@@ -1,0 +1,209 @@
+"""Findings say what the numbers give, and carry them; what the records do not support is said as such."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_results import answers, write_failure, write_trial
+
+from bench.records.comparison import read_comparisons
+from bench.report import findings
+from bench.report.judge.dominance import dominators, front
+from bench.report.judge.paired import pairs, read_answers
+
+
+def written(results: Path) -> str:
+    """The page of that folder."""
+    found, damaged = read_comparisons(results)
+    (artifact,) = findings.artifacts(results, found)
+    assert (artifact.file, damaged) == (results / "findings.md", [])
+    return artifact.make().decode()
+
+
+def line(text: str, *parts: str) -> str:
+    """The one line that has all of the parts."""
+    (found,) = [one for one in text.splitlines() if all(part in one for part in parts)]
+    return found
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Good (90 %, small), bad (60 %, large) and near (89 %, as dear as good)."""
+    write_trial(tmp_path, "good", answers(0.9))
+    write_trial(tmp_path, "near", answers(0.89), efficiency={"macs": 2_000_000_000})
+    write_trial(tmp_path, "bad", answers(0.6), model={"params": 9_000_000}, efficiency={"macs": 3_000_000_000})
+    return tmp_path
+
+
+def test_the_best_and_who_follows_are_named_with_their_figures(results: Path) -> None:
+    text = written(results)
+    assert "good is best with 90.00; near follows with 89.00 (1.00 points behind" in line(text, "**test top-1 (%)**")
+    assert "good is best with 1.000; near follows with 2.000 (100.0 % more)." in line(text, "**GMACs**")
+
+
+def test_equal_values_are_a_tie(results: Path) -> None:
+    assert "good and near share the best value, 2.00; bad follows with 9.00" in line(written(results), "**params (M)**")
+    assert "share the best value, 100; all models have it" in line(written(results), "**peak MB**")
+
+
+def test_intervals_that_overlap_leave_the_order_open(tmp_path: Path) -> None:
+    for model, p50 in (("quick", 10.0), ("slow", 10.4), ("slower", 30.0)):
+        write_trial(tmp_path, model, efficiency={"latency_ms": {"p50": p50, "ci95": [p50 - 0.5, p50 + 0.5]}})
+    said = line(written(tmp_path), "**latency (ms)**")
+    assert "quick is best with 10.00 [9.50, 10.50]; slow follows with 10.40 [9.90, 10.90]" in said
+    assert "their intervals overlap" in said
+
+
+def test_a_model_beaten_in_everything_is_dominated_and_off_the_front(results: Path) -> None:
+    text = written(results)
+    assert "bad (60.00 % test top-1, 3.000 GMACs, 9.00 M params, 10.00 ms latency, 100 peak MB)" in text
+    assert "is dominated by good (90.00 % test top-1, 1.000 GMACs" in line(text, "- bad (60.00")
+    assert "against GMACs has 1 of 3 models: good (1.000 GMACs, 90.00 %)." in text
+    assert "good is dominated by no model" in text
+
+
+def test_differences_within_noise_are_told_from_the_others(results: Path) -> None:
+    text = written(results)
+    assert "2 of 3 pairs are told apart" in text
+    assert "within noise" in line(text, "Points by which good").partition("; bad")[0]
+    assert "(good and near)" in line(text, "cannot be told from one another")
+    assert "McNemar" in text
+
+
+def test_several_seeds_are_tested_with_seeds_as_chance(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_trial(tmp_path, "a", answers(0.9, seed=seed), seed=seed)
+        write_trial(tmp_path, "b", answers(0.5, seed=9 + seed), seed=seed)
+    text = written(tmp_path)
+    assert "two-way analysis of variance" in text
+    assert "McNemar" not in text
+    assert "One seed" not in text
+    assert "(3 seeds: 0, 1, 2)" in text
+
+
+def test_confusions_are_counted_with_their_shares(tmp_path: Path) -> None:
+    right = np.ones(30, dtype=bool)
+    right[[0, 3, 6, 1]] = False  # three cats taken for dogs, one dog for a ship
+    write_trial(tmp_path, "m", right)
+    said = line(written(tmp_path), "4 mistakes in 30 answers")
+    assert "cat → dog 3× (30.0 % of cat, 75.0 % of its mistakes)" in said
+    assert "ship" not in said  # once is chance
+
+
+def test_overfitting_and_unfinished_learning_are_said_with_the_gap(tmp_path: Path) -> None:
+    history = {"train_top1": [0.5, 0.99], "val_top1": [0.6, 0.75]}
+    write_trial(tmp_path, "greedy", training={"epochs": 2, "best_epoch": 2, "history": history})
+    write_trial(tmp_path, "modest")
+    text = written(tmp_path)
+    assert (
+        "1 of 2 models overfit by more than 5 points: greedy 24.0 points (training 99.0 %, validation 75.0 %)" in text
+    )
+    assert "greedy (epoch 2, +15.00 points in that epoch)" in line(text, "1 of 2 models had the best validation")
+
+
+def test_a_failed_trial_is_named_with_its_reason_whatever_it_says(tmp_path: Path) -> None:
+    write_trial(tmp_path, "m")
+    write_failure(tmp_path, "large", message="out of memory | <b>\n# not a heading")
+    text = written(tmp_path)
+    assert "large, seed 0: oom: out of memory \\| &lt;b&gt; # not a heading." in text
+    assert "No trial of large ended well" in text
+
+
+def test_only_failed_trials_are_findings_too(tmp_path: Path) -> None:
+    write_failure(tmp_path, "large")
+    text = written(tmp_path)
+    assert "1 model, 1 trial, 0 of which ended well" in text
+    assert "### Best" not in text
+
+
+def test_caveats_are_what_the_records_give_cause_for(tmp_path: Path) -> None:
+    write_trial(tmp_path, "a", environment={"device": "Other CPU", "git": {"commit": "def", "dirty": True}})
+    write_trial(tmp_path, "b", efficiency={"latency_ms": {"disturbed": "rounds differ by 40%"}})
+    write_trial(tmp_path, "c", efficiency={"macs_cross_check": {"agrees": False, "difference": 0.125}})
+    text = written(tmp_path)
+    assert "One seed for each model" in text
+    assert "one is 0.5 points" in line(text, "The test set has 200 pictures")
+    assert "Measured under 2 conditions" in line(text, "Other CPU", "Some CPU")
+    assert "b (rounds differ by 40%)" in line(text, "Latency is marked as disturbed for 1 of 3 models")
+    assert "c: two counters of MACs differ by 12.50 %." in text
+    assert "1 of 3 trials ran with changes that were not committed." in text
+    assert "The trials come from 2 commits of the code." in text
+
+
+def test_trials_without_predictions_are_left_out_of_tests_alone(results: Path) -> None:
+    (results / "quick" / "bad" / "seed0" / "predictions.npz").write_bytes(b"torn")
+    text = written(results)
+    assert "Without predictions that can be read, and so without paired tests: bad/seed0." in text
+    assert "bad not tested" in text
+    assert "bad (60.00 % test top-1" in text
+
+
+def test_the_same_records_give_the_same_bytes_and_digest_in_any_folder(tmp_path: Path) -> None:
+    pages = []
+    for folder in ("one", "other"):
+        models = ["a", "b", "c"]
+        random.Random(folder).shuffle(models)
+        for model in models:
+            write_trial(tmp_path / folder, model, answers(0.5, seed=ord(model)))
+        found, _ = read_comparisons(tmp_path / folder)
+        (artifact,) = findings.artifacts(tmp_path / folder, found)
+        pages.append((artifact.inputs, artifact.make()))
+    assert pages[0] == pages[1]
+
+
+def test_changed_predictions_change_the_digest(results: Path) -> None:
+    def digest() -> str:
+        (artifact,) = findings.artifacts(results, read_comparisons(results)[0])
+        return artifact.inputs
+
+    before = digest()
+    folder = results / "quick" / "bad" / "seed0"
+    old = dict(np.load(folder / "predictions.npz"))
+    np.savez_compressed(folder / "predictions.npz", **{**old, "probabilities": old["probabilities"][::-1]})
+    assert digest() != before
+
+
+def test_pictures_are_matched_by_their_index(tmp_path: Path) -> None:
+    for model in ("a", "b"):
+        write_trial(tmp_path, model, answers(0.7))
+    file = tmp_path / "quick" / "b" / "seed0" / "predictions.npz"
+    order = np.random.default_rng(0).permutation(200)[:150]  # shuffled, and some missing
+    np.savez_compressed(file, **{key: value[order] for key, value in np.load(file).items()})
+    (comparison,), _ = read_comparisons(tmp_path)
+    found = read_answers([trial for one in comparison.finished for trial in one.finished])
+    assert found.right.shape == (2, 150)
+    assert (found.right[0] == found.right[1]).all()
+
+
+def test_many_models_are_each_tested_with_the_best_alone(tmp_path: Path) -> None:
+    for number in range(52):
+        write_trial(tmp_path, f"m{number}", answers(0.5, 20, seed=number))
+    (comparison,), _ = read_comparisons(tmp_path)
+    trials = read_answers([trial for one in comparison.finished for trial in one.finished])
+    found = pairs(comparison.finished, trials)
+    assert [(pair.a, pair.b) for pair in found] == [(0, other) for other in range(1, 52)]
+    assert "each model with the best" in written(tmp_path)
+    assert "… and 31 more." in written(tmp_path)
+
+
+POINTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=8)
+
+
+@given(POINTS)
+def test_the_front_is_those_that_no_point_dominates(points: list[tuple[int, int]]) -> None:
+    by = dominators([(-cost, gain) for cost, gain in points])
+    assert sorted(front(points)) == [place for place, others in enumerate(by) if not others]
+    assert [points[place][0] for place in front(points)] == sorted(points[place][0] for place in front(points))
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), max_size=6))
+def test_nothing_dominates_itself_or_both_ways(values: list[tuple[int, ...]]) -> None:
+    by = dominators(values)
+    assert all(a not in by[a] for a in range(len(values)))
+    assert not any(a in by[b] and b in by[a] for a, b in itertools.combinations(range(len(values)), 2))

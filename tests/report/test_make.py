@@ -1,0 +1,247 @@
+"""What a report makes, what it leaves alone, and what its check finds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from bench.errors import RequestError
+from bench.records.comparison import Comparison
+from bench.records.record import Record, trial_folder, write_record, write_text
+from bench.report.make import report as reporting
+from bench.report.make.artifact import Artifact
+from bench.report.make.manifest import NAME
+from bench.report.make.report import check, report
+
+Make = Callable[..., Record]
+
+
+def drawing(model: str) -> bytes:
+    """Stands in for a figure."""
+    if model == "cannot-be-drawn":
+        raise ValueError("no such colour")
+    return f"a figure of {model}".encode()
+
+
+def figures(results: Path, comparisons: Sequence[Comparison]) -> Iterator[Artifact]:
+    """A figure of each model, made from its seeds."""
+    for one in comparisons:
+        for contender in one.contenders:
+            seeds = ",".join(str(trial.record.seed) for trial in contender.trials)
+            file = one.folder / "figures" / f"{contender.model}.png"
+            yield Artifact(file, seeds, partial(drawing, contender.model))
+
+
+@pytest.fixture
+def results(tmp_path: Path, make_record: Make, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A results folder with two models under one protocol; the working directory is beside it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(reporting, "PARTS", (*reporting.PARTS, figures))
+    for name, top1 in (("good", 0.9), ("bad", 0.1)):
+        add(tmp_path / "results", make_record(name, top1))
+    return tmp_path / "results"
+
+
+def add(results: Path, record: Record) -> None:
+    write_record(trial_folder(results / "quick", record.model.name, record.seed), record)
+
+
+def problems(results: Path) -> dict[str, str]:
+    return {one.file.relative_to(results.parent).as_posix(): one.what for one in check(results).problems}
+
+
+def test_everything_is_made_once_and_then_only_what_changed(results: Path, make_record: Make) -> None:
+    first = report(results)
+    assert {"quick/README.md", "quick/comparison.csv", "quick/classes.tex", "quick/figures/bad.png"} <= set(first.made)
+    assert (results / "quick" / "figures" / "bad.png").read_bytes() == b"a figure of bad"
+    second = report(results)
+    assert (second.made, second.kept) == ([], len(first.made))
+    add(results, make_record("bad", 0.2, seed=1))
+    third = report(results)
+    assert "quick/README.md" in third.made
+    assert "quick/figures/bad.png" in third.made
+    assert "quick/figures/good.png" not in third.made
+
+
+def test_what_is_made_is_as_it_should_be_and_the_same_each_time(results: Path) -> None:
+    report(results)
+    assert problems(results) == {}
+    before = {file: file.read_bytes() for file in results.rglob("*") if file.is_file()}
+    for file in before:
+        if "seed0" not in file.parts:
+            file.unlink()
+    report(results)
+    assert {file: file.read_bytes() for file in results.rglob("*") if file.is_file()} == before
+
+
+def test_a_check_finds_what_is_missing_edited_stale_and_left_over_and_writes_nothing(
+    results: Path, make_record: Make
+) -> None:
+    report(results)
+    (results / "quick" / "comparison.csv").unlink()
+    for edited in ("README.md", "figures/good.png"):
+        file = results / "quick" / edited
+        file.write_bytes(file.read_bytes() + b" ")
+    add(results, make_record("bad", 0.2, seed=1))
+    (trial_folder(results / "quick", "good", 0) / "record.json").unlink()
+    before = {file: file.read_bytes() for file in results.rglob("*") if file.is_file()}
+    found = problems(results)
+    assert found["results/quick/comparison.csv"] == "missing"
+    assert found["results/quick/README.md"].startswith("changed since it was made")
+    assert found["results/quick/comparison.tex"].startswith("stale")
+    assert found["results/quick/figures/bad.png"].startswith("stale")
+    assert found["results/quick/figures/good.png"].startswith("left over")
+    assert {file: file.read_bytes() for file in results.rglob("*") if file.is_file()} == before
+    report(results)
+    assert problems(results) == {}
+    assert not (results / "quick" / "figures" / "good.png").exists()
+
+
+def test_a_problem_is_one_line_with_the_command_that_mends_it(results: Path) -> None:
+    (one, *_) = check(results).problems
+    assert str(one).endswith(f"; python -m bench report --results {results}")
+    assert "\n" not in str(one)
+
+
+def test_an_edited_figure_is_drawn_again(results: Path) -> None:
+    report(results)
+    figure = results / "quick" / "figures" / "good.png"
+    figure.write_bytes(b"painted over")
+    assert report(results).made == ["quick/figures/good.png"]
+    assert figure.read_bytes() == b"a figure of good"
+
+
+def test_a_folder_that_holds_no_figures_any_more_goes_with_them(results: Path, make_record: Make) -> None:
+    report(results)
+    for model in ("good", "bad"):
+        (trial_folder(results / "quick", model, 0) / "record.json").unlink()
+    write_record(trial_folder(results / "other", "m", 0), make_record())
+    assert "quick/figures/bad.png" in report(results).removed
+    assert not (results / "quick" / "figures").exists()
+
+
+def test_a_figure_that_cannot_be_drawn_costs_no_other(results: Path, make_record: Make) -> None:
+    add(results, make_record("cannot-be-drawn", 0.5))
+    outcome = report(results)
+    assert outcome.failed == {"quick/figures/cannot-be-drawn.png": "ValueError: no such colour"}
+    assert "quick/figures/good.png" in outcome.made
+    assert list(problems(results)) == ["results/quick/figures/cannot-be-drawn.png"]
+
+
+def test_what_was_finished_before_an_interrupt_is_kept(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> Iterator[object]:
+        yield from list(make_all([one for one in collected if one.file.name == "README.md"], pooled=lambda one: False))
+        raise KeyboardInterrupt
+
+    make_all = reporting.make_all
+    _, collected, _ = reporting.collect(results)
+    with monkeypatch.context() as patch:
+        patch.setattr(reporting, "make_all", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            report(results)
+    again = report(results)
+    assert again.kept == 1
+    assert "quick/README.md" not in again.made
+
+
+def test_nothing_outside_the_results_is_ever_removed(results: Path) -> None:
+    report(results)
+    outside = results.parent / "mine.txt"
+    outside.write_text("precious")
+    manifest = json.loads((results / NAME).read_text())
+    manifest["../mine.txt"] = next(iter(manifest.values()))
+    (results / NAME).write_text(json.dumps(manifest))
+    assert report(results).removed == []
+    assert outside.exists()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"a": 1}', '{"a": {"b": 1}}'])
+def test_a_damaged_manifest_is_as_none(results: Path, content: str) -> None:
+    made = report(results).made
+    write_text(results / NAME, content)
+    assert problems(results)
+    assert report(results).made == made
+
+
+def test_a_folder_may_be_given_as_where_one_is(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(results / "quick")
+    assert "README.md" in report(Path()).made
+    assert (results / "quick" / "README.md").read_text().startswith("# quick\n")
+
+
+def test_a_damaged_record_is_named_and_left_out(results: Path) -> None:
+    write_text(trial_folder(results / "quick", "broken", 0) / "record.json", "{}")
+    (line,) = report(results).damaged
+    assert "broken/seed0/record.json" in line
+    assert check(results).damaged == [line]
+    assert "broken" not in (results / "quick" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("prepare", ["nothing", "damaged", "deeper"])
+def test_without_records_the_request_is_wrong_and_the_line_says_what_to_do(
+    tmp_path: Path, make_record: Make, prepare: str
+) -> None:
+    results = tmp_path / "results"
+    if prepare == "damaged":
+        write_text(trial_folder(results / "quick", "m", 0) / "record.json", "{}")
+    elif prepare == "deeper":
+        add(results / "reference", make_record())
+    expected = {"nothing": "no such folder", "damaged": "no record can be read", "deeper": "reference: name that"}
+    for action in (report, check):
+        with pytest.raises(RequestError, match=expected[prepare]):
+            action(results)
+
+
+SECTION = "# Mine\n\n<!-- bench report results/quick comparison: accuracy, gmacs -->\nold\n<!-- end -->\n\nrest"
+
+
+@pytest.mark.parametrize(("place", "folder"), [("README.md", "results/quick"), ("results/README.md", "quick")])
+def test_a_marked_section_is_renewed_and_checked_and_the_rest_is_left_alone(
+    results: Path, place: str, folder: str
+) -> None:
+    readme = results.parent / place
+    readme.write_text(SECTION.replace("results/quick", folder))
+    report(results)
+    assert report(results).sections == []
+    text = readme.read_text()
+    assert text.startswith(f"# Mine\n\n<!-- bench report {folder} comparison: accuracy, gmacs -->\n")
+    assert text.endswith("<!-- end -->\n\nrest")
+    assert "| good " in text
+    assert "test top-1 (%) |" in text
+    assert "macro F1" not in text
+    assert problems(results) == {}
+    readme.write_text(text.replace("90.00", "95.00"))
+    assert problems(results) == {place: "line 3: the marked section is not what the records give"}
+    assert report(results).sections == [str(readme)]
+    assert readme.read_text() == text
+
+
+def test_a_section_of_another_results_folder_and_an_example_in_a_text_are_left_alone(results: Path) -> None:
+    readme = results.parent / "README.md"
+    text = SECTION.replace("results/quick", "other/quick") + "\n    <!-- bench report results/none comparison -->\n"
+    readme.write_text(text)
+    report(results)
+    assert readme.read_text() == text
+    assert problems(results) == {}
+
+
+@pytest.mark.parametrize(
+    "section, expected",
+    [
+        ("<!-- bench report results/quick -->\n<!-- end -->", "line 1: not a marker"),
+        ("<!-- bench report results/quick comparison -->\n", "line 1: the section has no <!-- end -->"),
+        ("<!-- bench report results/quick comparison -->\n" * 2, "line 1: the section has no <!-- end -->"),
+        ("<!-- bench report results/none comparison -->\n<!-- end -->", "results/none has no records"),
+        ("<!-- bench report results/quick comparison: acuracy -->\n<!-- end -->", "did you mean accuracy"),
+    ],
+)
+def test_a_malformed_marker_is_refused_before_anything_is_made(results: Path, section: str, expected: str) -> None:
+    (results.parent / "README.md").write_text(section)
+    for action in (report, check):
+        with pytest.raises(RequestError, match=expected):
+            action(results)
+    assert not (results / NAME).exists()

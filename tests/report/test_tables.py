@@ -1,0 +1,251 @@
+"""The comparison: one row a model, sorted, its best marked, traceable, and never mixing what must not be compared."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.records.comparison import Comparison, Trial, comparisons, read_comparisons
+from bench.records.quantities import BY_KEY, estimate, half_interval, wilson_interval
+from bench.records.record import Record, trial_folder, write_record, write_text
+from bench.report.judge.marks import marks
+from bench.report.tables.comparison import (
+    COLUMNS,
+    RUN_COLUMNS,
+    comparison_csv,
+    comparison_latex,
+    comparison_table,
+    conditions,
+    notes,
+    run_text,
+)
+from bench.report.tables.folder_page import write_tables
+from bench.report.text.markup import Table
+
+Make = Callable[..., Record]
+HALF_DISTURBED = {"p50": 2.0, "ci95": [1.5, 2.5], "disturbed": "rounds differ by 99%"}
+
+
+def compared(*records: Record) -> Comparison:
+    """The comparison of records that may be compared."""
+    folder = Path("results/quick")
+    (one,) = comparisons([Trial(trial_folder(folder, each.model.name, each.seed), each) for each in records])
+    return one
+
+
+def rows(records: Sequence[Record], keys: Sequence[str] = RUN_COLUMNS) -> list[dict[str, str]]:
+    """The table's rows: what each cell says, under its header."""
+    table: Table = comparison_table(compared(*records), keys)
+    return [dict(zip(table.headers, (cell.text for cell in row), strict=True)) for row in table.rows]
+
+
+def test_a_row_says_what_a_trial_cost_and_gave_with_units_in_the_header(make_record: Make) -> None:
+    (row,) = rows([make_record("vgg19", 0.875)])
+    assert row == {
+        "model": "vgg19",
+        "params (M)": "1.23",
+        "trainable (M)": "0.23",
+        "GMACs": "2.345",
+        "s/epoch": "2.5",
+        "total s": "12.3",
+        "peak MB": "346",
+        "best epoch": "2",
+        "val top-1 (%)": "75.00",
+        "test top-1 (%)": "87.50",
+        "macro F1": "0.4321",
+    }
+
+
+def test_the_best_model_is_first_and_a_failed_one_last_with_the_reason(make_record: Make) -> None:
+    found = rows([make_record("low", 0.1), make_record("none", None), make_record("high", 0.9)])
+    assert [row["model"] for row in found] == ["high", "low", "none"]
+    assert [row["status"] for row in found] == ["ok", "ok", "crashed: ended by SIGKILL"]
+    assert {text for header, text in found[-1].items() if header not in ("model", "status")} == {""}
+
+
+def test_seeds_are_one_row_with_the_mean_and_half_of_its_interval(make_record: Make) -> None:
+    (row,) = rows([make_record("m", top1, seed) for seed, top1 in enumerate((0.90, 0.92, 0.94))])
+    # Student's t at 97.5 % with 2 degrees of freedom is 4.303; the deviation is 2 points.
+    assert row["test top-1 (%)"] == "92.00 ± 4.97"
+
+
+def test_a_row_of_which_one_seed_failed_says_so(make_record: Make) -> None:
+    (row,) = rows([make_record("m", 0.9, 0), make_record("m", None, 1)])
+    assert row["status"] == "1 of 2 ok; crashed: ended by SIGKILL"
+    assert row["test top-1 (%)"] == "90.00"
+
+
+def test_what_nobody_measured_is_no_column_and_is_named(make_record: Make) -> None:
+    one = compared(make_record())
+    assert "J/image" not in comparison_table(one, COLUMNS).headers
+    assert "not measured: M act., latency (ms), images/s, J/image." in notes(one)
+
+
+def test_a_measurement_that_was_disturbed_bears_a_dagger_that_is_explained(make_record: Make) -> None:
+    quiet = make_record(efficiency={"latency_ms": {**HALF_DISTURBED, "disturbed": None}})
+    noisy = make_record(efficiency={"latency_ms": HALF_DISTURBED})
+    assert rows([quiet], COLUMNS)[0]["latency (ms)"] == "2.00 [1.50, 2.50]"
+    assert rows([noisy], COLUMNS)[0]["latency (ms)"] == "2.00 [1.50, 2.50] †"
+    assert [any("†" in line for line in notes(compared(one))) for one in (quiet, noisy)] == [False, True]
+
+
+def marked(key: str, *records: Record) -> dict[str, str]:
+    one = compared(*records)
+    return dict(marks(BY_KEY[key], {contender.model: contender for contender in one.finished}))
+
+
+def test_overlapping_intervals_over_seeds_are_a_tie_and_others_are_not(make_record: Make) -> None:
+    def seeds(name: str, *top1: float) -> list[Record]:
+        return [make_record(name, value, seed) for seed, value in enumerate(top1)]
+
+    best, near, far = seeds("best", 0.90, 0.91, 0.92), seeds("near", 0.88, 0.89, 0.90), seeds("far", 0.50, 0.51, 0.52)
+    assert marked("accuracy", *best, *near, *far) == {"best": "best", "near": "tie"}
+
+
+def test_with_one_seed_the_number_of_test_pictures_decides_over_a_tie(make_record: Make) -> None:
+    # Of 360 pictures: 95 % is Wilson's [92.2, 96.8], 93 % [89.9, 95.2], 85 % [81.0, 88.3].
+    records = [make_record(name, top1) for name, top1 in (("a", 0.95), ("b", 0.93), ("c", 0.85))]
+    assert marked("accuracy", *records) == {"a": "best", "b": "tie"}
+    assert any("Wilson" in line for line in notes(compared(*records)))
+
+
+def test_a_quantity_without_an_interval_ties_only_where_it_prints_alike(make_record: Make) -> None:
+    def sized(name: str, params: int) -> Record:
+        one = make_record(name)
+        return one.model_copy(update={"model": one.model.model_copy(update={"params": params})})
+
+    assert marked("params", sized("a", 1_000_000), sized("b", 1_004_000), sized("c", 1_006_000)) == {
+        "a": "best",
+        "b": "tie",
+    }
+
+
+def test_nothing_is_best_of_one_and_no_number_of_trainable_parameters_is_better(make_record: Make) -> None:
+    assert marked("accuracy", make_record("alone"), make_record("failed", None)) == {}
+    assert marked("trainable", make_record("a"), make_record("b")) == {}
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_half_an_interval_is_not_negative_and_zero_for_a_lone_or_constant_value(values: list[float]) -> None:
+    assert half_interval(values) >= 0
+    assert half_interval(values[:1]) == 0
+    assert half_interval([values[0]] * 3) == pytest.approx(0, abs=1e-12)
+
+
+def test_intervals_are_as_in_the_textbook() -> None:
+    assert half_interval([1, 2, 3, 4, 5]) == pytest.approx(1.963, abs=0.001)
+    assert wilson_interval(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
+    assert wilson_interval(0, 10) == pytest.approx((0, 0.2775), abs=1e-4)
+
+
+def test_an_interval_ends_where_the_quantity_does_and_its_half_is_written_whole(make_record: Make) -> None:
+    one = compared(make_record("a", 0.3, 0), make_record("a", 0.9, 1))
+    found = estimate(BY_KEY["accuracy"], one.contenders[0])
+    assert found and (found.mean, found.low, found.high) == (pytest.approx(60), 0, 100)
+    (row,) = rows([trial.record for trial in one.contenders[0].trials])
+    assert row["test top-1 (%)"] == f"60.00 ± {half_interval([30, 90]):.2f}"
+
+
+def test_csv_has_the_mean_the_interval_and_the_count_of_every_quantity_to_twelve_digits(make_record: Make) -> None:
+    records = [make_record("a,b", 1 / 3, 0), make_record("a,b", 0.34, 1), make_record("f", None)]
+    found = list(csv.DictReader(io.StringIO(comparison_csv(compared(*records)).decode())))
+    assert [row["model"] for row in found] == ["a,b", "f"]
+    first = found[0]
+    assert (first["accuracy"], first["accuracy_n"], first["gmacs"]) == ("33.6666666667", "2", "2.345")
+    assert float(first["accuracy_high"]) - float(first["accuracy"]) == pytest.approx(half_interval([100 / 3, 34]))
+    assert first["protocol_fingerprint"] == "p" * 64
+    assert (found[1]["accuracy"], found[1]["accuracy_n"]) == ("", "0")
+    assert found[1]["status"] == "crashed: ended by SIGKILL"
+
+
+def test_latex_is_a_booktabs_tabular_with_what_it_was_made_under_beneath(make_record: Make) -> None:
+    text = comparison_latex(compared(make_record("vit_tiny", 0.9), make_record("b", 0.1))).decode()
+    for expected in (r"\toprule", r"\midrule", r"\bottomrule", r"vit\_tiny", r"\textbf{90.00}", "p" * 12, "d" * 12):
+        assert text.count(expected) == 1
+    assert r"\hline" not in text
+
+
+def test_machines_are_named_and_several_are_said_to_be_so(make_record: Make) -> None:
+    here, there = make_record("a"), make_record("b", environment={"device": "Some GPU", "device_kind": "cuda"})
+    alone = " ".join(conditions(compared(here)))
+    assert "Machine: Some CPU, 2 threads, fp32, torch 2.13." in alone
+    assert "several machines" not in alone
+    both = conditions(compared(here, there))
+    assert any("several machines" in line for line in both)
+    assert [line for line in both if line.startswith("Machine: Some GPU")] == ["Machine: Some GPU. b."]
+
+
+def test_settings_and_seeds_are_written_beneath(make_record: Make) -> None:
+    lines = conditions(compared(make_record(seed=0), make_record(seed=3)))
+    assert "train: epochs = 3, tried = [1]." in lines
+    assert any("seeds 0, 3" in line and "p" * 12 in line for line in lines)
+
+
+def test_run_prints_the_best_with_a_star(make_record: Make) -> None:
+    text = run_text(Path("results/quick"), [make_record("a", 0.9), make_record("b", 0.1)])
+    assert "* 90.00" in text
+    assert "*: the best of its column" in text
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Callable[..., str]:
+    """`page(record, …)`: the README.md that is written for those records."""
+
+    def write(*records: Record) -> str:
+        for each in records:
+            write_record(trial_folder(tmp_path / "quick", each.model.name, each.seed), each)
+        write_tables(tmp_path / "quick")
+        return (tmp_path / "quick" / "README.md").read_text()
+
+    return write
+
+
+def test_the_page_holds_the_table_and_what_it_was_made_under(page: Callable[..., str], make_record: Make) -> None:
+    text = page(make_record("high", 0.9), make_record("low", 0.1), make_record("broken", None))
+    assert text.startswith("# quick\n")
+    for expected in (
+        "| high ", "| low ", "| broken ", "Best mean test top-1 first", "1,222 pictures for training",
+        "360 for testing", "p" * 12, "d" * 12, "Some CPU, 2 threads, fp32, torch 2.13", "**90.00**",
+    ):  # fmt: skip
+        assert expected in text
+
+
+def test_the_page_explains_the_interval_where_there_are_several_seeds(
+    page: Callable[..., str], make_record: Make
+) -> None:
+    assert "±" not in page(make_record("m", 0.9))
+    assert "Student's t" in page(make_record("m", 0.9), make_record("m", 0.8, seed=1))
+
+
+def test_the_page_is_the_same_however_often_it_is_written(page: Callable[..., str], make_record: Make) -> None:
+    assert page(make_record("m", 0.9)) == page(make_record("m", 0.9))
+
+
+def test_different_fingerprints_never_share_a_table_and_damaged_records_are_named(
+    page: Callable[..., str], make_record: Make, tmp_path: Path
+) -> None:
+    def other(**changes: Any) -> dict[str, Any]:
+        return {"protocol": {"name": "quick", "fingerprint": "q" * 64, "settings": {}}, **changes}
+
+    write_text(trial_folder(tmp_path / "quick", "damaged", 0) / "record.json", "{")
+    text = page(make_record("mine"), make_record("theirs", **other()))
+    assert text.index("mine") < text.index("## quick-qqqqqq-dddddd") < text.index("theirs")
+    assert (tmp_path / "quick" / "comparison-qqqqqq-dddddd.csv").exists()
+    found, damaged = read_comparisons(tmp_path)
+    assert [[contender.model for contender in one.contenders] for one in found] == [["mine"], ["theirs"]]
+    assert len(damaged) == 1
+    assert "damaged" in damaged[0]
+
+
+def test_a_results_folder_within_another_is_not_part_of_it(make_record: Make, tmp_path: Path) -> None:
+    for folder in ("quick", "reference/quick"):
+        write_record(trial_folder(tmp_path / folder, "m", 0), make_record())
+    assert [one.folder for one in read_comparisons(tmp_path)[0]] == [tmp_path / "quick"]
+    assert [one.folder for one in read_comparisons(tmp_path / "quick")[0]] == [tmp_path / "quick"]

@@ -1,0 +1,306 @@
+"""A run is the trials that are not yet recorded, in folders that never mix what must not be compared."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import RequestError
+from bench.data.cache import Stored
+from bench.events import Event, Note
+from bench.plugins import Registry
+from bench.protocol import Protocol
+from bench.records.record import Record, read_record, write_record
+from bench.request import Ready, TrialSpec
+from bench.run import sweep
+from bench.run.executors import local
+from bench.run.trial import outline
+
+
+@pytest.fixture
+def finished(registry: Registry) -> Callable[..., Record]:
+    """`finished(spec)`: as if that trial had been run: its record, written."""
+
+    def make(spec: TrialSpec, status: str = "ok") -> Record:
+        record = outline(spec, registry.model(spec.model)).model_copy(update={"status": status})
+        write_record(spec.folder, record)
+        return record
+
+    return make
+
+
+def test_a_trial_that_ended_well_is_recorded(
+    tiny_trial: Callable[..., TrialSpec], finished: Callable[..., Record], registry: Registry
+) -> None:
+    spec = tiny_trial(model="tiny:width=4")
+    assert sweep.recorded(spec, registry.model(spec.model)) is None
+    record = finished(spec)
+    assert sweep.recorded(spec, registry.model(spec.model)) == record
+
+
+@pytest.mark.parametrize("status", ["oom", "diverged", "timeout", "crashed", "error", "interrupted"])
+def test_a_trial_that_did_not_end_well_is_run_again(
+    status: str, tiny_trial: Callable[..., TrialSpec], finished: Callable[..., Record], registry: Registry
+) -> None:
+    spec = tiny_trial()
+    finished(spec, status)
+    assert sweep.recorded(spec, registry.model("tiny")) is None
+
+
+def test_a_trial_is_run_again_where_anything_that_decides_over_it_has_changed(
+    tiny_trial: Callable[..., TrialSpec], finished: Callable[..., Record], registry: Registry
+) -> None:
+    spec, model = tiny_trial(), registry.model("tiny")
+    finished(spec)
+    other_data = dataclasses.replace(spec, stored=dataclasses.replace(spec.stored, fingerprint="other"))
+    other_code = dataclasses.replace(model, plugin=dataclasses.replace(model.plugin, code="other"))
+    assert sweep.recorded(spec, model) is not None
+    assert sweep.recorded(dataclasses.replace(tiny_trial("train.epochs=9")), model) is None
+    assert sweep.recorded(other_data, model) is None
+    assert sweep.recorded(spec, other_code) is None
+    assert sweep.recorded(spec, registry.model("tiny:width=4")) is None
+    assert sweep.recorded(dataclasses.replace(spec, seed=1), model) is None
+
+
+def test_a_damaged_record_is_run_again(
+    tiny_trial: Callable[..., TrialSpec], finished: Callable[..., Record], registry: Registry
+) -> None:
+    spec = tiny_trial()
+    finished(spec)
+    (spec.folder / "record.json").write_text("{")
+    assert sweep.recorded(spec, registry.model("tiny")) is None
+
+
+# Where results go
+
+
+def test_results_go_to_a_folder_of_the_protocol_s_name(
+    tiny_protocol: Callable[..., Protocol], digits: Stored, tmp_path: Path
+) -> None:
+    assert sweep.results_folder(tmp_path, tiny_protocol(), digits, changed=False) == tmp_path / "quick"
+
+
+def test_a_protocol_changed_on_the_command_line_gets_a_folder_of_its_own(
+    tiny_protocol: Callable[..., Protocol], digits: Stored, tmp_path: Path
+) -> None:
+    folders = {
+        sweep.results_folder(tmp_path, tiny_protocol(f"train.epochs={epochs}"), digits, changed=True)
+        for epochs in (1, 2)
+    }
+    assert len(folders) == 2
+    assert all(folder.name.startswith("quick-") for folder in folders)
+
+
+@pytest.mark.parametrize("change", ["protocol", "data"])
+def test_a_folder_that_holds_other_records_is_not_mixed_into(
+    change: str,
+    tiny_protocol: Callable[..., Protocol],
+    digits: Stored,
+    tiny_trial: Callable[..., TrialSpec],
+    finished: Callable[..., Record],
+    tmp_path: Path,
+) -> None:
+    finished(dataclasses.replace(tiny_trial(), results=tmp_path / "quick"))
+    protocol, stored = tiny_protocol(), digits
+    assert sweep.results_folder(tmp_path, protocol, stored, changed=False) == tmp_path / "quick"
+    if change == "protocol":
+        protocol = tiny_protocol("train.epochs=9")
+    else:
+        stored = dataclasses.replace(digits, fingerprint="other")
+    apart = sweep.results_folder(tmp_path, protocol, stored, changed=False)
+    assert apart.name.startswith("quick-")
+    assert apart == sweep.results_folder(tmp_path, protocol, stored, changed=False)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "data", "unnamed"),
+    [
+        ((), None, False),
+        (("train.epochs=5",), None, True),
+        ((), "digits", True),
+        (("train.epochs=5", "name=mine"), None, False),
+        ((" name = mine", "train.epochs=5"), "digits", False),
+    ],
+)
+def test_a_change_that_is_given_a_name_needs_no_other(
+    overrides: tuple[str, ...], data: str | None, unnamed: bool
+) -> None:
+    assert sweep._unnamed_change(overrides, data) is unnamed
+
+
+# The run, with a stand-in for the processes
+
+
+class StandIn:
+    """In the place of bench/run/executors/local.py: checks nothing, and ends every trial with the status it is told."""
+
+    def __init__(self, stored: Stored, registry: Registry) -> None:
+        self.stored, self.registry = stored, registry
+        self.status = "ok"
+        self.ran: list[tuple[str, int]] = []
+
+    def call(self, function: str, *_: Any) -> Iterator[Any]:
+        yield "quick" if function.endswith("default_protocol") else Ready(self.stored, {})
+
+    def run_trials(self, specs: list[TrialSpec], timeout: float | None = None) -> Iterator[Event | Record]:
+        for spec in specs:
+            self.ran.append((spec.model, spec.seed))
+            record = outline(spec, self.registry.model(spec.model)).model_copy(update={"status": self.status})
+            write_record(spec.folder, record)
+            yield record
+
+
+@pytest.fixture
+def processes(digits: Stored, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """The stand-in, put in the place of the processes."""
+    stand_in = StandIn(digits, registry)
+    monkeypatch.setattr(local, "call", stand_in.call)
+    monkeypatch.setattr(local, "run_trials", stand_in.run_trials)
+    return stand_in
+
+
+@pytest.fixture
+def run(processes: StandIn, tiny_plugins: Path, tmp_path: Path) -> Callable[..., sweep.Outcome]:
+    """`run("tiny", …)`: bench.run, with results in a temporary folder."""
+
+    def call(*models: str, **options: Any) -> sweep.Outcome:
+        return sweep.run(models, **{"plugin_folders": [tiny_plugins], "results": tmp_path / "results", **options})
+
+    return call
+
+
+def test_every_model_runs_once_for_every_seed(run: Callable[..., sweep.Outcome], processes: StandIn) -> None:
+    outcome = run("tiny", "tiny:width=4", "tiny", seeds=[0, 3])
+    assert processes.ran == [("tiny", 0), ("tiny:width=4", 0), ("tiny", 3), ("tiny:width=4", 3)]
+    assert len(outcome.records) == 4
+    assert outcome.ok
+
+
+def test_a_seed_that_is_named_twice_runs_once(run: Callable[..., sweep.Outcome], processes: StandIn) -> None:
+    assert len(run("tiny", seeds=[1, 1]).records) == 1
+    assert processes.ran == [("tiny", 1)]
+
+
+def test_what_is_recorded_is_not_run_again_unless_afresh(run: Callable[..., sweep.Outcome], processes: StandIn) -> None:
+    run("tiny")
+    told: list[Event] = []
+    outcome = run("tiny", "tiny:width=4", tell=told.append)
+    assert processes.ran == [("tiny", 0), ("tiny:width=4", 0)]
+    assert [record.model.name for record in outcome.records] == ["tiny", "tiny:width=4"]
+    assert any("already recorded" in event.text for event in told if isinstance(event, Note))
+    run("tiny", fresh=True)
+    assert processes.ran[2:] == [("tiny", 0)]
+
+
+def test_a_fresh_run_does_not_go_on_from_a_checkpoint(run: Callable[..., sweep.Outcome]) -> None:
+    checkpoint = run("tiny").folder / "tiny" / "seed0" / "checkpoint-abc.pt"
+    checkpoint.write_bytes(b"")
+    run("tiny")
+    assert checkpoint.exists()
+    run("tiny", fresh=True)
+    assert not checkpoint.exists()
+
+
+def test_a_run_of_which_one_trial_failed_is_not_ok(run: Callable[..., sweep.Outcome], processes: StandIn) -> None:
+    processes.status = "crashed"
+    assert not run("tiny").ok
+
+
+def test_all_means_every_model_that_the_protocol_does_not_leave_out_and_says_which_and_why(
+    run: Callable[..., sweep.Outcome], processes: StandIn
+) -> None:
+    told: list[Event] = []
+    run(all_models=True, protocol="quick", tell=told.append)
+    names = [model for model, _ in processes.ran]
+    assert len(names) >= 8
+    assert {"tiny", "vgg19", "densenet121", "deit_tiny_distilled", "vit_tiny"} <= set(names)
+    assert "vit_base" not in names
+    notes = [event.text for event in told if isinstance(event, Note)]
+    assert any("left out: vit_base (86 M" in note and "name it" in note for note in notes)
+
+
+def test_a_model_that_is_named_runs_though_the_protocol_leaves_it_out(
+    run: Callable[..., sweep.Outcome], processes: StandIn
+) -> None:
+    run("vit_base", all_models=True, protocol="quick")
+    assert processes.ran[0] == ("vit_base", 0)
+    assert ("deit_base_distilled", 0) not in processes.ran
+
+
+def test_the_first_line_says_which_protocol_was_chosen_and_how_to_choose_another(
+    run: Callable[..., sweep.Outcome],
+) -> None:
+    told: list[Event] = []
+    run("tiny", tell=told.append)
+    assert isinstance(told[0], Note)
+    assert told[0].text.startswith("protocol quick")
+    assert "--protocol cifar10" in told[0].text
+
+
+def test_a_run_without_models_is_told_what_to_name(run: Callable[..., sweep.Outcome]) -> None:
+    with pytest.raises(RequestError, match="--all"):
+        run()
+
+
+def test_published_results_are_never_taken_for_one_s_own(
+    run: Callable[..., sweep.Outcome], processes: StandIn, tmp_path: Path
+) -> None:
+    run("tiny", results=tmp_path / "results" / "reference")
+    processes.ran.clear()
+    run("tiny")
+    assert processes.ran == [("tiny", 0)]
+
+
+def test_two_runs_do_not_work_in_one_folder(
+    run: Callable[..., sweep.Outcome], processes: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[str] = []
+
+    def run_inside(specs: list[TrialSpec], timeout: float | None = None) -> Iterator[Event | Record]:
+        monkeypatch.setattr(local, "run_trials", processes.run_trials)
+        with pytest.raises(RequestError, match="another run") as error:
+            run("tiny")
+        refused.append(str(error.value))
+        yield from processes.run_trials(specs, timeout)
+
+    monkeypatch.setattr(local, "run_trials", run_inside)
+    run("tiny")
+    assert len(refused) == 1
+    run("tiny", fresh=True)
+
+
+def test_a_results_folder_that_cannot_be_written_is_refused(
+    run: Callable[..., sweep.Outcome], processes: StandIn, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RequestError, match="cannot be written"):
+        run("tiny", results=tmp_path / "file" / "results")
+    assert processes.ran == []
+
+
+def test_a_plugin_hears_every_event_and_one_that_fails_on_hearing_stops_nothing(
+    run: Callable[..., sweep.Outcome], processes: StandIn, tmp_path: Path
+) -> None:
+    folder = tmp_path / "listeners"
+    folder.mkdir()
+    heard = tmp_path / "heard.txt"
+    listener = "from bench import hookimpl\n@hookimpl\ndef bench_event(event):\n    "
+    (folder / "good.py").write_text(f"{listener}open({str(heard)!r}, 'a').write(type(event).__name__ + '\\n')\n")
+    (folder / "bad.py").write_text(f"{listener}raise RuntimeError('deaf')\n")
+    outcome = run("vit_tiny", plugin_folders=[folder])
+    assert outcome.ok
+    assert "Note" in heard.read_text()
+    assert processes.ran == [("vit_tiny", 0)]
+
+
+def test_the_outcome_as_json_holds_every_record(run: Callable[..., sweep.Outcome]) -> None:
+    outcome = run("tiny")
+    document = sweep.to_json(outcome)
+    assert document["protocol"] == "quick"
+    assert document["fingerprint"] == outcome.protocol.fingerprint
+    assert [record["model"]["name"] for record in document["records"]] == ["tiny"]
+    assert read_record(outcome.folder / "tiny" / "seed0" / "record.json").to_json() == document["records"][0]

@@ -1,0 +1,586 @@
+"""Training learns, stops when it should, keeps the best epoch, and goes on after an interruption as if without one."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bench.data.batches import Batch, Batches
+from bench.data.cache import Stored, Subset
+from bench.device import Device
+from bench.models.classifier import Classifier, build_classifier, preparation
+from bench.plugins import Registry
+from bench.protocol import Augmentation, Protocol
+from bench.records import record as records
+from bench.train.loop import (
+    DivergedError,
+    Evaluation,
+    Progress,
+    Trainer,
+    evaluate,
+    fit,
+    make_optimizer,
+    make_schedule,
+    make_trainer,
+)
+
+CPU = Device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Threads only cost time where tensors are tiny."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class Fitting:
+    """The tiny model on 200 digits, 100 others for validation; `fit()` trains it."""
+
+    def __init__(self, model: Classifier, protocol: Protocol, stored: Stored, checkpoint: Path) -> None:
+        self.model, self.protocol, self.checkpoint = CPU.place(model), protocol, checkpoint
+        prepared = preparation(model.backbone, protocol.data.image_size)
+        size = protocol.train.batch_size
+        self.train = Batches(stored, Subset("train", np.arange(200)), prepared, size, CPU)
+        self.val = Batches(stored, Subset("train", np.arange(200, 300)), prepared, size, CPU)
+        self.trainer = make_trainer(self.model, protocol, self.train.steps, "fp32", CPU)
+
+    def fit(self, epoch_ended: Callable[[Progress], None] = lambda progress: None, seed: int = 0) -> Progress:
+        return fit(self.trainer, self.train, self.val, self.protocol, seed, self.checkpoint, epoch_ended)
+
+
+@pytest.fixture
+def fitting(
+    registry: Registry, digits: Stored, tiny_protocol: Callable[..., Protocol], tmp_path: Path
+) -> Callable[..., Fitting]:
+    """`fitting("train.epochs=2", …)`: ready to fit, always from the same weights."""
+
+    def make(*overrides: str, model: str = "tiny:dropout=0.3") -> Fitting:
+        protocol = tiny_protocol("augmentation.flip=true", *overrides)
+        torch.manual_seed(0)
+        classifier = build_classifier(registry.model(model), protocol, 10)
+        return Fitting(classifier, protocol, digits, tmp_path / "checkpoint.pt")
+
+    return make
+
+
+def history(progress: Progress) -> tuple[list[float], ...]:
+    return progress.train_loss, progress.train_top1, progress.val_loss, progress.val_top1
+
+
+def weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_tiny_model_learns_digits_far_above_chance(fitting: Callable[..., Fitting]) -> None:
+    made = fitting("train.epochs=6", "augmentation.flip=false", "train.batch_size=20", "optimizer.learning_rate=0.01")
+    progress = made.fit()
+    assert progress.val_top1[progress.best_epoch - 1] > 0.6
+    assert progress.train_loss[-1] < progress.train_loss[0]
+
+
+def test_a_repeated_fit_is_the_same_to_the_bit(fitting: Callable[..., Fitting]) -> None:
+    one, other = fitting(), fitting()
+    first = one.fit()
+    one.checkpoint.unlink()
+    second = other.fit()
+    assert history(first) == history(second)
+    assert same(weights(one.model), weights(other.model))
+
+
+def test_another_seed_trains_differently(fitting: Callable[..., Fitting]) -> None:
+    one, other = fitting(), fitting()
+    first = one.fit(seed=0)
+    one.checkpoint.unlink()
+    assert history(first) != history(other.fit(seed=1))
+
+
+class Interrupted(Exception):  # noqa: N818 — what happens, not what went wrong
+    """Ctrl-C, a crash, a full disk."""
+
+
+@pytest.mark.parametrize("schedule", ["one-cycle", "cosine", "exponential", "constant"])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_an_interrupted_fit_goes_on_as_if_it_had_not_been(
+    schedule: str, optimizer: str, fitting: Callable[..., Fitting]
+) -> None:
+    settings = (
+        "train.epochs=4",
+        f"schedule.name={schedule}",
+        "schedule.gamma=0.9",
+        f"optimizer.name={optimizer}",
+        "optimizer.weight_decay=0.01",
+    )
+    whole = fitting(*settings)
+    uninterrupted = whole.fit()
+    whole.checkpoint.unlink()
+
+    def interrupt_after_two(progress: Progress) -> None:
+        if progress.epochs == 2:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        fitting(*settings).fit(interrupt_after_two)
+    epochs: list[int] = []
+    resumed = fitting(*settings)
+    torch.rand(99)  # what is drawn in between is of no consequence
+    progress = resumed.fit(lambda progress: epochs.append(progress.epochs))
+    assert epochs == [3, 4]
+    assert history(progress) == history(uninterrupted)
+    assert progress.best_epoch == uninterrupted.best_epoch
+    assert same(weights(resumed.model), weights(whole.model))
+
+
+def test_a_random_loss_term_is_the_same_after_an_interruption(fitting: Callable[..., Fitting]) -> None:
+    model = "fdvit_ti:widths=[8,12],heads=[2,3],depths=[1,1]"  # its masks are random
+    whole = fitting("train.epochs=2", model=model)
+    uninterrupted = whole.fit()
+    whole.checkpoint.unlink()
+
+    def interrupt(progress: Progress) -> None:
+        if progress.epochs == 1:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        fitting("train.epochs=2", model=model).fit(interrupt)
+    resumed = fitting("train.epochs=2", model=model)
+    assert resumed.fit().extra_loss == uninterrupted.extra_loss
+    assert len(uninterrupted.extra_loss) == 2
+    assert same(weights(resumed.model), weights(whole.model))
+
+
+def test_an_interruption_in_the_middle_of_an_epoch_costs_that_epoch_only(fitting: Callable[..., Fitting]) -> None:
+    whole = fitting()
+    uninterrupted = whole.fit()
+    whole.checkpoint.unlink()
+    torn = fitting()
+    batches = torn.train.shuffled
+
+    def shuffled(seed: int, epoch: int, augmentation: Augmentation) -> Iterator[Batch]:
+        for step, batch in enumerate(batches(seed, epoch, augmentation)):
+            if (epoch, step) == (1, 2):
+                raise Interrupted
+            yield batch
+
+    torn.train.shuffled = shuffled  # type: ignore[method-assign]
+    with pytest.raises(Interrupted):
+        torn.fit()
+    assert history(fitting().fit()) == history(uninterrupted)
+
+
+def test_a_fit_that_is_over_trains_no_more_and_gives_the_best_epoch_s_weights(fitting: Callable[..., Fitting]) -> None:
+    first = fitting()
+    done = first.fit()
+    again = fitting()
+    epochs: list[Progress] = []
+    assert history(again.fit(epochs.append)) == history(done)
+    assert epochs == []
+    assert same(weights(again.model), weights(first.model))
+
+
+@pytest.fixture
+def validated(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """`validated(0.1, 0.5, …)`: what validation will find, epoch by epoch."""
+
+    def script(*top1: float) -> None:
+        answers = iter(top1)
+        nothing = torch.empty(0)
+        monkeypatch.setattr("bench.train.loop.evaluate", lambda *_: Evaluation(1.0, next(answers), nothing, nothing))
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("patience", "top1", "epochs", "best"),
+    [
+        (2, [0.1, 0.3, 0.2, 0.3, 0.9], 4, 2),  # equal is not better
+        (1, [0.5, 0.4, 0.9], 2, 1),
+        (3, [0.1, 0.2, 0.3, 0.4, 0.5], 5, 5),
+        (0, [0.5, 0.4, 0.3, 0.2, 0.1], 5, 1),
+        (2, [0.0, 0.0, 0.0, 0.0, 0.0], 3, 1),
+        (4, [0.5, 0.4, 0.3, 0.2, 0.1], 5, 1),
+    ],
+)
+def test_training_stops_after_so_many_epochs_without_a_better_one(
+    patience: int,
+    top1: list[float],
+    epochs: int,
+    best: int,
+    fitting: Callable[..., Fitting],
+    validated: Callable[..., None],
+) -> None:
+    validated(*top1)
+    progress = fitting("train.epochs=5", f"train.patience={patience}").fit()
+    assert (progress.epochs, progress.best_epoch) == (epochs, best)
+
+
+def test_the_weights_of_the_best_epoch_are_kept(
+    fitting: Callable[..., Fitting], validated: Callable[..., None]
+) -> None:
+    validated(0.1, 0.9, 0.5, 0.5)
+    made = fitting("train.epochs=4")
+    by_epoch: list[dict[str, torch.Tensor]] = []
+    made.fit(lambda progress: by_epoch.append(weights(made.model)))
+    assert same(weights(made.model), by_epoch[1])
+    assert not same(weights(made.model), by_epoch[3])
+
+
+def test_a_resumed_fit_still_knows_the_best_epoch_s_weights(
+    fitting: Callable[..., Fitting], validated: Callable[..., None]
+) -> None:
+    validated(0.9, 0.1, 0.1, 0.1)
+    torn = fitting("train.epochs=4")
+    by_epoch: list[dict[str, torch.Tensor]] = []
+
+    def interrupt_after_two(progress: Progress) -> None:
+        by_epoch.append(weights(torn.model))
+        if progress.epochs == 2:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        torn.fit(interrupt_after_two)
+    resumed = fitting("train.epochs=4")
+    resumed.fit()
+    assert same(weights(resumed.model), by_epoch[0])
+
+
+def test_a_loss_that_is_no_number_ends_training(fitting: Callable[..., Fitting]) -> None:
+    made = fitting("optimizer.name=sgd", "optimizer.learning_rate=1e30", "schedule.name=constant")
+    with pytest.raises(DivergedError, match="a lower learning rate may help"):
+        made.fit()
+
+
+def test_a_loss_term_of_the_model_that_is_no_number_ends_training(fitting: Callable[..., Fitting]) -> None:
+    made = fitting(model="tiny")
+    made.model.backbone.training_loss = lambda: torch.tensor(math.inf, requires_grad=True)  # type: ignore[assignment]
+    with pytest.raises(DivergedError, match=r"the training loss became .* \+ inf in epoch 1"):
+        made.fit()
+
+
+def test_validation_and_test_pictures_are_never_augmented(fitting: Callable[..., Fitting]) -> None:
+    made = fitting("augmentation.crop=0.4", "augmentation.flip=true")
+    shown: list[torch.Tensor] = []
+    evaluated = made.val.in_order
+
+    def in_order() -> Iterator[Batch]:
+        for batch in evaluated():
+            shown.append(batch[0].clone())
+            yield batch
+
+    made.val.in_order = in_order  # type: ignore[method-assign]
+    made.fit()
+    expected = torch.cat([images for images, _ in evaluated()])
+    for epoch in range(3):
+        assert torch.equal(torch.cat(shown[2 * epoch : 2 * epoch + 2]), expected)
+    assert len(shown) == 2 * 3
+
+
+def test_training_pictures_are_augmented_where_the_protocol_says_so(fitting: Callable[..., Fitting]) -> None:
+    plain, augmented = fitting("augmentation.crop=0", "augmentation.flip=false"), fitting()
+    pairs = zip(
+        plain.train.shuffled(0, 0, plain.protocol.augmentation),
+        augmented.train.shuffled(0, 0, augmented.protocol.augmentation),
+        strict=True,
+    )
+    for (images, labels), (others, other_labels) in pairs:
+        assert torch.equal(labels, other_labels)
+        assert not torch.equal(images, others)
+
+
+def test_every_model_is_shown_the_same_batches(fitting: Callable[..., Fitting]) -> None:
+    shown: list[list[torch.Tensor]] = []
+    for model in ("tiny", "tiny:width=4", "tiny:dropout=0.9"):
+        made = fitting(model=model)
+        made.checkpoint.unlink(missing_ok=True)
+        seen: list[torch.Tensor] = []
+
+        def keep(_: nn.Module, inputs: tuple[torch.Tensor], seen: list[torch.Tensor] = seen) -> None:
+            seen.append(inputs[0].clone())
+
+        made.model.register_forward_pre_hook(keep)
+        made.fit()
+        shown.append(seen)
+    for other in shown[1:]:
+        assert all(torch.equal(images, others) for images, others in zip(shown[0], other, strict=True))
+
+
+def rates(protocol: Protocol, steps: int) -> list[float]:
+    """The learning rate of every step of the training."""
+    optimizer = make_optimizer(nn.Linear(1, 1), protocol)
+    schedule = make_schedule(optimizer, protocol, steps)
+    found = []
+    for _ in range(protocol.train.epochs * steps):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return found
+
+
+def test_exponential_multiplies_by_gamma_after_each_epoch(tiny_protocol: Callable[..., Protocol]) -> None:
+    protocol = tiny_protocol("schedule.name=exponential", "schedule.gamma=0.9", "optimizer.learning_rate=0.1")
+    assert rates(protocol, 2) == pytest.approx([0.1, 0.1, 0.09, 0.09, 0.081, 0.081])
+
+
+def test_constant_stays(tiny_protocol: Callable[..., Protocol]) -> None:
+    assert rates(tiny_protocol("schedule.name=constant", "optimizer.learning_rate=0.1"), 2) == [0.1] * 6
+
+
+def test_cosine_falls_to_zero_along_half_a_wave(tiny_protocol: Callable[..., Protocol]) -> None:
+    found = rates(tiny_protocol("schedule.name=cosine", "optimizer.learning_rate=1"), 2)
+    assert found == pytest.approx([(1 + math.cos(math.pi * step / 6)) / 2 for step in range(6)])
+
+
+def test_one_cycle_rises_to_the_learning_rate_and_falls_far_below_its_start(
+    tiny_protocol: Callable[..., Protocol],
+) -> None:
+    found = rates(tiny_protocol("schedule.name=one-cycle", "optimizer.learning_rate=1", "train.epochs=10"), 10)
+    peak = found.index(max(found))
+    assert found[0] == pytest.approx(1 / 25)
+    assert max(found) == pytest.approx(1, abs=0.01)
+    assert found[: peak + 1] == sorted(found[: peak + 1])
+    assert found[peak:] == sorted(found[peak:], reverse=True)
+    assert found[-1] < 0.01
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)]
+)
+def test_the_optimizer_is_the_protocol_s_over_what_trains(
+    name: str, kind: type[torch.optim.Optimizer], tiny_protocol: Callable[..., Protocol]
+) -> None:
+    protocol = tiny_protocol(
+        f"optimizer.name={name}",
+        "optimizer.learning_rate=0.5",
+        "optimizer.weight_decay=0.25",
+        "optimizer.momentum=0.75",
+    )
+    model = nn.Sequential(nn.Linear(2, 2).requires_grad_(False), nn.Linear(2, 3))
+    optimizer = make_optimizer(model, protocol)
+    (group,) = optimizer.param_groups
+    assert type(optimizer) is kind
+    assert [id(parameter) for parameter in group["params"]] == [id(parameter) for parameter in model[1].parameters()]
+    assert (group["lr"], group["weight_decay"], group.get("momentum", 0.75)) == (0.5, 0.25, 0.75)
+
+
+def test_a_step_does_the_arithmetic_of_a_hand_written_loop(fitting: Callable[..., Fitting]) -> None:
+    made, by_hand = fitting(model="tiny"), fitting(model="tiny")
+    optimizer = torch.optim.Adam(by_hand.model.parameters(), lr=1e-3)
+    made.trainer = replace(made.trainer, optimizer=torch.optim.Adam(made.model.parameters(), lr=1e-3))
+    for images, labels in made.train.shuffled(0, 0, Augmentation()):
+        loss, logits, _ = made.trainer.step(images, labels)
+        optimizer.zero_grad()
+        expected = by_hand.model(images)
+        expected_loss = nn.functional.cross_entropy(expected, labels)
+        expected_loss.backward()
+        optimizer.step()
+        assert torch.equal(logits, expected)
+        assert torch.equal(loss, expected_loss)
+    assert same(weights(made.model), weights(by_hand.model))
+
+
+def test_a_backbone_s_own_loss_term_is_trained_on_but_not_reported(fitting: Callable[..., Fitting]) -> None:
+    plain, extra = fitting(model="tiny"), fitting(model="tiny")
+    extra.model.backbone.training_loss = lambda: 100 * extra.model.backbone.stem[0].weight.square().sum()  # type: ignore[union-attr,index]
+    images, labels = next(plain.train.shuffled(0, 0, Augmentation()))
+    assert torch.equal(plain.trainer.step(images, labels)[0], extra.trainer.step(images, labels)[0])
+    assert not same(weights(plain.model), weights(extra.model))
+
+
+def test_mixed_precision_computes_in_bf16_and_keeps_the_weights_in_fp32(fitting: Callable[..., Fitting]) -> None:
+    made = fitting(model="tiny")
+    kinds: set[torch.dtype] = set()
+    made.model.backbone.stem[0].register_forward_hook(lambda _module, _inputs, output: kinds.add(output.dtype))  # type: ignore[union-attr,index]
+    trainer = replace(made.trainer, precision="bf16")
+    assert isinstance(trainer, Trainer)
+    loss, _, _ = trainer.step(*next(made.train.shuffled(0, 0, Augmentation())))
+    assert kinds == {torch.bfloat16}
+    assert loss.dtype == torch.float32
+    assert {parameter.dtype for parameter in made.model.parameters()} == {torch.float32}
+
+
+def test_evaluation_gives_the_probabilities_of_every_picture_in_order(fitting: Callable[..., Fitting]) -> None:
+    made = fitting()
+    found = evaluate(made.model, made.val, "fp32", CPU)
+    assert found.probabilities.shape == (100, 10)
+    torch.testing.assert_close(found.probabilities.sum(1), torch.ones(100))
+    assert torch.equal(found.labels, made.val.labels)
+    assert found.top1 == pytest.approx((found.probabilities.argmax(1) == found.labels).float().mean().item())
+    chosen = found.probabilities[torch.arange(100), found.labels]
+    assert found.loss == pytest.approx(-chosen.log().mean().item(), rel=1e-4)
+
+
+def test_evaluation_changes_nothing_of_the_model(fitting: Callable[..., Fitting]) -> None:
+    made = fitting()
+    before = weights(made.model)
+    first, second = (evaluate(made.model, made.val, "fp32", CPU) for _ in range(2))
+    assert torch.equal(first.probabilities, second.probabilities)
+    assert same(weights(made.model), before)
+
+
+# The whole trial, in this process
+
+
+def as_read(record: records.Record) -> records.Record:
+    """The record as it comes out of its file: tuples are lists there, and keys text."""
+    return records.Record.model_validate_json(json.dumps(record.to_json()))
+
+
+def test_a_trial_evaluates_the_test_pictures_once(
+    tiny_trial: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench.run import trial
+    from bench.train import loop as training
+
+    evaluated: list[int] = []
+
+    def counted(model: nn.Module, batches: Batches, precision: str, device: Device, *forward: Any) -> Evaluation:
+        evaluated.append(len(batches))
+        return evaluate(model, batches, precision, device, *forward)
+
+    monkeypatch.setattr(trial, "evaluate", counted)
+    monkeypatch.setattr(training, "evaluate", counted)
+    spec = tiny_trial("data.test_limit=110")
+    record = trial.run(spec)
+    assert record.error is None
+    assert evaluated.count(110) == 1
+    assert evaluated[-1] == 110
+    assert record.data.test == 110
+
+
+def test_a_trial_s_record_says_what_it_was_and_agrees_with_its_predictions(tiny_trial: Callable[..., Any]) -> None:
+    from bench.run import trial
+
+    spec = tiny_trial("train.what=last-block", model="tiny:width=4", seed=3)
+    record = trial.run(spec)
+    assert record.status == "ok"
+    assert as_read(record) == records.read_record(spec.folder / "record.json")
+    assert (record.model.name, record.model.options, record.seed) == ("tiny:width=4", {"width": 4}, 3)
+    assert record.model.input_size == [3, 8, 8]
+    assert record.protocol.fingerprint == spec.protocol.fingerprint
+    assert record.training is not None
+    assert record.accuracy is not None
+    assert record.training.epochs == len(record.training.history.val_top1) == 3
+    assert record.accuracy.val_top1 == max(record.training.history.val_top1)
+    with np.load(spec.folder / "predictions.npz") as predictions:
+        right = predictions["probabilities"].argmax(1) == predictions["label"]
+        assert record.accuracy.test_top1 == pytest.approx(right.mean())
+        assert (spec.stored.labels("test")[predictions["index"]] == predictions["label"]).all()
+    assert not list(spec.folder.glob("checkpoint-*"))
+
+
+def plugin(folder: Path, body: str) -> Path:
+    """A plugin with the model `mine`, whose backbone's forward pass ends in `body`."""
+    folder.mkdir()
+    (folder / "mine.py").write_text(f"""
+from pathlib import Path
+from bench import ModelSpec, RequestError, hookimpl
+
+def build(*, num_classes, image_size, pretrained):
+    import torch
+    class Backbone(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(3 * image_size**2, 8)
+            self.calls = 0
+        def forward(self, images):
+            features = self.layer(images.flatten(1))
+            self.calls += self.training
+            {body}
+            return features
+    return Backbone()
+
+@hookimpl
+def bench_models():
+    yield ModelSpec("mine", build, "mlp")
+""")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "says"),
+    [
+        ("if self.training: raise ZeroDivisionError('of course')", "error", "of course"),
+        ("if self.training: raise MemoryError('all of it')", "oom", "all of it"),
+        ("if self.training: raise torch.OutOfMemoryError('CUDA out of memory')", "oom", "CUDA out of memory"),
+        ("if self.training: torch.empty(2**55)", "oom", "allocate memory"),
+        ("if self.training: features = features * float('nan')", "diverged", "a lower learning rate"),
+        ("if not self.training: features = features * float('nan')", "diverged", "validation"),
+    ],
+)
+def test_what_goes_wrong_in_a_trial_is_in_its_record(
+    body: str, status: str, says: str, tiny_trial: Callable[..., Any], tmp_path: Path
+) -> None:
+    from bench.run import trial
+
+    spec = tiny_trial(model="mine", plugins=plugin(tmp_path / "mine", body))
+    record = trial.run(spec)
+    assert record.error is not None
+    assert (record.status, says in record.error.message) == (status, True), record.error
+    assert as_read(record) == records.read_record(spec.folder / "record.json")
+    assert (record.data.train, record.model.name) == (200, "mine")
+
+
+def test_a_plugin_s_measurement_that_cannot_be_recorded_does_not_cost_the_trial(
+    tiny_trial: Callable[..., Any], tmp_path: Path
+) -> None:
+    from bench.run import trial
+
+    folder = plugin(tmp_path / "mine", "pass")
+    head = "import numpy\nfrom bench import hookimpl\n@hookimpl\ndef bench_measure(trial):\n    return "
+    for name, answer in {
+        "nan": "float('nan')",
+        "set": "{1, 2}",
+        "numpy": "numpy.float32(1)",
+        "raises": "1 / 0",
+    }.items():
+        (folder / f"{name}.py").write_text(f"{head}{{'value': {answer}}}\n")
+    spec = tiny_trial(model="mine", plugins=folder)
+    assert trial.run(spec).status == "ok"
+    record = records.read_record(spec.folder / "record.json")
+    assert record.accuracy is not None
+    assert "ZeroDivisionError" in record.plugins["raises"]["error"]
+
+
+def test_a_plugin_s_measurement_is_recorded_under_its_name(tiny_trial: Callable[..., Any], tmp_path: Path) -> None:
+    from bench.run import trial
+
+    folder = plugin(tmp_path / "mine", "pass")
+    with (folder / "mine.py").open("a") as file:
+        file.write("\n@hookimpl\ndef bench_measure(trial):\n    return {'images': len(trial.test), 'of': trial.name}\n")
+    assert trial.run(tiny_trial(model="mine", plugins=folder)).plugins == {"mine": {"images": 100, "of": "mine"}}
+
+
+def test_a_trial_does_not_go_on_from_what_a_changed_plugin_had_trained(
+    tiny_trial: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    from bench.run import trial
+
+    stop = "if self.calls == 5: raise KeyboardInterrupt"
+    folder = plugin(tmp_path / "mine", stop)
+    spec = tiny_trial(model="mine", plugins=folder)  # three batches an epoch: interrupted in the second
+    with pytest.raises(KeyboardInterrupt):
+        trial.run(spec)
+    text = (folder / "mine.py").read_text()
+    (folder / "mine.py").write_text(text.replace(stop, "features = 2 * features"))
+    for name in [name for name in sys.modules if name.startswith("bench_plugin_mine")]:
+        monkeypatch.delitem(sys.modules, name)
+    epochs: list[int] = []
+    assert trial.run(spec, lambda event: epochs.append(event.epoch)).status == "ok"
+    assert epochs == [1, 2, 3]
