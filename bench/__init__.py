@@ -16,8 +16,9 @@ from bench.torchvision_operators import tolerate_missing_operators
 if TYPE_CHECKING:
     from bench.protocol import Protocol
     from bench.records.evidence import Verdict
+    from bench.records.folder import load_records
     from bench.records.frame import load_frame
-    from bench.records.record import Record, load_records
+    from bench.records.record import Record
     from bench.run.measuring import measure as measure_models
     from bench.run.sweep import run
 
@@ -45,7 +46,7 @@ _LAZY = {
     "Protocol": "bench.protocol:Protocol",
     "Record": "bench.records.record:Record",
     "load_frame": "bench.records.frame:load_frame",
-    "load_records": "bench.records.record:load_records",
+    "load_records": "bench.records.folder:load_records",
     "Verdict": "bench.records.evidence:Verdict",
     # Not `measure`: that is the package of measurements.
     "measure_models": "bench.run.measuring:measure",

@@ -22,11 +22,11 @@ from typing import Any
 import pluggy
 
 from bench import hookspecs
-from bench.bundled import bundled
 from bench.errors import RequestError, unknown
 from bench.events import Event
+from bench.files import bundled
 from bench.hookspecs import GIVEN, DatasetSpec, ModelSpec
-from bench.toml_values import toml_value
+from bench.protocol import toml_value
 
 # One name is one folder of results, and `:`, `/`, `,` and `=` have meanings of their own.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

@@ -24,9 +24,8 @@ from pydantic import (
     model_validator,
 )
 
-from bench.bundled import bundled
 from bench.errors import RequestError, unknown
-from bench.toml_values import toml_value
+from bench.files import bundled
 
 
 class _Section(BaseModel):
@@ -241,3 +240,13 @@ def setting_names() -> Iterator[str]:
             yield from (f"{name}.{key}" for key in field.annotation.model_fields)
         else:
             yield name
+
+
+def toml_value(text: str) -> Any:
+    """The value that TOML gives the text; a bare word that is no TOML value is itself (a string)."""
+    try:
+        document = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+    # More than one key: the text held a line break and a second assignment, so it is no single value.
+    return document["value"] if len(document) == 1 else text.strip()

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.data.cache import Stored
+from bench.files import trial_folder
 from bench.protocol import Protocol
-from bench.records.record import trial_folder
 
 
 @dataclass(frozen=True)
@@ -80,3 +80,23 @@ class TrialSpec:
     def folder(self) -> Path:
         """Where the trial's files go."""
         return trial_folder(self.results, self.model, self.seed)
+
+
+@dataclass(frozen=True)
+class MeasureRequest:
+    """What to measure of which models, and how."""
+
+    models: tuple[str, ...]
+    image_size: int
+    classes: int
+    batches: tuple[int, ...]
+    train_batch: int
+    only: tuple[str, ...]
+    rounds: int
+    precision: str
+    channels_last: bool
+    compile: bool
+    device: str
+    results: Path
+    plugin_folders: tuple[Path, ...]
+    working_directory: Path

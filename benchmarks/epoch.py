@@ -18,7 +18,8 @@ import torch
 from torch.nn import functional
 
 from bench.data.batches import Batches
-from bench.data.cache import prepare, split
+from bench.data.cache import prepare
+from bench.data.splits import split
 from bench.device import choose_device, native_bf16
 from bench.models.classifier import build_classifier, preparation
 from bench.plugins import load_plugins

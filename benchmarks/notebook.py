@@ -131,7 +131,8 @@ def through_bench(name: str, pictures: Path, seed: int, epochs: int, flip: bool)
     import torch
 
     from bench.data.batches import Batches
-    from bench.data.cache import prepare, subsets
+    from bench.data.cache import prepare
+    from bench.data.splits import subsets
     from bench.device import choose_device, native_bf16
     from bench.models.classifier import build_classifier, preparation
     from bench.models.freezing import freeze

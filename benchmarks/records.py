@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from bench.files import trial_folder
 from bench.records.comparison import read_comparisons
-from bench.records.record import trial_folder
 from bench.report.make import report as reporting
 from bench.report.make.report import FIGURES, report
 

@@ -17,10 +17,10 @@ from pathlib import Path
 import torch
 from tabulate import tabulate
 
+from bench.files import write_bytes, write_text
 from bench.measure.macs import count_macs
 from bench.models.classifier import Classifier, build_backbone
 from bench.plugins import Registry, load_plugins
-from bench.records.record import write_bytes, write_text
 from bench.report.figures import COLOURS, MARKERS
 
 SIZES = (224, 384)

@@ -25,12 +25,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bench.data.cache import Stored, prepare, subsets
+from bench.data.cache import Stored, prepare
+from bench.data.splits import subsets
+from bench.files import write_text
 from bench.models.classifier import build_backbone
 from bench.models.weights.find import find_weights
 from bench.plugins import load_plugins
 from bench.protocol import Protocol, load_protocol
-from bench.records.record import load_records, write_text
+from bench.records.folder import load_records
 from bench.request import Weights
 
 MODEL, PROTOCOL = "efficientnet_lite0", Path(__file__).with_name("transfer.toml")

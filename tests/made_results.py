@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.records.record import trial_folder, write_text
+from bench.files import trial_folder, write_text
 
 CLASSES = ("cat", "dog", "ship")
 

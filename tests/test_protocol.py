@@ -12,10 +12,9 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.bundled import bundled
 from bench.errors import RequestError
-from bench.protocol import Protocol, load_protocol, protocol_files, setting_names
-from bench.toml_values import toml_value
+from bench.files import bundled
+from bench.protocol import Protocol, load_protocol, protocol_files, setting_names, toml_value
 
 NAMES = ["cifar10", "cifar10-scratch", "quick"]
 

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from bench.data.cache import Stored, Subset
+from bench.data.cache import Stored
+from bench.data.splits import Subset
 from bench.device import Device
 from bench.protocol import Augmentation
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench.records.comparison import Comparison, Contender
+from bench.records.measurement import Measurement
 from bench.records.record import Record
-from bench.run.measuring import Measurement
 
 
 @dataclass(frozen=True)

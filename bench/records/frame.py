@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import RequestError
+from bench.files import write_bytes
 from bench.records.comparison import Trial, read_trials
-from bench.records.record import Record, RecordError, write_bytes
+from bench.records.record import Record, RecordError
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -8,15 +8,12 @@ not measured is null.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench.errors import RequestError
+from bench.files import write_text
 
 SCHEMA = 1
 Status = Literal["ok", "oom", "diverged", "timeout", "crashed", "error", "interrupted"]
@@ -145,56 +142,6 @@ def parse_record(content: bytes, file: Path) -> Record:
     return record
 
 
-def load_records(folder: str | Path) -> list[Record]:
-    """All records below that folder, in the order of their paths; RecordError for a damaged one."""
-    return [read_record(file) for file in record_files(Path(folder))]
-
-
-def record_files(folder: Path) -> Iterator[Path]:
-    """The record files below the folder, sorted."""
-    yield from sorted(folder.glob("**/seed*/record.json"))
-
-
 def write_record(folder: Path, record: Record) -> None:
     """Write the record into its trial's folder."""
     write_text(folder / "record.json", json.dumps(record.to_json(), indent=1, allow_nan=False) + "\n")
-
-
-def write_text(file: Path, text: str) -> None:
-    """Write the file whole or not at all: a crash or a full disk leaves the old one."""
-    write_bytes(file, text.encode())
-
-
-def write_bytes(file: Path, content: bytes) -> None:
-    """As `write_text`, for bytes."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with partial.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def trial_folder(results: Path, model: str, seed: int) -> Path:
-    """Where a trial's files go: results/<model>/seed<N>."""
-    return results / file_name(model) / f"seed{seed}"
-
-
-def file_name(model: str) -> str:
-    """The model's name made fit for a file system: `/` is `+`, `:` is `@`, and no two names become one."""
-    return quote(model, safe="/:=,[]").replace("/", "+").replace(":", "@")
-
-
-def check_writable(results: Path) -> None:
-    """Raise RequestError where results cannot be written there."""
-    try:
-        results.mkdir(parents=True, exist_ok=True)
-        probe = results / f".writable-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise RequestError(f"--results {results}: cannot be written: {error.strerror}") from None

@@ -13,8 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from bench.files import write_bytes
 from bench.records.quantities import QUANTITIES
-from bench.records.record import Record, write_bytes
+from bench.records.record import Record
 
 FILE = "events.out.tfevents.bench"  # TensorBoard looks for "tfevents" in a file's name
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import torch
 
-from bench.data.cache import prepare, subsets
+from bench.data.cache import prepare
+from bench.data.splits import subsets
 from bench.device import choose_device
 from bench.errors import RequestError
 from bench.events import Checking, DataProgress, Event, Note

@@ -2,117 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import ValidationError
 
 from bench.errors import RequestError, unknown
 from bench.events import Event, Note
-from bench.plugins import Model, load_plugins
-from bench.records.record import SCHEMA, Failure, Part, RecordError, check_writable, file_name, write_text
+from bench.files import check_writable
+from bench.plugins import load_plugins
+from bench.records.measurement import Measurement
+from bench.request import MeasureRequest
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 QUANTITIES = ("macs", "memory", "latency", "throughput", "step", "profile", "energy")
-
-
-@dataclass(frozen=True)
-class MeasureRequest:
-    """What to measure of which models, and how."""
-
-    models: tuple[str, ...]
-    image_size: int
-    classes: int
-    batches: tuple[int, ...]
-    train_batch: int
-    only: tuple[str, ...]
-    rounds: int
-    precision: str
-    channels_last: bool
-    compile: bool
-    device: str
-    results: Path
-    plugin_folders: tuple[Path, ...]
-    working_directory: Path
-
-
-class Measurement(Part):
-    """One model's measurement. `efficiency` has the keys of a trial's record; what was not measured is null."""
-
-    schema_version: int = SCHEMA
-    status: Literal["ok", "error"] = "ok"
-    error: Failure | None = None
-    model: dict[str, Any]
-    settings: dict[str, Any]
-    environment: dict[str, Any]
-    efficiency: dict[str, Any]
-
-    @classmethod
-    def begun(cls, model: Model, request: MeasureRequest, environment: dict[str, Any]) -> Measurement:
-        """A measurement of which nothing is known yet."""
-        from bench.measure.quantities import NOT_MEASURED
-
-        return cls(
-            model={
-                "name": model.name,
-                "plugin": model.plugin.name,
-                "family": model.spec.family,
-                "source": model.spec.source,
-                "options": model.options_under({}),
-                "code": model.plugin.code,
-                "input_size": [3, request.image_size, request.image_size],
-                "params": None,
-                "trainable_params": None,
-                "training_only_params": None,
-            },
-            settings={
-                "image_size": request.image_size,
-                "classes": request.classes,
-                "train_batch": request.train_batch,
-                "rounds": request.rounds,
-                "precision": request.precision,
-                "channels_last": request.channels_last,
-                "compile": request.compile,
-                "only": list(request.only),
-            },
-            environment=environment,
-            efficiency=dict(NOT_MEASURED),
-        )
-
-    def write(self, request: MeasureRequest) -> None:
-        """Write it into its folder; quantities of an earlier measurement that this one left out are not kept."""
-        file = measurement_folder(request, self.model["name"]) / "measurement.json"
-        write_text(file, json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False) + "\n")
-
-
-def measurement_folder(request: MeasureRequest, model: str) -> Path:
-    """Where a model's measurement under these settings goes."""
-    parts = [f"{request.image_size}px", request.precision]
-    parts += ["channels-last"] if request.channels_last else []
-    parts += ["compile"] if request.compile else []
-    return request.results / "measure" / file_name(model) / "-".join(parts)
-
-
-def load_measurements(folder: Path) -> list[Measurement]:
-    """All measurements below that folder; RecordError for a damaged one."""
-    found, damaged = read_measurements(folder)
-    if damaged:
-        raise RecordError(damaged[0])
-    return found
-
-
-def read_measurements(folder: Path) -> tuple[list[Measurement], list[str]]:
-    """All measurements below that folder, and a line for each damaged one, which is left out."""
-    found, damaged = [], []
-    for file in sorted(folder.glob("**/measurement.json")):
-        try:
-            found.append(Measurement.model_validate_json(file.read_bytes()))
-        except ValidationError as error:
-            damaged.append(f"{file}: not a measurement: {error.errors()[0]['msg']}")
-    return found, damaged
 
 
 def measure(

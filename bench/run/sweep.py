@@ -15,9 +15,11 @@ from filelock import FileLock, Timeout
 from bench.data.cache import Stored
 from bench.errors import RequestError
 from bench.events import Checking, Event, Note
+from bench.files import check_writable
 from bench.plugins import Model, Registry, load_plugins
 from bench.protocol import Protocol, load_protocol
-from bench.records.record import Record, RecordError, check_writable, read_record, record_files
+from bench.records.folder import record_files
+from bench.records.record import Record, RecordError, read_record
 from bench.report.tables.folder_page import write_tables
 from bench.request import Ready, Request, RunOptions, TrialSpec
 

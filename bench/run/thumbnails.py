@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 from PIL import Image
 
-from bench.data.cache import Stored, Subset
+from bench.data.cache import Stored
+from bench.data.splits import Subset
 
 SIDE = 64  # pixels, at most
 MISTAKES = 12

@@ -8,7 +8,6 @@ passes, for a request that should have been refused before.
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 import sys
@@ -19,15 +18,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from bench.data.batches import Batch, Batches
-from bench.data.cache import Subset, subsets
+from bench.data.splits import subsets
 from bench.device import Device, choose_device, native_bf16
 from bench.errors import RequestError
 from bench.events import Event
+from bench.files import write_bytes
 from bench.measure import quantities
 from bench.measure.environment import environment
 from bench.measure.inference import Inference, InferenceOptions
@@ -41,8 +40,8 @@ from bench.plugins import Model, Registry, load_plugins
 from bench.protocol import Protocol
 from bench.records import record as records
 from bench.records.record import Record
-from bench.records.tensorboard import write_scalars
 from bench.request import TrialSpec
+from bench.run.keep import keep, write_predictions
 from bench.run.thumbnails import pictures_file
 from bench.train.loop import DivergedError, Evaluation, Trainer, evaluate, make_trainer
 from bench.train.metrics import accuracy
@@ -123,7 +122,7 @@ def _run(spec: TrialSpec, registry: Registry, record: Record, emit: Callable[[Ev
     write_predictions(spec, test, parts["test"])
     labels, probabilities = test.labels.numpy(), test.probabilities.float().numpy()
     pictures = pictures_file(spec.stored, parts["train"], parts["test"], labels, probabilities)
-    records.write_bytes(spec.folder / "pictures.npz", pictures)
+    write_bytes(spec.folder / "pictures.npz", pictures)
 
     # measure
     trained = TrainedModel(spec.model, model, spec.seed, protocol, device, precision, batches["test"], test)
@@ -146,12 +145,6 @@ def record_failure(
     record.seconds = seconds
     keep(spec, record)
     return record
-
-
-def keep(spec: TrialSpec, record: Record) -> None:
-    """Write the record, last: where it is, the rest is."""
-    write_scalars(spec.folder, record)
-    records.write_record(spec.folder, record)
 
 
 def outline(spec: TrialSpec, model: Model) -> Record:
@@ -194,18 +187,6 @@ def weights_record(spec: TrialSpec, backbone: nn.Module) -> dict[str, Any]:
         "file": spec.weights.file.name,
         "sha256": spec.weights.sha256,
     }
-
-
-def write_predictions(spec: TrialSpec, test: Evaluation, subset: Subset) -> None:
-    """predictions.npz: `index` of each test picture in the dataset, its `label`, the `probabilities` of the classes."""
-    buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        index=subset.indices,
-        label=test.labels.numpy(),
-        probabilities=test.probabilities.numpy().astype(np.float32),
-    )
-    records.write_bytes(spec.folder / "predictions.npz", buffer.getvalue())
 
 
 def extra_measurements(registry: Registry, trained: TrainedModel) -> dict[str, Any]:

@@ -7,9 +7,11 @@ is alone with, then timed together in interleaved rounds. One model's failure do
 from __future__ import annotations
 
 import gc
+import json
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,8 +20,10 @@ from torch import Tensor, nn
 from bench.device import Device, choose_device
 from bench.errors import RequestError
 from bench.events import Event, Measuring
+from bench.files import file_name, write_text
 from bench.measure import quantities
-from bench.measure.environment import doctor, environment
+from bench.measure.doctor import doctor
+from bench.measure.environment import environment
 from bench.measure.inference import Inference, InferenceOptions
 from bench.measure.speed import BATCHES, measure_latency
 from bench.models.classifier import Classifier, build_backbone, build_head, features_of, resolved_options
@@ -27,8 +31,9 @@ from bench.models.freezing import parameter_counts
 from bench.models.training_only import training_only_parameters
 from bench.plugins import Model, load_plugins
 from bench.protocol import Head
+from bench.records.measurement import Measurement
 from bench.records.record import Failure
-from bench.run.measuring import Measurement, MeasureRequest, measurement_folder
+from bench.request import MeasureRequest
 from bench.train.loop import Trainer
 
 # So many bytes of parameters may be held at once for interleaved timing; then the next group begins.
@@ -43,7 +48,7 @@ def measure(request: MeasureRequest, emit: Callable[[Event], None]) -> list[Meas
     device = choose_device(request.device)
     registry = load_plugins(request.plugin_folders, request.working_directory)
     models = [registry.model(name) for name in request.models]
-    measurements = [Measurement.begun(model, request, environment(device, request.precision)) for model in models]
+    measurements = [begun(model, request, environment(device, request.precision)) for model in models]
     shapes = [_shape(model, measurement, request) for model, measurement in zip(models, measurements, strict=True)]
     steps = _Steps(emit, len(models) * len(request.only))
     held: dict[int, Inference] = {}  # what is still to be timed together
@@ -66,8 +71,52 @@ def measure(request: MeasureRequest, emit: Callable[[Event], None]) -> list[Meas
             _measure_together(held, measurements, request, device)
             held.clear()
     for measurement in measurements:
-        measurement.write(request)
+        write(measurement, request)
     return measurements
+
+
+def begun(model: Model, request: MeasureRequest, environment: dict[str, Any]) -> Measurement:
+    """A measurement of which nothing is known yet."""
+    return Measurement(
+        model={
+            "name": model.name,
+            "plugin": model.plugin.name,
+            "family": model.spec.family,
+            "source": model.spec.source,
+            "options": model.options_under({}),
+            "code": model.plugin.code,
+            "input_size": [3, request.image_size, request.image_size],
+            "params": None,
+            "trainable_params": None,
+            "training_only_params": None,
+        },
+        settings={
+            "image_size": request.image_size,
+            "classes": request.classes,
+            "train_batch": request.train_batch,
+            "rounds": request.rounds,
+            "precision": request.precision,
+            "channels_last": request.channels_last,
+            "compile": request.compile,
+            "only": list(request.only),
+        },
+        environment=environment,
+        efficiency=dict(quantities.NOT_MEASURED),
+    )
+
+
+def write(measurement: Measurement, request: MeasureRequest) -> None:
+    """Write it into its folder; quantities of an earlier measurement that this one left out are not kept."""
+    file = measurement_folder(request, measurement.model["name"]) / "measurement.json"
+    write_text(file, json.dumps(measurement.model_dump(mode="json"), indent=1, allow_nan=False) + "\n")
+
+
+def measurement_folder(request: MeasureRequest, model: str) -> Path:
+    """Where a model's measurement under these settings goes."""
+    parts = [f"{request.image_size}px", request.precision]
+    parts += ["channels-last"] if request.channels_last else []
+    parts += ["compile"] if request.compile else []
+    return request.results / "measure" / file_name(model) / "-".join(parts)
 
 
 class _Steps:

@@ -25,6 +25,7 @@ from bench.device import Device
 from bench.models.classifier import Classifier
 from bench.models.freezing import train_mode
 from bench.protocol import Protocol
+from bench.train.optimizer import make_optimizer, make_schedule
 from bench.train.prefix.features import Forward, Source
 
 State = dict[str, torch.Tensor]
@@ -243,35 +244,6 @@ def evaluate(
     loss = functional.cross_entropy(logits, labels).item()
     top1 = (logits.argmax(1) == labels).float().mean().item()
     return Evaluation(loss, top1, logits.softmax(1).cpu(), labels.cpu())
-
-
-def make_optimizer(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer:
-    """The protocol's optimizer over what trains."""
-    settings = protocol.optimizer
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    common: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
-    if settings.name == "sgd":
-        return torch.optim.SGD(trained, momentum=settings.momentum, **common)
-    kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
-    return kind(trained, **common, fused=True)
-
-
-def make_schedule(
-    optimizer: torch.optim.Optimizer, protocol: Protocol, steps: int
-) -> torch.optim.lr_scheduler.LRScheduler:
-    """The protocol's schedule, stepped once a batch, for epochs of so many steps."""
-    total = protocol.train.epochs * steps
-    gamma = protocol.schedule.gamma
-    match protocol.schedule.name:
-        case "one-cycle":
-            peak = protocol.optimizer.learning_rate
-            return torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, total_steps=total + 1)
-        case "cosine":
-            return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
-        case "exponential":
-            return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: gamma ** (step // steps))
-        case "constant":
-            return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
 
 
 def trained_state(model: nn.Module) -> State:

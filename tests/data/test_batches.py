@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.data.batches import Batches, Preparation, augmented_positions, epoch_seed
-from bench.data.cache import Stored, Subset
+from bench.data.cache import Stored
+from bench.data.splits import Subset
 from bench.device import Device
 from bench.protocol import Augmentation
 

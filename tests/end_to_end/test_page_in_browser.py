@@ -14,8 +14,9 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from bench.files import trial_folder, write_bytes
 from bench.records.comparison import read_comparisons
-from bench.records.record import Record, trial_folder, write_bytes, write_record
+from bench.records.record import Record, write_record
 from bench.report.page.html import artifacts
 
 RECORDS = Path(__file__).resolve().parents[1] / "copies"

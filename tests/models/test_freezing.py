@@ -12,7 +12,8 @@ from torch import nn
 
 from bench import RequestError
 from bench.data.batches import Batches
-from bench.data.cache import Stored, Subset
+from bench.data.cache import Stored
+from bench.data.splits import Subset
 from bench.device import Device
 from bench.models.classifier import Classifier, build_classifier, build_head, preparation
 from bench.models.freezing import freeze, parameter_counts, train_mode

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from bench.cli import app
 from bench.data.batches import Batches
-from bench.data.cache import Stored, subsets
+from bench.data.cache import Stored
+from bench.data.splits import subsets
 from bench.device import Device
 from bench.errors import RequestError
 from bench.models.classifier import Classifier, build_classifier, build_weightless, preparation

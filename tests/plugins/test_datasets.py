@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from bench import RequestError
-from bench.data.cache import Stored, cache_folder, prepare
+from bench.data.cache import Stored, prepare
+from bench.files import cache_folder
 from bench.hookspecs import DatasetSpec
 from bench.plugins import Registry
 

@@ -11,8 +11,9 @@ import pandas
 import pytest
 
 from bench import RequestError, load_frame
+from bench.files import trial_folder, write_text
 from bench.records.frame import export
-from bench.records.record import Record, RecordError, trial_folder, write_record, write_text
+from bench.records.record import Record, RecordError, write_record
 
 Make = Callable[..., Record]
 

@@ -15,7 +15,8 @@ from tensorboard.plugins.hparams.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS, 
 from tensorboard.plugins.hparams.backend_context import Context
 from tensorboard.plugins.hparams.list_session_groups import Handler
 
-from bench.records.record import Record, trial_folder
+from bench.files import trial_folder
+from bench.records.record import Record
 from bench.records.tensorboard import write_scalars
 from bench.request import TrialSpec
 from bench.run import trial

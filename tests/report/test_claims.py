@@ -14,9 +14,9 @@ from bench import Claim
 from bench.plugins import load_plugins
 from bench.records.comparison import read_comparisons
 from bench.records.evidence import Evidence, Verdict
+from bench.records.measurement import read_measurements
 from bench.report.claims import checks, published
 from bench.report.claims import page as claims
-from bench.run.measuring import read_measurements
 
 COMMAND = "python -m bench run …"
 LAST_BLOCK = {"train": {"what": "last-block"}, "data": {"image_size": 224}}

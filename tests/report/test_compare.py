@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from made_results import answers, write_failure, write_trial
 
 from bench import RequestError
-from bench.records.quantities import BY_KEY, Estimate
+from bench.records.quantities import BY_KEY
 from bench.report.judge.compare import (
     JUDGED,
     POINTS,
@@ -24,6 +24,7 @@ from bench.report.judge.compare import (
     judge,
     parse_tolerances,
 )  # fmt: skip
+from bench.report.judge.intervals import Estimate
 from bench.report.tables.answers import compare_text
 
 LATENCY, TOP1 = BY_KEY["latency_ms"], BY_KEY["accuracy"]

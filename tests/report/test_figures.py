@@ -14,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from bench.files import trial_folder
 from bench.records.comparison import Comparison, Trial, comparisons
-from bench.records.record import Failure, History, Record, read_record, record_files, trial_folder
+from bench.records.folder import record_files
+from bench.records.record import Failure, History, Record, read_record
 from bench.report.figures import artifacts, figure_file, model_figure
 from bench.report.figures.bars import draw_bars, step_memory
 from bench.report.figures.confusion import Confusion, Confusions, confusion, draw_confusion

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from bench.errors import RequestError
+from bench.files import trial_folder, write_text
 from bench.records.comparison import Comparison
-from bench.records.record import Record, trial_folder, write_record, write_text
+from bench.records.record import Record, write_record
 from bench.report.make import report as reporting
 from bench.report.make.artifact import Artifact
 from bench.report.make.manifest import NAME

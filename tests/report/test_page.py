@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from bench.files import trial_folder
 from bench.records.comparison import Comparison, Trial, comparisons, read_comparisons
-from bench.records.quantities import BY_KEY, QUANTITIES, estimate
-from bench.records.record import Record, trial_folder, write_record
+from bench.records.quantities import BY_KEY, QUANTITIES
+from bench.records.record import Record, write_record
+from bench.report.judge.intervals import estimate
 from bench.report.judge.marks import marks
 from bench.report.page import data as data_module
 from bench.report.page.data import POINTS, page_data

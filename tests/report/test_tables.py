@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.files import trial_folder, write_text
 from bench.records.comparison import Comparison, Trial, comparisons, read_comparisons
-from bench.records.quantities import BY_KEY, estimate, half_interval, wilson_interval
-from bench.records.record import Record, trial_folder, write_record, write_text
+from bench.records.quantities import BY_KEY
+from bench.records.record import Record, write_record
+from bench.report.judge.intervals import estimate, half_interval, wilson_interval
 from bench.report.judge.marks import marks
 from bench.report.tables.comparison import (
     COLUMNS,

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.data.cache import Stored, Subset, subsets
+from bench.data.cache import Stored
+from bench.data.splits import Subset, subsets
 from bench.request import TrialSpec
 from bench.run import trial
 from bench.run.thumbnails import class_samples, confident_mistakes, pictures_file

@@ -15,23 +15,15 @@ import torch
 from torch import nn
 
 from bench.data.batches import Batch, Batches
-from bench.data.cache import Stored, Subset
+from bench.data.cache import Stored
+from bench.data.splits import Subset
 from bench.device import Device
 from bench.models.classifier import Classifier, build_classifier, preparation
 from bench.plugins import Registry
 from bench.protocol import Augmentation, Protocol
 from bench.records import record as records
-from bench.train.loop import (
-    DivergedError,
-    Evaluation,
-    Progress,
-    Trainer,
-    evaluate,
-    fit,
-    make_optimizer,
-    make_schedule,
-    make_trainer,
-)
+from bench.train.loop import DivergedError, Evaluation, Progress, Trainer, evaluate, fit, make_trainer
+from bench.train.optimizer import make_optimizer, make_schedule
 
 CPU = Device("cpu")
 

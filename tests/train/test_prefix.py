@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from bench.data.batches import Batches
-from bench.data.cache import Stored, subsets
+from bench.data.cache import Stored
+from bench.data.splits import subsets
 from bench.device import Device
 from bench.models.classifier import Classifier, build_classifier, preparation
 from bench.models.freezing import freeze, train_mode

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.data.cache import Stored, _fraction, _with_noise, subsets
+from bench.data.cache import Stored
+from bench.data.splits import _fraction, _with_noise, subsets
 from bench.errors import RequestError
 from bench.events import EpochEnded, Event
 from bench.protocol import Protocol, load_protocol

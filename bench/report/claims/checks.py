@@ -10,8 +10,9 @@ from typing import Any
 
 from bench.records.comparison import Comparison, Contender
 from bench.records.evidence import Evidence, Verdict
-from bench.records.quantities import BY_KEY, Estimate, estimate
-from bench.run.measuring import Measurement
+from bench.records.measurement import Measurement
+from bench.records.quantities import BY_KEY
+from bench.report.judge.intervals import Estimate, estimate
 
 Check = Callable[[Evidence], Verdict]
 

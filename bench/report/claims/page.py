@@ -13,10 +13,10 @@ from bench.hookspecs import Claim
 from bench.plugins import Registry, load_plugins
 from bench.records.comparison import Comparison
 from bench.records.evidence import Evidence, Verdict
+from bench.records.measurement import read_measurements
 from bench.report.claims.published import published_claims
 from bench.report.make.artifact import Artifact
 from bench.report.text.markup import markdown
-from bench.run.measuring import read_measurements
 
 ORDER = ("refuted", "confirmed", "not testable")
 

@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench.files import file_name
 from bench.records.comparison import Comparison
-from bench.records.record import file_name
 from bench.report.figures.bars import draw_bars, step_memory, step_time
 from bench.report.figures.confusion import confusion, draw_confusion
 from bench.report.figures.curves import all_curves, curves, draw_all_curves, draw_curves

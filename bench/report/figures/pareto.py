@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from bench.records.comparison import Comparison
-from bench.records.quantities import BY_KEY, QUANTITIES, Estimate, Quantity, estimate
+from bench.records.quantities import BY_KEY, QUANTITIES, Quantity
 from bench.report.figures.labels import Box, place
 from bench.report.figures.style import (
     BLACK,
@@ -29,6 +29,7 @@ from bench.report.figures.style import (
     text_width,
 )
 from bench.report.judge.dominance import front
+from bench.report.judge.intervals import Estimate, estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from bench.records.comparison import Contender
-from bench.records.quantities import BY_KEY, estimate
+from bench.records.quantities import BY_KEY
 from bench.records.record import Training
+from bench.report.judge.intervals import estimate
 from bench.report.text.markup import markdown
 from bench.report.text.numbers import counted, cut, listed, number
 

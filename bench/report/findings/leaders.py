@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.records.comparison import Contender
-from bench.records.quantities import BY_KEY, QUANTITIES, Estimate, Quantity, estimate
+from bench.records.quantities import BY_KEY, QUANTITIES, Quantity
 from bench.report.judge.dominance import dominators, front
+from bench.report.judge.intervals import Estimate, estimate
 from bench.report.judge.paired import Pair
 from bench.report.judge.statistics import LEVEL
 from bench.report.text.markup import markdown

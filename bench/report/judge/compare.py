@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 from bench.errors import RequestError, unknown
 from bench.records.comparison import Comparison, Contender
-from bench.records.quantities import BY_KEY, QUANTITIES, Estimate, Quantity, estimate
+from bench.records.quantities import BY_KEY, QUANTITIES, Quantity
 from bench.report.judge.choose import comparisons_in, named, only_one, other_settings
+from bench.report.judge.intervals import Estimate, estimate
 
 Outcome = Literal["better", "worse", "same", "not judged"]
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Literal
 
 from bench.records.comparison import Contender
-from bench.records.quantities import Estimate, Quantity, estimate, wilson_interval
+from bench.records.quantities import Quantity
+from bench.report.judge.intervals import Estimate, estimate, wilson_interval
 
 Mark = Literal["", "best", "tie"]
 

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 from bench.errors import RequestError, unknown
 from bench.records.comparison import Comparison, Contender
-from bench.records.quantities import BY_KEY, QUANTITIES, Estimate, Quantity, estimate
+from bench.records.quantities import BY_KEY, QUANTITIES, Quantity
 from bench.report.judge.choose import comparisons_in, named, only_one
+from bench.report.judge.intervals import Estimate, estimate
 
 # What a unit is worth in the unit in which the quantity is shown.
 _BYTES = {"B": 1e-6, "kB": 1e-3, "MB": 1.0, "GB": 1e3, "KiB": 1024e-6, "MiB": 1024**2 / 1e6, "GiB": 1024**3 / 1e6}

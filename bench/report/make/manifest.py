@@ -13,7 +13,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from bench.records.record import write_text
+from bench.files import write_text
 
 NAME = ".report.json"
 # What decides over the bytes of a figure or a page, beside bench's own code.

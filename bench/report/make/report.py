@@ -15,8 +15,9 @@ from typing import Any
 
 from bench.cli.progress import counting
 from bench.errors import RequestError
+from bench.files import check_writable, write_bytes, write_text
 from bench.records.comparison import Comparison, read_comparisons
-from bench.records.record import check_writable, write_bytes, write_text
+from bench.records.measurement import read_measurements
 from bench.report import figures, findings
 from bench.report.claims import page as claims
 from bench.report.make.artifact import Artifact
@@ -26,7 +27,6 @@ from bench.report.page import html as page
 from bench.report.tables import folder_page as run_page
 from bench.report.tables import measurements as measure_table
 from bench.report.tables import sections
-from bench.run.measuring import read_measurements
 
 # Each gives a part of the report.
 PARTS: tuple[Callable[[Path, Sequence[Comparison]], Iterator[Artifact]], ...] = (

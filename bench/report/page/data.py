@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.records.comparison import Comparison, Contender, Trial
-from bench.records.quantities import QUANTITIES, Quantity, estimate, student
+from bench.records.quantities import QUANTITIES, Quantity
 from bench.records.record import Record
+from bench.report.judge.intervals import estimate, student
 from bench.report.judge.marks import marks
 
 # Counted, not measured: the same at every trial, so that a difference is never noise.

@@ -7,9 +7,11 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.files import trial_folder
 from bench.records.comparison import Comparison, Contender, Trial, comparisons
-from bench.records.quantities import BY_KEY, Estimate, Quantity, estimate, half_interval
-from bench.records.record import Record, trial_folder
+from bench.records.quantities import BY_KEY, Quantity
+from bench.records.record import Record
+from bench.report.judge.intervals import Estimate, estimate, half_interval
 from bench.report.judge.marks import marks
 from bench.report.text.markup import Cell, Style, Table, paragraphs, written
 

@@ -7,8 +7,8 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
+from bench.files import write_bytes
 from bench.records.comparison import Comparison, read_comparisons
-from bench.records.record import write_bytes
 from bench.report import figures
 from bench.report.figures import figure_file
 from bench.report.figures.pareto import costs

@@ -10,10 +10,10 @@ from typing import Any
 
 from tabulate import tabulate
 
+from bench.files import write_bytes
 from bench.records.comparison import Comparison
-from bench.records.record import write_bytes
+from bench.records.measurement import Measurement, read_measurements
 from bench.report.make.artifact import Artifact
-from bench.run.measuring import Measurement, read_measurements
 
 HOW_TO_READ = (
     "Fewest MACs first. GMACs: billions of multiply-accumulates of one picture's forward pass; train GMACs: of its "

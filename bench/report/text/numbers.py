@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from bench.records.quantities import Estimate, Quantity
+from bench.records.quantities import Quantity
+from bench.report.judge.intervals import Estimate
 from bench.report.text.markup import markdown
 
 LISTED = 20  # the most lines of one kind; what is left out is counted

@@ -22,8 +22,8 @@ import psutil
 import torch
 
 from bench.data.batches import Batch, Batches, drawn_flips
-from bench.data.cache import cache_folder
 from bench.device import Device
+from bench.files import cache_folder
 from bench.protocol import Augmentation
 from bench.train.prefix.cut import CannotSplitError, Features, Prefix
 

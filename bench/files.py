@@ -1,0 +1,66 @@
+"""What lies on disk: written whole or not at all, and named so that no two names become one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+import platformdirs
+
+from bench.errors import RequestError
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write the file whole or not at all: a crash or a full disk leaves the old one."""
+    write_bytes(file, text.encode())
+
+
+def write_bytes(file: Path, content: bytes) -> None:
+    """As `write_text`, for bytes."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with partial.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def trial_folder(results: Path, model: str, seed: int) -> Path:
+    """Where a trial's files go: results/<model>/seed<N>."""
+    return results / file_name(model) / f"seed{seed}"
+
+
+def file_name(model: str) -> str:
+    """The model's name made fit for a file system: `/` is `+`, `:` is `@`, and no two names become one."""
+    return quote(model, safe="/:=,[]").replace("/", "+").replace(":", "@")
+
+
+def check_writable(results: Path) -> None:
+    """Raise RequestError where results cannot be written there."""
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        probe = results / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise RequestError(f"--results {results}: cannot be written: {error.strerror}") from None
+
+
+def cache_folder() -> Path:
+    """Where downloads and decoded pictures are kept: `$BENCH_CACHE`, else the system's place for caches."""
+    named = os.environ.get("BENCH_CACHE")
+    return Path(named) if named else platformdirs.user_cache_path("bench", appauthor=False)
+
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def bundled(what: str) -> Path:
+    """The folder of the bundled `plugins` or `protocols`."""
+    inside = PACKAGE / "_bundled" / what
+    return inside if inside.is_dir() else PACKAGE.parent / what

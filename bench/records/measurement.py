@@ -1,0 +1,33 @@
+"""A model measured without training: results/measure/<model>/<size>px-<options>/measurement.json, and its reading."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from bench.records.record import SCHEMA, Failure, Part
+
+
+class Measurement(Part):
+    """One model's measurement. `efficiency` has the keys of a trial's record; what was not measured is null."""
+
+    schema_version: int = SCHEMA
+    status: Literal["ok", "error"] = "ok"
+    error: Failure | None = None
+    model: dict[str, Any]
+    settings: dict[str, Any]
+    environment: dict[str, Any]
+    efficiency: dict[str, Any]
+
+
+def read_measurements(folder: Path) -> tuple[list[Measurement], list[str]]:
+    """All measurements below that folder, and a line for each damaged one, which is left out."""
+    found, damaged = [], []
+    for file in sorted(folder.glob("**/measurement.json")):
+        try:
+            found.append(Measurement.model_validate_json(file.read_bytes()))
+        except ValidationError as error:
+            damaged.append(f"{file}: not a measurement: {error.errors()[0]['msg']}")
+    return found, damaged
