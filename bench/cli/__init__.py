@@ -360,7 +360,8 @@ report_commands.add_to(app)
 
 def _print_layers(model: Any, protocol: str, overrides: Sequence[str], classes: int, as_json: bool) -> None:
     from bench.models.classifier import build_weightless
-    from bench.models.freezing import freeze, layers
+    from bench.models.freezing import freeze
+    from bench.models.parts import layers
     from bench.protocol import load_protocol
 
     loaded = load_protocol(protocol, overrides)

@@ -33,8 +33,8 @@ from bench.measure.inference import Inference, InferenceOptions
 from bench.measure.memory import out_of_memory
 from bench.measure.speed import measure_latency
 from bench.models.classifier import build_classifier, preparation, resolved_options
-from bench.models.freezing import freeze, parameter_counts
-from bench.models.training_only import training_only_parameters
+from bench.models.freezing import freeze
+from bench.models.parts import parameter_counts, training_only_parameters
 from bench.models.weights.load import state_digest
 from bench.plugins import Model, Registry, load_plugins
 from bench.protocol import Protocol

@@ -26,7 +26,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from bench.errors import RequestError
-from bench.models.training_only import training_only
+from bench.models.parts import training_only
 from bench.request import Weights
 
 State = dict[str, torch.Tensor]
