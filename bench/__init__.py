@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import RequestError
 from bench.hookspecs import Claim, DatasetSpec, ModelSpec, Pictures, Split, hookimpl
-from bench.torchvision_operators import tolerate_missing_operators
 
 if TYPE_CHECKING:
     from bench.protocol import Protocol
@@ -39,8 +38,6 @@ __all__ = [
     "measure_models",
     "run",
 ]
-
-tolerate_missing_operators()
 
 _LAZY = {
     "Protocol": "bench.protocol:Protocol",
