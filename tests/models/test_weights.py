@@ -24,7 +24,8 @@ from bench.events import Event
 from bench.models.classifier import build_classifier, build_weightless, preparation
 from bench.models.weights import find as weight_sources
 from bench.models.weights.find import find_weights, named_weights, packaged
-from bench.models.weights.load import State, file_digest, named_as, read_state
+from bench.models.weights.load import file_digest, named_as
+from bench.models.weights.read import State, read_state
 from bench.plugins import Registry
 from bench.protocol import Protocol, load_protocol
 from bench.records.record import write_record
