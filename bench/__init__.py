@@ -1,7 +1,7 @@
 """bench: which image model gives how much accuracy for how much compute, memory and time.
 
-The public names. `run`, `measure_models`, `load_records`, `load_frame`, `Protocol` and `Record` are loaded when first
-used, so that a plugin's `from bench import ModelSpec, hookimpl` stays instant.
+The public names. `run`, `measure_models`, `load_model`, `load_records`, `load_frame`, `Protocol` and `Record`
+are loaded when first used, so that a plugin's `from bench import ModelSpec, hookimpl` stays instant.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from bench.errors import RequestError
 from bench.hookspecs import Claim, DatasetSpec, ModelSpec, Pictures, Split, hookimpl
 
 if TYPE_CHECKING:
+    from bench.models.kept import load_model
     from bench.protocol import Protocol
     from bench.records.evidence import Verdict
     from bench.records.folder import load_records
@@ -34,6 +35,7 @@ __all__ = [
     "Verdict",
     "hookimpl",
     "load_frame",
+    "load_model",
     "load_records",
     "measure_models",
     "run",
@@ -43,6 +45,7 @@ _LAZY = {
     "Protocol": "bench.protocol:Protocol",
     "Record": "bench.records.record:Record",
     "load_frame": "bench.records.frame:load_frame",
+    "load_model": "bench.models.kept:load_model",
     "load_records": "bench.records.folder:load_records",
     "Verdict": "bench.records.evidence:Verdict",
     # Not `measure`: that is the package of measurements.
