@@ -3,6 +3,10 @@
 timm itself adapts a checkpoint (position embeddings to another grid, names of older versions, input
 channels) with a filter that only its own loading knows. So bench lets the plugin build the model with
 its pretrained weights, and hands timm the file's in place of those that it would download.
+
+Not by `pretrained_cfg_overlay={"state_dict": …}`: without a classifier timm then loads what fits and leaves
+the rest random without a word, checks nothing on the device `meta`, refuses weights for grey pictures, and
+keeps a copy of the file in the model; and a plugin that calls timm itself would be passed by.
 """
 
 from __future__ import annotations
