@@ -65,7 +65,7 @@ class TrainedModel:
 def run(spec: TrialSpec, emit: Callable[[Event], None] = lambda event: None) -> Record:
     """Run the trial and write its record, predictions and log into `spec.folder`."""
     started = time.perf_counter()
-    registry = load_plugins(spec.plugin_folders, spec.working_directory)
+    registry = load_plugins(spec.place.plugins, spec.place.working_directory)
     record = outline(spec, registry.model(spec.model))
     spec.folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -86,7 +86,7 @@ def run(spec: TrialSpec, emit: Callable[[Event], None] = lambda event: None) -> 
 
 def _run(spec: TrialSpec, registry: Registry, record: Record, emit: Callable[[Event], None]) -> None:
     protocol, model_asked = spec.protocol, registry.model(spec.model)
-    device = choose_device(spec.device)
+    device = choose_device(spec.place.device)
     device.tune_kernels()
     precision = protocol.train.precision
     if precision == "auto":
@@ -139,7 +139,7 @@ def record_failure(
     spec: TrialSpec, status: records.Status, message: str, seconds: float, emit: Callable[[Event], None]
 ) -> Record:
     """Write the record of a trial whose own process could not."""
-    record = outline(spec, load_plugins(spec.plugin_folders, spec.working_directory).model(spec.model))
+    record = outline(spec, load_plugins(spec.place.plugins, spec.place.working_directory).model(spec.model))
     record.status = status
     record.error = records.Failure(type=status, message=message)
     record.seconds = seconds

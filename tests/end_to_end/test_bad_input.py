@@ -33,6 +33,7 @@ BAD: dict[str, tuple[list[str], list[str]]] = {
     "an option without a value": (["vit_tiny:patch_size", *QUICK], ["NAME:key=value"]),
     "a results folder below a file": (["vgg19", *QUICK, "--results", "FOLDER/file/x"], ["x: cannot be written"]),
     "a missing plugin folder": (["vgg19", *QUICK, "--plugins", "FOLDER/none"], ["none does not exist"]),
+    "an unknown executor": (["vgg19", *QUICK, "--executor", "locale"], ["unknown executor", "did you mean local"]),
     "an unknown option": (["vgg19", *QUICK, "--epochs", "5"], ["--epochs"]),
     "a seed that is no number": (["vgg19", *QUICK, "--seed", "one"], ["--seed", "integer"]),
     "a negative seed": (["vgg19", *QUICK, "--seed", "-1"], ["--seed", "equal to 0"]),
