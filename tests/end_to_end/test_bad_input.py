@@ -31,7 +31,7 @@ BAD: dict[str, tuple[list[str], list[str]]] = {
         ["densenet121 has no option 'patch_size'", "it has none"],
     ),
     "an option without a value": (["vit_tiny:patch_size", *QUICK], ["NAME:key=value"]),
-    "a results folder below a file": (["vgg19", *QUICK, "--results", "FOLDER/file/x"], ["x: cannot be written"]),
+    "a results folder below a file": (["vgg19", *QUICK, "--results", "FOLDER/file/x"], ["x cannot be written"]),
     "a missing plugin folder": (["vgg19", *QUICK, "--plugins", "FOLDER/none"], ["none does not exist"]),
     "an unknown executor": (["vgg19", *QUICK, "--executor", "locale"], ["unknown executor", "did you mean local"]),
     "an unknown option": (["vgg19", *QUICK, "--epochs", "5"], ["--epochs"]),
