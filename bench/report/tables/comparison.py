@@ -9,21 +9,16 @@ from pathlib import Path
 
 from bench.files import trial_folder
 from bench.records.comparison import Comparison, Contender, Trial, comparisons
-from bench.records.quantities import BY_KEY, Quantity
+from bench.records.machine import described
+from bench.records.quantities import BY_KEY, QUANTITIES, Quantity
 from bench.records.record import Record
 from bench.report.judge.intervals import Estimate, estimate, half_interval
 from bench.report.judge.marks import marks
 from bench.report.text.markup import Cell, Style, Table, paragraphs, written
 
-COLUMNS = (
-    "accuracy", "macro_f1", "ece", "params", "trainable", "gmacs", "activations", "latency_ms", "throughput", "memory",
-    "epoch_seconds", "seconds_to_best", "overfitting", "energy",
-)  # fmt: skip
+COLUMNS = tuple(quantity.key for quantity in QUANTITIES if quantity.table)
 # What `run` prints.
-RUN_COLUMNS = (
-    "params", "trainable", "gmacs", "epoch_seconds", "total_seconds", "memory", "best_epoch", "val_accuracy",
-    "accuracy", "macro_f1",
-)  # fmt: skip
+RUN_COLUMNS = tuple(quantity.key for quantity in QUANTITIES if quantity.run_table)
 
 
 def measured(comparison: Comparison, keys: Sequence[str] = COLUMNS) -> tuple[list[Quantity], list[Quantity]]:
@@ -112,20 +107,9 @@ def machines(comparison: Comparison) -> dict[str, list[str]]:
     for contender in comparison.contenders:
         for trial in contender.trials:
             if trial.record.environment:
-                models = found.setdefault(_machine(trial.record), [])
+                models = found.setdefault(described(trial.record.environment), [])
                 models += [contender.model] if contender.model not in models else []
     return dict(sorted(found.items()))
-
-
-def _machine(record: Record) -> str:
-    environment = record.environment or {}
-    parts = [
-        environment.get("device"),
-        f"{environment.get('threads')} threads" if environment.get("device_kind") == "cpu" else environment.get("cpu"),
-        environment.get("precision"),
-        *(f"{name} {environment[name]}" for name in ("driver", "cuda", "torch", "timm") if environment.get(name)),
-    ]
-    return ", ".join(str(part) for part in parts if part)
 
 
 def run_text(folder: Path, records: Sequence[Record]) -> str:
@@ -187,16 +171,16 @@ def _shown(quantity: Quantity, contender: Contender) -> str:
 
 
 def _disturbed(quantity: Quantity, contender: Contender) -> bool:
-    return any(quantity.disturbed(trial.record) for trial in contender.finished)
+    return any(quantity.disturbed_in(trial.record) is not None for trial in contender.finished)
 
 
 def _disagreements(comparison: Comparison) -> list[str]:
     """A line for each model whose MACs the two counters do not agree on."""
     lines = []
     for contender in comparison.finished:
-        check = (contender.first.efficiency or {}).get("macs_cross_check")
-        if check is not None and not check["agrees"]:
-            lines.append(f"{contender.model}: the two counters of MACs differ by {check['difference']:.2%}.")
+        check = contender.first.measured.macs_cross_check
+        if check is not None and not check.agrees:
+            lines.append(f"{contender.model}: the two counters of MACs differ by {check.difference:.2%}.")
     return lines
 
 
