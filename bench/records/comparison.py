@@ -22,6 +22,12 @@ class Trial:
     record: Record
     digest: str = ""  # SHA-256 of record.json
 
+    @property
+    def ended(self) -> str:
+        """`ok`, or the status and what went wrong: `oom: CUDA out of memory`."""
+        error = self.record.error
+        return f"{self.record.status}: {error.message}" if error else self.record.status
+
 
 @dataclass(frozen=True)
 class Contender:
@@ -34,6 +40,16 @@ class Contender:
     def finished(self) -> tuple[Trial, ...]:
         """The trials that ended well."""
         return tuple(trial for trial in self.trials if trial.record.status == "ok" and trial.record.accuracy)
+
+    @property
+    def status(self) -> str:
+        """`ok`, or what went wrong, with how many of the trials ended well where there are several."""
+        failed = [trial for trial in self.trials if trial.record.status != "ok"]
+        if not failed:
+            return "ok"
+        reasons = dict.fromkeys(trial.ended for trial in failed)
+        good = len(self.trials) - len(failed)
+        return "; ".join([f"{good} of {len(self.trials)} ok", *reasons] if good else reasons)
 
     @property
     def first(self) -> Record:

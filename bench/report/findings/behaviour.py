@@ -128,9 +128,7 @@ def _last_gain(training: Training) -> float | None:
 def failure_lines(contenders: Sequence[Contender]) -> list[str]:
     """Each trial that did not end well, with its reason."""
     lines = [
-        f"{markdown(contender.model)}, seed {trial.record.seed}: {trial.record.status}"
-        + (f": {markdown(trial.record.error.message)}" if trial.record.error else "")
-        + "."
+        f"{markdown(contender.model)}, seed {trial.record.seed}: {markdown(trial.ended)}."
         for contender in contenders
         for trial in contender.trials
         if trial.record.status != "ok"

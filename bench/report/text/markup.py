@@ -95,6 +95,7 @@ _LATEX = {
     "[": "{[}",  # after the end of a row it would begin an optional argument
     "]": "{]}",
     "±": r"$\pm$",
+    "−": "$-$",
     "×": r"$\times$",
     "≈": r"$\approx$",
     "†": r"$^\dagger$",
