@@ -87,7 +87,7 @@ SLOW = """
 import sys, time
 from functools import partial
 from bench.report.make import report
-from bench.report.make.artifact import Artifact
+from bench.report.artifact import Artifact
 
 def draw(number):
     time.sleep(0.3)

@@ -18,6 +18,7 @@ from bench.files import trial_folder
 from bench.records.comparison import Comparison, Trial, comparisons
 from bench.records.folder import record_files
 from bench.records.record import Failure, History, Record, read_record
+from bench.report.artifact import Artifact
 from bench.report.figures import artifacts, figure_file, model_figure
 from bench.report.figures.bars import draw_bars, step_memory
 from bench.report.figures.confusion import Confusion, Confusions, confusion, draw_confusion
@@ -26,7 +27,6 @@ from bench.report.figures.labels import place
 from bench.report.figures.pareto import costs
 from bench.report.figures.style import DPI, STYLE, WIDTH, _drawn, distinct, new_figure, panel, render, scales, shown
 from bench.report.judge.dominance import front
-from bench.report.make.artifact import Artifact
 
 RECORDS = Path(__file__).resolve().parents[1] / "copies"
 ODD = ["a$b$ $\\frac{1}{2}$", "x_1^{2}", '<b>&"q"', "rocket 🚀 \t日本\x00", "n" * 80]

@@ -13,8 +13,8 @@ from bench.errors import RequestError
 from bench.files import trial_folder, write_text
 from bench.records.comparison import Comparison
 from bench.records.record import Record, write_record
+from bench.report.artifact import Artifact
 from bench.report.make import report as reporting
-from bench.report.make.artifact import Artifact
 from bench.report.make.manifest import NAME
 from bench.report.make.report import check, report
 

@@ -14,8 +14,8 @@ from bench.plugins import Registry, load_plugins
 from bench.records.comparison import Comparison
 from bench.records.evidence import Evidence, Verdict
 from bench.records.measurement import read_measurements
+from bench.report.artifact import Artifact
 from bench.report.claims.published import published_claims
-from bench.report.make.artifact import Artifact
 from bench.report.text.markup import markdown
 
 ORDER = ("refuted", "confirmed", "not testable")

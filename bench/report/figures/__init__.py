@@ -14,13 +14,13 @@ from typing import Any
 
 from bench.files import file_name
 from bench.records.comparison import Comparison
+from bench.report.artifact import Artifact
 from bench.report.figures.bars import draw_bars, step_memory, step_time
 from bench.report.figures.confusion import confusion, draw_confusion
 from bench.report.figures.curves import all_curves, curves, draw_all_curves, draw_curves
 from bench.report.figures.pareto import costs, draw_pareto
 from bench.report.figures.pictures import draw_mistakes, draw_samples, mistakes, samples
 from bench.report.figures.style import digest, render
-from bench.report.make.artifact import Artifact
 
 FORMS = ("png", "svg")
 

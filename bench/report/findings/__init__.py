@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.records.comparison import Comparison, Trial
-from bench.report.make.artifact import Artifact
+from bench.report.artifact import Artifact
 from bench.report.text.markup import markdown
 from bench.report.text.numbers import counted
 

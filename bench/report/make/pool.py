@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import groupby
 
-from bench.report.make.artifact import Artifact
+from bench.report.artifact import Artifact
 
 # What a process of the pool makes; given once, for many artifacts hold the same records.
 _artifacts: Sequence[Sequence[Artifact]] = ()

@@ -19,8 +19,8 @@ from bench.files import check_writable, write_bytes, write_text
 from bench.records.comparison import Comparison, read_comparisons
 from bench.records.measurement import read_measurements
 from bench.report import figures, findings
+from bench.report.artifact import Artifact
 from bench.report.claims import page as claims
-from bench.report.make.artifact import Artifact
 from bench.report.make.manifest import NAME, Made, code_digest, content_digest, read_manifest, write_manifest
 from bench.report.make.pool import make_all
 from bench.report.page import html as page

@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from bench.records.comparison import Comparison
-from bench.report.make.artifact import Artifact
+from bench.report.artifact import Artifact
 from bench.report.page.data import embedded, page_data
 
 # In the order in which they stand in the page; each may use what is before it.

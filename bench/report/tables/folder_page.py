@@ -10,9 +10,9 @@ from pathlib import Path
 from bench.files import write_bytes
 from bench.records.comparison import Comparison, read_comparisons
 from bench.report import figures
+from bench.report.artifact import Artifact
 from bench.report.figures import figure_file
 from bench.report.figures.pareto import costs
-from bench.report.make.artifact import Artifact
 from bench.report.tables.by_class import classes_csv, classes_latex, classes_page, has_classes
 from bench.report.tables.comparison import comparison_csv, comparison_latex, comparison_table, conditions, notes
 from bench.report.text.markup import markdown, paragraphs, written

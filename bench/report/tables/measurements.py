@@ -13,7 +13,7 @@ from tabulate import tabulate
 from bench.files import write_bytes
 from bench.records.comparison import Comparison
 from bench.records.measurement import Measurement, read_measurements
-from bench.report.make.artifact import Artifact
+from bench.report.artifact import Artifact
 
 HOW_TO_READ = (
     "Fewest MACs first. GMACs: billions of multiply-accumulates of one picture's forward pass; train GMACs: of its "
