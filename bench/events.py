@@ -77,4 +77,13 @@ class Measuring:
     total: int
 
 
-Event = Note | Checking | DataProgress | TrialStarted | EpochEnded | TrialEnded | Measuring
+@dataclass(frozen=True)
+class ReportProgress:
+    """`done` of `total` files of a report are made; `file`, a path in the results folder, is the last of them."""
+
+    done: int
+    total: int
+    file: str
+
+
+Event = Note | Checking | DataProgress | TrialStarted | EpochEnded | TrialEnded | Measuring | ReportProgress

@@ -170,18 +170,23 @@ def report(
     as_json: Json = False,
 ) -> int:
     """Make tables, figures and pages from the records, and marked sections of *.md here and in DIR; or check them."""
+    from bench.cli.progress import watch
     from bench.report.make.report import check as check_report
-    from bench.report.make.report import report as make_report
+    from bench.report.make.report import make_report
 
+    claims, problems = _registry(None).claims()
+    texts = (results, Path.cwd())
     if check:
-        checked = check_report(results)
+        with watch(quiet) as tell:
+            checked = check_report(results, claims=claims, problems=problems, texts=texts, tell=tell)
         _warn(checked.damaged)
         if as_json:
             _print_json(checked.to_json())
         else:
             print("\n".join(map(str, checked.problems)) or f"{checked.files} files are what the records give")
         return 1 if checked.problems else 0
-    outcome = make_report(results, quiet)
+    with watch(quiet) as tell:
+        outcome = make_report(results, claims=claims, problems=problems, texts=texts, tell=tell)
     _warn(outcome.damaged)
     _warn(f"{results / path}: cannot be made: {why}" for path, why in outcome.failed.items())
     if as_json:

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from bench.events import Checking, DataProgress, EpochEnded, Event, Measuring, Note, TrialEnded, TrialStarted
+from bench.events import (
+    Checking,
+    DataProgress,
+    EpochEnded,
+    Event,
+    Measuring,
+    Note,
+    ReportProgress,
+    TrialEnded,
+    TrialStarted,
+)
 
 
 def watch(quiet: bool) -> Bars | PlainLines:
     """Bars in a terminal, lines elsewhere, nothing where quiet is asked for."""
     return PlainLines(quiet) if quiet or not sys.stderr.isatty() else Bars()
-
-
-@contextmanager
-def counting(what: str, total: int, quiet: bool) -> Iterator[Callable[[], None]]:
-    """A bar in a terminal, which goes on by one at each call of what is given; nothing elsewhere."""
-    if quiet or total == 0 or not sys.stderr.isatty():
-        yield lambda: None
-        return
-    columns = (TextColumn("{task.completed} of {task.total} {task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda: progress.advance(task)
 
 
 class PlainLines:
@@ -83,6 +79,8 @@ class Bars:
                 self._show(
                     f"{event.model}: {event.quantity}", event.done, event.total, f"{event.done} of {event.total}"
                 )
+            case ReportProgress():
+                self._show("files", event.done, event.total, f"{event.done} of {event.total}")
             case TrialStarted():
                 self._overall(event.index - 1, event.total)
                 self._show(f"{event.model} seed {event.seed}", 0, event.epochs, "starting")
@@ -139,7 +137,7 @@ def describe(event: Event) -> str | None:
     match event:
         case Note():
             return event.text
-        case Checking():
+        case Checking() | ReportProgress():
             return None
         case DataProgress():
             return f"{event.dataset}: {event.done:,} pictures decoded" if event.done == event.total else None

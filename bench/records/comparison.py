@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from bench.records.archive import checksums
 from bench.records.record import Record, RecordError, parse_record
 
 
@@ -67,9 +68,9 @@ class Comparison:
 
     @cached_property
     def digest(self) -> str:
-        """Of all that its records say, and where they lie."""
+        """Of all that its records and predictions say, and where they lie."""
         lines = [
-            f"{trial.folder.relative_to(self.folder)} {trial.digest}"
+            f"{trial.folder.relative_to(self.folder)} {trial.digest} {checksums(trial.folder / 'predictions.npz')}"
             for contender in self.contenders
             for trial in contender.trials
         ]
@@ -104,13 +105,19 @@ def read_trials(results: Path) -> tuple[list[Trial], list[str]]:
     trials, damaged = [], []
     for file in sorted(file for depth in ("*", "*/*") for file in results.glob(f"{depth}/seed*/record.json")):
         try:
-            content = file.read_bytes()
-            trials.append(Trial(file.parent, parse_record(content, file), hashlib.sha256(content).hexdigest()))
+            trials.append(read_trial(file.parent))
         except RecordError as error:
             damaged.append(str(error))
         except OSError as error:
             damaged.append(f"{file}: cannot be read: {error.strerror}")
     return trials, damaged
+
+
+def read_trial(folder: Path) -> Trial:
+    """The trial in that folder. Raises RecordError for a damaged record, OSError for one that cannot be read."""
+    file = folder / "record.json"
+    content = file.read_bytes()
+    return Trial(folder, parse_record(content, file), hashlib.sha256(content).hexdigest())
 
 
 def read_comparisons(results: Path) -> tuple[list[Comparison], list[str]]:

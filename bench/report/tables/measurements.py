@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 from tabulate import tabulate
 
 from bench.files import write_bytes
-from bench.records.comparison import Comparison
 from bench.records.measurement import Measurement, read_measurements
 from bench.report.artifact import Artifact
 
@@ -45,13 +43,10 @@ def explained(measurements: Sequence[Measurement]) -> str:
     )
 
 
-def artifacts(results: Path, comparisons: Sequence[Comparison]) -> Iterator[Artifact]:
+def artifacts(folder: Path, measurements: Sequence[Measurement]) -> Iterator[Artifact]:
     """README.md of the folder `measure/`, where there are measurements."""
-    folder = results / "measure"
-    measurements, _ = read_measurements(folder)
     if measurements:
-        digest = hashlib.sha256("\n".join(one.model_dump_json() for one in measurements).encode()).hexdigest()
-        yield Artifact(folder / "README.md", digest, partial(measure_page, measurements))
+        yield Artifact(folder / "README.md", partial(measure_page, tuple(measurements)))
 
 
 def write_measure_page(folder: Path) -> None:
