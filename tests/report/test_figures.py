@@ -49,7 +49,7 @@ def compared(records: Sequence[Record], results: Path = Path("results")) -> Comp
 
 
 def drawn(comparison: Comparison) -> dict[str, Artifact]:
-    return {one.file.name: one for one in artifacts(comparison.folder.parent, [comparison])}
+    return {one.file.name: one for one in artifacts([comparison])}
 
 
 def texts(svg: bytes) -> str:
@@ -235,7 +235,7 @@ def test_two_comparisons_in_one_folder_have_figures_of_their_own() -> None:
     trials = [Trial(trial_folder(Path("results/p"), one.model.name, 0), one) for one in (first, second)]
     both = comparisons(trials)
     assert len(both) == 2
-    files = [one.file for one in artifacts(Path("results"), both)]
+    files = [one.file for one in artifacts(both)]
     assert len(set(files)) == len(files)
     assert all(figure_file(one, "accuracy") in files for one in both)
 

@@ -203,7 +203,7 @@ def page(tmp_path: Path) -> Callable[..., str]:
     def write(*records: Record) -> str:
         for each in records:
             write_record(trial_folder(tmp_path / "quick", each.model.name, each.seed), each)
-        write_tables(tmp_path / "quick")
+        write_tables(read_comparisons(tmp_path)[0])
         return (tmp_path / "quick" / "README.md").read_text()
 
     return write

@@ -9,11 +9,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from bench.files import write_text
+from bench.files import PACKAGE, write_text
 
 NAME = ".report.json"
 # Of the package bench, all that decides over the content of a report.
@@ -56,18 +55,15 @@ def write_manifest(results: Path, made: Mapping[str, Made]) -> None:
         write_text(file, text)
 
 
-@cache
-def code_digest() -> str:
-    """SHA-256 of the source files that decide over a report's content."""
+def code_digest(package: Path = PACKAGE) -> str:
+    """SHA-256 of the package's source files that decide over a report's content."""
     digest = hashlib.sha256()
-    package = Path(__file__).parents[2]
     for file in sorted(file for source in SOURCES for file in (package / source, *(package / source).rglob("*"))):
         if file.is_file() and "__pycache__" not in file.parts:
             digest.update(f"{file.relative_to(package).as_posix()}\n".encode() + file.read_bytes())
     return digest.hexdigest()
 
 
-@cache
 def libraries_digest() -> str:
     """SHA-256 of the names and versions of the libraries that a report is written and drawn with."""
     return hashlib.sha256("\n".join(f"{name} {version(name)}" for name in LIBRARIES).encode()).hexdigest()

@@ -151,7 +151,7 @@ def check(
     results = _named(results)
     comparisons, artifacts, damaged = collect(results, claims, problems)
     mend = f"python -m bench report --results {shlex.quote(str(results))}"
-    before = read_manifest(results)
+    code, before = code_digest(), read_manifest(results)
     remade = [artifact for artifact in artifacts if artifact.file.suffix not in FIGURES]
     contents: dict[Path, bytes | Exception] = {}
     for done, (artifact, content) in enumerate(
@@ -162,7 +162,7 @@ def check(
     found = [
         Problem(artifact.file, what, mend)
         for artifact in artifacts
-        if (what := _problem(artifact, contents.get(artifact.file), before.get(_path(artifact, results))))
+        if (what := _problem(artifact, contents.get(artifact.file), before.get(_path(artifact, results)), code))
     ]
     wanted = {_path(artifact, results) for artifact in artifacts}
     for path in before:
@@ -213,8 +213,8 @@ def _nothing(results: Path, damaged: Sequence[str]) -> str:
     return f"{results}: no records; `python -m bench run` makes some, in {results}/<protocol>/<model>/seed<N>"
 
 
-def _problem(artifact: Artifact, content: bytes | Exception | None, made: Made | None) -> str | None:
-    """What is wrong with the file; `content` is what it should be, None of a figure."""
+def _problem(artifact: Artifact, content: bytes | Exception | None, made: Made | None, code: str) -> str | None:
+    """What is wrong with the file; `content` is what it should be, None of a figure; `code` is this one's digest."""
     found = content_digest(artifact.file)
     if isinstance(content, Exception):
         return f"cannot be made: {type(content).__name__}: {content}"
@@ -227,7 +227,7 @@ def _problem(artifact: Artifact, content: bytes | Exception | None, made: Made |
     if made is None:
         return f"not what the records give, and not in {NAME}"
     if content is None and made.inputs == artifact.inputs:
-        return None if made.code == code_digest() else "stale: made by other code than this"
+        return None if made.code == code else "stale: made by other code than this"
     return "stale: not what the records give"
 
 

@@ -11,7 +11,7 @@ from bench.records.comparison import Comparison
 from bench.report import figures
 from bench.report.artifact import Artifact
 from bench.report.figures import figure_file
-from bench.report.figures.pareto import costs
+from bench.report.figures.pareto import has_overview
 from bench.report.tables.by_class import classes_csv, classes_latex, classes_page, has_classes
 from bench.report.tables.comparison import comparison_csv, comparison_latex, comparison_table, conditions, notes
 from bench.report.text.markup import markdown, paragraphs, written
@@ -71,6 +71,6 @@ def _comparison(one: Comparison) -> list[str]:
 
 def _figure(one: Comparison) -> list[str]:
     """Accuracy against cost, where any cost is known."""
-    if not one.finished or "" not in costs(one):
+    if not has_overview(one):
         return []
     return [f"![Test top-1 against GMACs and against seconds of an epoch](figures/{figure_file(one, 'accuracy').name})"]
