@@ -6,7 +6,7 @@ Only trials of one folder whose protocol and data fingerprints agree are compare
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -120,6 +120,12 @@ def read_trials(results: Path) -> tuple[list[Trial], list[str]]:
     return trials, damaged
 
 
+def trials_of(protocol_folder: Path) -> dict[Path, Trial]:
+    """The trials of one protocol's folder and of none within it, each by its own folder; without damaged ones."""
+    trials, _ = read_trials(protocol_folder)
+    return {trial.folder: trial for trial in trials if trial.folder.parents[1] == protocol_folder}
+
+
 def read_trial(folder: Path) -> Trial:
     """The trial in that folder. Raises RecordError for a damaged record, OSError for one that cannot be read."""
     file = folder / "record.json"
@@ -133,7 +139,7 @@ def read_comparisons(results: Path) -> tuple[list[Comparison], list[str]]:
     return comparisons(trials), damaged
 
 
-def comparisons(trials: Sequence[Trial]) -> list[Comparison]:
+def comparisons(trials: Iterable[Trial]) -> list[Comparison]:
     """Group the trials by folder and fingerprints."""
     groups: dict[tuple[Path, str, str], list[Trial]] = {}
     for trial in trials:

@@ -18,7 +18,7 @@ from bench.events import Checking, Event, Note
 from bench.files import check_writable, trial_folder
 from bench.plugins import Model, Registry, load_plugins
 from bench.protocol import Protocol, load_protocol
-from bench.records.comparison import Trial, comparisons, read_trial, read_trials
+from bench.records.comparison import comparisons, read_trial, trials_of
 from bench.records.folder import record_files
 from bench.records.record import Record, RecordError, read_record
 from bench.report.tables.folder_page import write_page, write_tables
@@ -119,18 +119,18 @@ def run(
             announce(Note(f"already recorded in {outcome.folder}: {count}; --fresh runs them again"))
         if fresh:
             _forget(specs)
-        trials = _trials_in(outcome.folder)  # once: the page of each trial must not read all records again
+        trials = trials_of(outcome.folder)  # once: the page of each trial must not read all records again
         try:
             for message in run_trials(specs, timeout):
                 if isinstance(message, Record):
                     outcome.records.append(message)
                     trial = read_trial(trial_folder(outcome.folder, message.model.name, message.seed))
                     trials[trial.folder] = trial
-                    write_page(comparisons(list(trials.values())))
+                    write_page(comparisons(trials.values()))
                 else:
                     announce(message)
         finally:  # an interrupt leaves tables, too
-            write_tables(comparisons(list(_trials_in(outcome.folder).values())))
+            write_tables(comparisons(trials_of(outcome.folder).values()))
     return outcome
 
 
@@ -178,11 +178,6 @@ def _sole_user(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _trials_in(folder: Path) -> dict[Path, Trial]:
-    """The recorded trials of that folder alone, by their own folders."""
-    return {trial.folder: trial for trial in read_trials(folder)[0] if trial.folder.parents[1] == folder}
 
 
 def _forget(specs: Sequence[TrialSpec]) -> None:

@@ -14,7 +14,9 @@ from bench.data.cache import Stored
 from bench.events import Event, Note
 from bench.plugins import Registry
 from bench.protocol import Protocol
+from bench.records.comparison import read_trial
 from bench.records.record import Record, read_record, write_record
+from bench.report.tables.folder_page import write_page
 from bench.request import Ready, TrialSpec
 from bench.run import sweep
 from bench.run.executors import local
@@ -203,6 +205,20 @@ def test_a_fresh_run_does_not_go_on_from_a_checkpoint(run: Callable[..., sweep.O
     assert checkpoint.exists()
     run("tiny", fresh=True)
     assert not checkpoint.exists()
+
+
+def test_each_trial_is_on_the_page_at_once_and_no_other_record_is_read_again_for_it(
+    run: Callable[..., sweep.Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("tiny")
+    page, read, seen = tmp_path / "results" / "quick" / "README.md", [], []
+    monkeypatch.setattr(sweep, "read_trial", lambda folder: read.append(folder) or read_trial(folder))
+    monkeypatch.setattr(sweep, "write_page", lambda found: write_page(found) or seen.append(page.read_text()))
+    outcome = run("vit_tiny", "vgg19")
+    assert [("| vit_tiny" in text, "| vgg19" in text, "| tiny" in text) for text in seen] == [
+        (True, False, True), (True, True, True),
+    ]  # fmt: skip
+    assert read == [outcome.folder / "vit_tiny" / "seed0", outcome.folder / "vgg19" / "seed0"]
 
 
 def test_a_run_of_which_one_trial_failed_is_not_ok(run: Callable[..., sweep.Outcome], processes: StandIn) -> None:
