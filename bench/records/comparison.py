@@ -144,7 +144,7 @@ def comparisons(trials: Iterable[Trial]) -> list[Comparison]:
     """Group the trials by folder and by the terms that they share (bench/records/identity.py)."""
     groups: dict[Path, list[tuple[Terms, list[Trial]]]] = {}
     # Those that ended before it was known how they ran come last, and join the first that they may be compared with.
-    for trial in sorted(trials, key=lambda trial: terms_of(trial.record).way is None):
+    for trial in sorted(trials, key=lambda trial: (terms_of(trial.record).way is None, trial.folder)):
         terms, own = terms_of(trial.record).compared, groups.setdefault(trial.folder.parents[1], [])
         group = next((members for shared, members in own if shared.agree(terms)), None)
         if group is None:
