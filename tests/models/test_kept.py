@@ -24,7 +24,7 @@ from bench.models.kept import KeptModel, read_description, write_model
 from bench.models.weights.load import file_digest
 from bench.plugins import Registry
 from bench.protocol import Protocol, load_protocol
-from bench.request import TrialSpec, Weights
+from bench.request import Place, RunOptions, TrialSpec, Weights
 from bench.run import trial
 from bench.train.loop import evaluate
 
@@ -43,7 +43,7 @@ class Kept:
 
     @property
     def plugins(self) -> tuple[Path, ...]:
-        return self.spec.plugin_folders
+        return self.spec.place.plugins
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,8 @@ def ran(
     """A plugin's own model with an option, trained in part, under a head with hidden layers."""
     folder = tmp_path_factory.mktemp("ran")
     name, protocol = "tiny:dropout=0.1,width=4", tiny_protocol(*HIDDEN)
-    spec = TrialSpec(name, 3, protocol, digits, folder, "cpu", (tiny_plugins,), folder)
+    place = Place(device="cpu", plugins=(tiny_plugins,), working_directory=folder)
+    spec = TrialSpec(name, 3, protocol, digits, folder / "trial", place)
     assert trial.run(spec).error is None
     return spec
 
@@ -64,8 +65,8 @@ def ran(
 @pytest.fixture
 def kept(ran: TrialSpec, tmp_path: Path) -> Kept:
     """What that trial left, in a folder that may be damaged."""
-    shutil.copytree(ran.results, tmp_path / "results")
-    return Kept(replace(ran, results=tmp_path / "results"))
+    shutil.copytree(ran.folder, tmp_path / "trial")
+    return Kept(replace(ran, folder=tmp_path / "trial"))
 
 
 def test_a_kept_model_predicts_what_its_trial_did_bit_for_bit(kept: Kept) -> None:
@@ -104,6 +105,12 @@ def test_it_is_written_over_whole_and_leaves_nothing_beside(kept: Kept, registry
     loaded = bench.load_model(kept.folder, kept.plugins).state_dict()
     assert all(torch.equal(tensor, loaded[name]) for name, tensor in other.state_dict().items())
     assert {file.name for file in kept.folder.iterdir()} == before
+
+
+def test_nothing_is_kept_where_the_run_is_told_so(ran: TrialSpec, tmp_path: Path) -> None:
+    spec = replace(ran, folder=tmp_path / "trial", options=RunOptions(keep_weights=False))
+    assert trial.run(spec).error is None
+    assert not [file for file in spec.folder.iterdir() if file.name.startswith("model.")]
 
 
 def _cut(folder: Path) -> None:
@@ -202,7 +209,7 @@ def test_a_kept_model_of_timms_is_loaded_and_started_from(
     torch.manual_seed(5)
     classifier = build_classifier(model, own, 10)
     described = KeptModel.of(model, own, kept.spec.stored.classes, preparation(classifier.backbone, 32))
-    there = Kept(replace(kept.spec, model=name, results=tmp_path / "timm"))
+    there = Kept(replace(kept.spec, model=name, folder=tmp_path / "timm"))
     write_model(there.folder, classifier, described)
     state = classifier.state_dict()
     loaded = bench.load_model(there.folder).state_dict()
@@ -214,7 +221,7 @@ def test_a_kept_model_of_timms_is_loaded_and_started_from(
 def test_a_kept_vit_is_resampled_for_another_image_size(kept: Kept, registry: Registry, tmp_path: Path) -> None:
     model, own = registry.model("vit_tiny"), load_protocol("quick", ["data.image_size=32", "model.options={}"])
     classifier = build_classifier(model, own, 10)
-    there = Kept(replace(kept.spec, model="vit_tiny", results=tmp_path / "timm"))
+    there = Kept(replace(kept.spec, model="vit_tiny", folder=tmp_path / "timm"))
     described = KeptModel.of(model, own, kept.spec.stored.classes, preparation(classifier.backbone, 32))
     write_model(there.folder, classifier, described)
     started = started_from(there, registry, "vit_tiny", "data.image_size=64", "model.options={}", through_timm=True)
