@@ -33,8 +33,9 @@ from bench.measure.inference import Inference, InferenceOptions
 from bench.measure.memory import out_of_memory
 from bench.measure.speed import measure_latency
 from bench.models.classifier import build_classifier, preparation, resolved_options
-from bench.models.freezing import freeze, parameter_counts
-from bench.models.training_only import training_only_parameters
+from bench.models.freezing import freeze
+from bench.models.kept import KeptModel, write_model
+from bench.models.parts import parameter_counts, training_only_parameters
 from bench.models.weights.load import state_digest
 from bench.plugins import Model, Registry, load_plugins
 from bench.protocol import Protocol
@@ -121,6 +122,7 @@ def _run(spec: TrialSpec, registry: Registry, record: Record, emit: Callable[[Ev
         accuracy(test.probabilities.numpy(), test.labels.numpy(), spec.stored.classes, test.loss, best_val_top1)
     )
     write_predictions(spec, test, parts["test"])
+    write_model(spec.folder, model, KeptModel.of(model_asked, protocol, spec.stored.classes, prepare))
     labels, probabilities = test.labels.numpy(), test.probabilities.float().numpy()
     pictures = pictures_file(spec.stored, parts["train"], parts["test"], labels, probabilities)
     write_bytes(spec.folder / "pictures.npz", pictures)
