@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -87,3 +88,8 @@ class ReportProgress:
 
 
 Event = Note | Checking | DataProgress | TrialStarted | EpochEnded | TrialEnded | Measuring | ReportProgress
+Tell = Callable[[Event], None]
+
+
+def tell_nobody(event: Event) -> None:
+    """What is told of where nobody asked to hear it."""

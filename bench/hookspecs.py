@@ -1,4 +1,4 @@
-"""The whole plugin contract on one page: five hooks, and the values that pass through them.
+"""The whole plugin contract on one page: six hooks, and the values that pass through them.
 
 A plugin is a Python file (or an installed package with an entry point in the group `bench`) with
 functions marked `@hookimpl` that are named as below. It imports torch and timm inside `build` and
@@ -8,9 +8,10 @@ functions marked `@hookimpl` that are named as below. It imports torch and timm 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pluggy
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
-    from bench.events import Event
+    from bench.events import Event, Tell
     from bench.run.trial import TrainedModel
 
 # What `build` is always given; its other keyword parameters are the model's options.
@@ -147,3 +148,48 @@ class DatasetSpec:
     load: Callable[..., Pictures]
     source: str = ""
     key: Callable[[str, int], str] | None = None
+
+
+# Where work is done
+
+T = TypeVar("T")
+
+
+@hookspec
+def bench_executors() -> Iterable[ExecutorSpec]:  # type: ignore[empty-body]
+    """The executors that this plugin adds: where `run --executor NAME` has its trials run."""
+
+
+class DiedError(Exception):
+    """Work ended without an answer: its process was killed, or crashed. The text says how."""
+
+
+class TimedOutError(Exception):
+    """Work was stopped because it took too long."""
+
+
+class Executor(Protocol):
+    """Does work somewhere else than in the process that the user started.
+
+    `run(work)` calls `work(emit)` there. It gives the events that are emitted, as they come, and returns the answer.
+    `work` can be pickled: a module's function, or functools.partial of one with values. It is called in the working
+    directory of the caller; what it prints goes to the file `log`, else nowhere.
+
+    Raises the RequestError that the work raises; DiedError where it ends in any other way without an answer;
+    TimedOutError where it takes longer than `timeout` seconds. Closing the generator, or an interrupt in it, stops the
+    work. Several may be under way at once, each followed by a thread of its own. What becomes of a trial that
+    fails is not the executor's to say: see bench/run/executors/__init__.py.
+    """
+
+    def run(
+        self, work: Callable[[Tell], T], *, log: Path | None = None, timeout: float | None = None
+    ) -> Generator[Event, None, T]: ...
+
+
+@dataclass(frozen=True)
+class ExecutorSpec:
+    """A place where trials can be run: its name, and how to reach it (`start` imports what it needs)."""
+
+    name: str
+    start: Callable[[], Executor]
+    source: str = ""

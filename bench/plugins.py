@@ -25,7 +25,7 @@ from bench import hookspecs
 from bench.errors import RequestError, unknown
 from bench.events import Event
 from bench.files import bundled
-from bench.hookspecs import GIVEN, Claim, DatasetSpec, ModelSpec
+from bench.hookspecs import GIVEN, Claim, DatasetSpec, ExecutorSpec, ModelSpec
 from bench.protocol import toml_value
 
 # One name is one folder of results, and `:`, `/`, `,` and `=` have meanings of their own.
@@ -69,6 +69,7 @@ class Registry:
     plugins: dict[str, Plugin] = field(default_factory=dict)
     models: dict[str, tuple[ModelSpec, Plugin]] = field(default_factory=dict)
     datasets: dict[str, tuple[DatasetSpec, Plugin]] = field(default_factory=dict)
+    executors: dict[str, tuple[ExecutorSpec, Plugin]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     deaf: set[str] = field(default_factory=set)  # plugins whose listener failed
 
@@ -134,6 +135,12 @@ class Registry:
         if name not in self.datasets:
             raise unknown("dataset", name, self.datasets, "python -m bench datasets")
         return self.datasets[name][0], location
+
+    def executor(self, name: str) -> ExecutorSpec:
+        """The executor of that name."""
+        if name not in self.executors:
+            raise unknown("executor", name, self.executors, "python -m bench plugins")
+        return self.executors[name][0]
 
 
 def _options(text: str, written: str) -> Iterator[tuple[str, Any]]:
@@ -255,6 +262,7 @@ def _register(registry: Registry, name: str, load: Callable[[], Any], place: str
             raise TypeError("it has no function marked @hookimpl")
         models = _answers(module, "bench_models", ModelSpec)
         datasets = _answers(module, "bench_datasets", DatasetSpec)
+        executors = _answers(module, "bench_executors", ExecutorSpec)
     except (Exception, SystemExit) as error:  # a stranger's code may raise anything; the others must go on
         if registry.manager.has_plugin(unique):
             registry.manager.unregister(name=unique)
@@ -263,9 +271,10 @@ def _register(registry: Registry, name: str, load: Callable[[], Any], place: str
     registry.plugins[unique] = plugin
     _collect(registry.models, models, plugin, registry.problems)
     _collect(registry.datasets, datasets, plugin, registry.problems)
+    _collect(registry.executors, executors, plugin, registry.problems)
 
 
-def _answers(module: Any, hook: str, kind: type[ModelSpec] | type[DatasetSpec]) -> list[Any]:
+def _answers(module: Any, hook: str, kind: type[ModelSpec] | type[DatasetSpec] | type[ExecutorSpec]) -> list[Any]:
     """What the plugin's hook gives; TypeError or ValueError for what is not of that kind, or badly named."""
     implementation = getattr(module, hook, None)
     specs = list(implementation() or ()) if implementation is not None else []

@@ -31,8 +31,6 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import bench  # noqa: F401  (before timm: a torchvision built for CUDA then imports beside a torch that is not)
-
 SIZE, CLASSES, BATCH = 224, 10, 64
 PER_CLASS = {"train": 64, "val": 7, "test": 50}
 LONG = 50  # epochs, for the computed ratio
@@ -55,6 +53,9 @@ class Outcome:
 
 def in_a_notebook(name: str, pictures: Path, seed: int, epochs: int, flip: bool) -> Outcome:
     """As a notebook would train it; nothing of bench is used but its way to import torchvision."""
+    from bench.models.torchvision_operators import import_torchvision
+
+    import_torchvision()
     import timm
     import torch
     from torch import nn
@@ -138,7 +139,7 @@ def through_bench(name: str, pictures: Path, seed: int, epochs: int, flip: bool)
     from bench.models.freezing import freeze
     from bench.plugins import load_plugins
     from bench.protocol import load_protocol
-    from bench.request import TrialSpec
+    from bench.request import Place, TrialSpec
     from bench.train.loop import evaluate
     from bench.train.training import train
 
@@ -174,7 +175,14 @@ def through_bench(name: str, pictures: Path, seed: int, epochs: int, flip: bool)
         taken.append(time.perf_counter() - since)
         since = time.perf_counter()
 
-    spec = TrialSpec(name, seed, protocol, stored, pictures.parent / "results", "cpu", (), pictures.parent)
+    spec = TrialSpec(
+        name,
+        seed,
+        protocol,
+        stored,
+        pictures.parent / "results",
+        Place(device="cpu", working_directory=pictures.parent),
+    )
     spec.folder.mkdir(parents=True)
     record = train(spec, asked, model, batches["train"], batches["val"], precision, epoch_ended)
     seconds = time.perf_counter() - started

@@ -33,8 +33,9 @@ from bench.measure.inference import Inference, InferenceOptions
 from bench.measure.memory import out_of_memory
 from bench.measure.speed import measure_latency
 from bench.models.classifier import build_classifier, preparation, resolved_options
-from bench.models.freezing import freeze, parameter_counts
-from bench.models.training_only import training_only_parameters
+from bench.models.freezing import freeze
+from bench.models.kept import KeptModel, write_model
+from bench.models.parts import parameter_counts, training_only_parameters
 from bench.models.weights.load import state_digest
 from bench.plugins import Model, Registry, load_plugins
 from bench.protocol import Protocol
@@ -66,7 +67,7 @@ class TrainedModel:
 def run(spec: TrialSpec, emit: Callable[[Event], None] = lambda event: None) -> Record:
     """Run the trial and write its record, predictions and log into `spec.folder`."""
     started = time.perf_counter()
-    registry = load_plugins(spec.plugin_folders, spec.working_directory)
+    registry = load_plugins(spec.place.plugins, spec.place.working_directory)
     record = outline(spec, registry.model(spec.model))
     spec.folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -87,7 +88,7 @@ def run(spec: TrialSpec, emit: Callable[[Event], None] = lambda event: None) -> 
 
 def _run(spec: TrialSpec, registry: Registry, record: Record, emit: Callable[[Event], None]) -> None:
     protocol, model_asked = spec.protocol, registry.model(spec.model)
-    device = choose_device(spec.device)
+    device = choose_device(spec.place.device)
     device.tune_kernels()
     precision = protocol.train.precision
     if precision == "auto":
@@ -121,6 +122,7 @@ def _run(spec: TrialSpec, registry: Registry, record: Record, emit: Callable[[Ev
         accuracy(test.probabilities.numpy(), test.labels.numpy(), spec.stored.classes, test.loss, best_val_top1)
     )
     write_predictions(spec, test, parts["test"])
+    write_model(spec.folder, model, KeptModel.of(model_asked, protocol, spec.stored.classes, prepare))
     labels, probabilities = test.labels.numpy(), test.probabilities.float().numpy()
     pictures = pictures_file(spec.stored, parts["train"], parts["test"], labels, probabilities)
     write_bytes(spec.folder / "pictures.npz", pictures)
@@ -140,7 +142,7 @@ def record_failure(
     spec: TrialSpec, status: records.Status, message: str, seconds: float, emit: Callable[[Event], None]
 ) -> Record:
     """Write the record of a trial whose own process could not."""
-    record = outline(spec, load_plugins(spec.plugin_folders, spec.working_directory).model(spec.model))
+    record = outline(spec, load_plugins(spec.place.plugins, spec.place.working_directory).model(spec.model))
     record.status = status
     record.error = records.Failure(type=status, message=message)
     record.seconds = seconds

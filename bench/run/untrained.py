@@ -27,8 +27,7 @@ from bench.measure.environment import environment
 from bench.measure.inference import Inference, InferenceOptions
 from bench.measure.speed import BATCHES, measure_latency
 from bench.models.classifier import Classifier, build_backbone, build_head, features_of, resolved_options
-from bench.models.freezing import parameter_counts
-from bench.models.training_only import training_only_parameters
+from bench.models.parts import parameter_counts, training_only_parameters
 from bench.plugins import Model, load_plugins
 from bench.protocol import Head
 from bench.records.efficiency import Efficiency
@@ -46,8 +45,8 @@ def measure(request: MeasureRequest, emit: Callable[[Event], None]) -> list[Meas
 
     Raises RequestError, before anything is measured, for what the user has to change.
     """
-    device = choose_device(request.device)
-    registry = load_plugins(request.plugin_folders, request.working_directory)
+    device = choose_device(request.place.device)
+    registry = load_plugins(request.place.plugins, request.place.working_directory)
     models = [registry.model(name) for name in request.models]
     measurements = [begun(model, request, environment(device, request.precision)) for model in models]
     shapes = [_shape(model, measurement, request) for model, measurement in zip(models, measurements, strict=True)]
@@ -117,7 +116,7 @@ def measurement_folder(request: MeasureRequest, model: str) -> Path:
     parts = [f"{request.image_size}px", request.precision]
     parts += ["channels-last"] if request.channels_last else []
     parts += ["compile"] if request.compile else []
-    return request.results / "measure" / file_name(model) / "-".join(parts)
+    return request.place.results / "measure" / file_name(model) / "-".join(parts)
 
 
 class _Written:
