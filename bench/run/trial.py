@@ -82,7 +82,7 @@ def run(spec: TrialSpec, emit: Callable[[Event], None] = lambda event: None) -> 
     record.seconds = time.perf_counter() - started
     keep(spec, record)
     if record.status == "ok":
-        remove_checkpoints(spec, record.model.code)
+        remove_checkpoints(spec, registry.model(spec.model))
     return record
 
 

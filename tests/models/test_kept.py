@@ -19,6 +19,7 @@ from bench.data.cache import Stored
 from bench.data.splits import subsets
 from bench.device import Device
 from bench.errors import RequestError
+from bench.files import trial_folder
 from bench.models.classifier import build_classifier, preparation
 from bench.models.kept import KeptModel, read_description, write_model
 from bench.models.weights.load import file_digest
@@ -57,7 +58,7 @@ def ran(
     folder = tmp_path_factory.mktemp("ran")
     name, protocol = "tiny:dropout=0.1,width=4", tiny_protocol(*HIDDEN)
     place = Place(device="cpu", plugins=(tiny_plugins,), working_directory=folder)
-    spec = TrialSpec(name, 3, protocol, digits, folder / "trial", place)
+    spec = TrialSpec(name, 3, protocol, digits, trial_folder(folder, name, 3), place)
     assert trial.run(spec).error is None
     return spec
 
@@ -65,8 +66,9 @@ def ran(
 @pytest.fixture
 def kept(ran: TrialSpec, tmp_path: Path) -> Kept:
     """What that trial left, in a folder that may be damaged."""
-    shutil.copytree(ran.folder, tmp_path / "trial")
-    return Kept(replace(ran, folder=tmp_path / "trial"))
+    copy = tmp_path / "results" / "seed3"
+    shutil.copytree(ran.folder, copy)
+    return Kept(replace(ran, folder=copy))
 
 
 def test_a_kept_model_predicts_what_its_trial_did_bit_for_bit(kept: Kept) -> None:
