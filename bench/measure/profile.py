@@ -18,7 +18,7 @@ from torch.profiler import ProfilerActivity, profile, record_function, schedule,
 
 from bench.device import Device
 from bench.measure.allocations import quiet_kineto
-from bench.measure.phases import PHASES, phases_told
+from bench.measure.subject import PHASES, phases_told
 
 STEPS = 3
 COSTLIEST = 10
@@ -38,7 +38,7 @@ def profile_training(
 ) -> dict[str, Any]:
     """Profile `steps` training steps after one to warm up; write the trace into `folder`, in place of an earlier one.
 
-    `step` is as `phases.py` describes it. Returns
+    `step` is as `subject.py` describes it. Returns
     - `trace`: the name of the trace's file in `folder`;
     - `steps`, `seconds`: how many were profiled, and how long one took under the profiler;
     - `phases`: the share of data, forward, backward, optimizer in the time, which add up to 1;

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from bench.measure.energy import joules_per_image
-from bench.measure.inference import Inference
+from bench.measure.latency import Latency
 from bench.measure.macs import count_macs, training_macs
 from bench.measure.memory import batches_that_fit, inference_memory, training_memory
 from bench.measure.profile import profile_training
-from bench.measure.speed import Latency, measure_step, measure_throughput
+from bench.measure.step import measure_step
+from bench.measure.subject import Inference
+from bench.measure.throughput import measure_throughput
 from bench.models.freezing import train_mode
 from bench.train.loop import Trainer
 

@@ -29,9 +29,9 @@ from bench.events import Event
 from bench.files import write_bytes
 from bench.measure import quantities
 from bench.measure.environment import environment
-from bench.measure.inference import Inference, InferenceOptions
+from bench.measure.latency import measure_latency
 from bench.measure.memory import out_of_memory
-from bench.measure.speed import measure_latency
+from bench.measure.subject import Inference, InferenceOptions
 from bench.models.classifier import build_classifier, preparation, resolved_options
 from bench.models.freezing import freeze, parameter_counts
 from bench.models.training_only import training_only_parameters

@@ -24,8 +24,9 @@ from bench.files import file_name, write_text
 from bench.measure import quantities
 from bench.measure.doctor import doctor
 from bench.measure.environment import environment
-from bench.measure.inference import Inference, InferenceOptions
-from bench.measure.speed import BATCHES, measure_latency
+from bench.measure.latency import measure_latency
+from bench.measure.subject import Inference, InferenceOptions
+from bench.measure.throughput import BATCHES
 from bench.models.classifier import Classifier, build_backbone, build_head, features_of, resolved_options
 from bench.models.freezing import parameter_counts
 from bench.models.training_only import training_only_parameters
