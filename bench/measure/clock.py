@@ -14,12 +14,14 @@ rounds beside another process; blocks of rounds more nearly are (the method of b
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Self
 
+import numpy as np
 import psutil
 import torch
 from torch.utils.benchmark import Timer
@@ -90,16 +92,12 @@ def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) ->
 
     Where there are too few samples for it, their whole range: the best there is, and too narrow.
     """
-    ordered = sorted(samples)
-    count = len(ordered)
-    # The rank-th smallest lies above the median if fewer than `rank` of `count` fair coins fell on one side.
-    rank, ways, ways_so_far = 0, 1, 1
-    while ways_so_far / 2**count <= (1 - confidence) / 2:
-        rank += 1
-        ways = ways * (count - rank + 1) // rank
-        ways_so_far += ways
-    low = max(rank - 1, 0)
-    return ordered[low], ordered[count - 1 - low]
+    from scipy.stats import quantile_test
+
+    found = quantile_test(samples, p=0.5).confidence_interval(confidence)
+    if math.isnan(found.low):
+        return min(samples), max(samples)
+    return float(found.low), float(found.high)
 
 
 def median_interval_of_rounds(rounds: Sequence[Sequence[float]]) -> tuple[float, float]:
@@ -114,8 +112,7 @@ def median_interval_of_rounds(rounds: Sequence[Sequence[float]]) -> tuple[float,
 
 def percentile(samples: Sequence[float], percent: float) -> float:
     """The smallest sample that at least `percent` per cent of the samples do not exceed (nearest rank)."""
-    ordered = sorted(samples)
-    return ordered[max(0, -int(-percent * len(ordered) // 100) - 1)]
+    return float(np.quantile(samples, percent / 100, method="inverted_cdf"))
 
 
 class Watch:
