@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -108,7 +108,7 @@ class Tuning(_Section):
 
 
 class Protocol(_Section):
-    """A validated protocol. `fingerprint` is equal for two protocols exactly if their settings are."""
+    """A validated protocol. `fingerprint` is equal for two protocols exactly if all that decides over a trial is."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""
@@ -146,9 +146,8 @@ class Protocol(_Section):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the settings as canonical JSON (keys sorted, no spaces)."""
-        canonical = json.dumps(self.settings(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        """See `fingerprint_of`."""
+        return fingerprint_of(self.settings(), type(self))
 
     @property
     def tries(self) -> tuple[Protocol, ...]:
@@ -160,6 +159,36 @@ class Protocol(_Section):
     def why_excluded(self, model: str) -> str | None:
         """Why `--all` leaves this model out under this protocol, or None."""
         return next((why for pattern, why in self.exclude.items() if fnmatchcase(model, pattern)), None)
+
+
+def fingerprint_of(settings: Mapping[str, Any], kind: type[BaseModel] = Protocol) -> str:
+    """SHA-256 of what the settings choose: canonical JSON (keys sorted, no spaces) of those that are not the default.
+
+    So a setting that is new, and by default changes nothing, leaves all fingerprints as they are. Which seeds a
+    protocol runs decides over no trial. Settings that this bench does not know count as chosen.
+    """
+    chosen = {key: value for key, value in _chosen(settings, kind).items() if key != "seeds"}
+    canonical = json.dumps(chosen, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _chosen(settings: Mapping[str, Any], kind: type[BaseModel]) -> dict[str, Any]:
+    """The settings without those that are as they would be if nobody had named them."""
+    chosen: dict[str, Any] = {}
+    for key, value in settings.items():
+        field = kind.model_fields.get(key)
+        if field is None:
+            chosen[key] = value
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            inner = _chosen(value, field.annotation) if isinstance(value, dict) else value
+            chosen |= {key: inner} if inner else {}
+        elif field.is_required() or value != _plain(field.get_default(call_default_factory=True)):
+            chosen[key] = value
+    return chosen
+
+
+def _plain(default: Any) -> Any:
+    return list(default) if isinstance(default, tuple) else default
 
 
 def protocol_files() -> dict[str, Path]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from bench.records.quantities import Quantity, with_plugins
 from bench.records.record import Record, RecordError, parse_record
 
 
@@ -73,6 +74,12 @@ class Comparison:
     def finished(self) -> tuple[Contender, ...]:
         """The models of which at least one trial ended well."""
         return tuple(contender for contender in self.contenders if contender.finished)
+
+    @cached_property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """The bundled quantities, and those that plugins wrote into these records."""
+        trials = (trial for contender in self.contenders for trial in contender.trials)
+        return with_plugins(quantity for trial in trials for quantity in trial.record.quantities)
 
     @property
     def seeds(self) -> list[int]:

@@ -31,7 +31,7 @@ class Evidence:
         """A measurement of that model, named with its options, in which its MACs were counted."""
         for one in self.measurements:
             size = (one.settings.get("image_size"), one.settings.get("classes"))
-            if one.model["name"] == model and size == (image_size, classes) and one.efficiency.get("macs"):
+            if one.model["name"] == model and size == (image_size, classes) and one.efficiency.macs:
                 return one
         return None
 

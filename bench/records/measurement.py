@@ -7,11 +7,13 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from bench.records.record import SCHEMA, Failure, Part
+from bench.records.efficiency import Efficiency, Part
+from bench.records.quantities import Quantity
+from bench.records.record import SCHEMA, Failure
 
 
 class Measurement(Part):
-    """One model's measurement. `efficiency` has the keys of a trial's record; what was not measured is null."""
+    """One model's measurement; `efficiency`, `plugins` and `quantities` as in a trial's record."""
 
     schema_version: int = SCHEMA
     status: Literal["ok", "error"] = "ok"
@@ -19,7 +21,9 @@ class Measurement(Part):
     model: dict[str, Any]
     settings: dict[str, Any]
     environment: dict[str, Any]
-    efficiency: dict[str, Any]
+    efficiency: Efficiency
+    plugins: dict[str, Any] = {}
+    quantities: list[Quantity] = []
 
 
 def read_measurements(folder: Path) -> tuple[list[Measurement], list[str]]:

@@ -1,141 +1,212 @@
-"""The quantities that models are compared by: where each stands in a record, its unit, and which way is better."""
+"""The quantities that models are compared by: one row a quantity, with all that any output wants to know of it.
+
+A quantity is pure data. Its `path` leads to the value in a record (`efficiency.latency_ms.p50`), so that a plugin's
+quantity can stand in the record beside its value, and every output knows it as it knows the bundled ones.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.records.record import Record
+# What a number typed with a unit is worth in the unit in which the quantity is shown: `--max memory=1GB`.
+UNITS: dict[str, dict[str, float]] = {
+    "%": {"%": 1.0},
+    "points": {},
+    "share": {"%": 0.01},
+    "M": {"k": 1e-3, "M": 1.0, "G": 1e3},
+    "G": {"M": 1e-3, "G": 1.0},
+    "ms": {"ms": 1.0, "s": 1e3},
+    "s": {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0},
+    "MB": {"B": 1e-6, "kB": 1e-3, "MB": 1.0, "GB": 1e3, "KiB": 1024e-6, "MiB": 1024**2 / 1e6, "GiB": 1024**3 / 1e6},
+    "images/s": {},
+    "J": {"mJ": 1e-3, "J": 1.0},
+    "": {},
+}
+# How the values of two models are told apart: on the same test pictures; exactly; by the ratio of times; not, but for
+# what several seeds say.
+Kind = Literal["accuracy", "count", "time", "score"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Quantity:
-    """One quantity of a trial, in the unit in which it is shown."""
+    """One quantity of a trial, in the unit in which it is shown.
 
-    key: str  # what the command line and the page call it: latency_ms
+    `path`, `interval`, `rounds` and `disturbed` are dotted paths into the record (of a plugin's MeasureSpec: into what
+    its measurement gave). `scale` takes what stands there to the unit shown.
+    """
+
+    key: str  # what the command line, the tables and the page call it: latency_ms
     label: str  # a table's header, with the unit: latency (ms)
-    decimals: int
-    better: Literal["higher", "lower"] | None
-    value: Callable[[Record], float | None]
     about: str  # one sentence that explains it
+    path: str
+    kind: Kind
+    better: Literal["higher", "lower"] | None
+    decimals: int = 2
+    unit: str = ""  # one of UNITS
+    scale: float = 1.0
+    interval: str = ""  # of the 95 % interval that the record gives: [low, high]
+    rounds: str = ""  # of the list of single measurements that the value sums up
+    disturbed: str = ""  # of the text that says what disturbed the measurement, null where nothing did
+    least: float = 0.0  # no value lies below or above these
+    most: float | None = None
     cost: bool = False  # an axis against which accuracy is drawn
-    # The interval that the record itself gives for the value, in the same unit.
-    interval: Callable[[Record], tuple[float, float] | None] = lambda record: None
-    bounds: tuple[float, float] = (0.0, math.inf)  # no value, and so no end of an interval, lies outside
-    # Whether other work on the machine disturbed the measurement.
-    disturbed: Callable[[Record], bool] = lambda record: False
+    judged: bool = False  # by `compare`, unless quantities are named
+    table: bool = True  # a column of the report's tables
+    run_table: bool = False  # of what `run` prints
+    page: bool = False  # of the page's table as it starts
+    dominance: bool = False  # counts when models are said to be dominated by others
+    front: bool = False  # findings give its Pareto front with accuracy
+    overview: bool = False  # in the overview figure
+
+    @property
+    def exact(self) -> bool:
+        """Counted, not measured: the same at every trial, so that a difference is never noise."""
+        return self.kind == "count"
+
+    @property
+    def in_points(self) -> bool:
+        """Whether differences are said in percentage points, not as shares."""
+        return self.unit in ("%", "points")
+
+    @property
+    def units(self) -> dict[str, float]:
+        """The units in which a limit may be typed, and what each is worth in the one shown."""
+        return UNITS.get(self.unit, {})
+
+    def value(self, record: Any) -> float | None:
+        """Its value in that record (or measurement); None where it was not measured."""
+        return self._scaled(at(record, self.path))
+
+    def interval_in(self, record: Any) -> tuple[float, float] | None:
+        """The 95 % interval that the record itself gives for the value."""
+        found = at(record, self.interval) if self.interval else None
+        low, high = (self._scaled(end) for end in found) if found else (None, None)
+        return None if low is None or high is None else (low, high)
+
+    def rounds_in(self, record: Any) -> list[float]:
+        """The single measurements that the value sums up, in the order in which they were made; none: not known."""
+        found = at(record, self.rounds) if self.rounds else None
+        scaled = [self._scaled(one) for one in found or ()]
+        return [one for one in scaled if one is not None]
+
+    def disturbed_in(self, record: Any) -> str | None:
+        """What disturbed the measurement, if anything did."""
+        found = at(record, self.disturbed) if self.disturbed else None
+        return str(found) if found else None
+
+    def _scaled(self, found: Any) -> float | None:
+        if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+            return None
+        return float(found) * self.scale
 
 
-def _efficiency(*keys: str, scale: float = 1.0) -> Callable[[Record], float | None]:
-    def value(record: Record) -> float | None:
-        found: Any = record.efficiency or {}
-        for key in keys:
-            found = found.get(key) if isinstance(found, dict) else None
-        return None if found is None else float(found) * scale
-
-    return value
-
-
-def _accuracy(name: str, scale: float = 1.0) -> Callable[[Record], float | None]:
-    return lambda record: scale * float(getattr(record.accuracy, name)) if record.accuracy else None
-
-
-def _model(name: str) -> Callable[[Record], float | None]:
-    def value(record: Record) -> float | None:
-        found = getattr(record.model, name)
-        return None if found is None else float(found) / 1e6
-
-    return value
-
-
-def _latency_interval(record: Record) -> tuple[float, float] | None:
-    interval = ((record.efficiency or {}).get("latency_ms") or {}).get("ci95")
-    return (float(interval[0]), float(interval[1])) if interval else None
-
-
-def _latency_disturbed(record: Record) -> bool:
-    return bool(((record.efficiency or {}).get("latency_ms") or {}).get("disturbed"))
-
-
-def _throughput_disturbed(record: Record) -> bool:
-    return bool((_best_throughput(record) or {}).get("disturbed"))
-
-
-def _best_throughput(record: Record) -> dict[str, Any] | None:
-    found: list[dict[str, Any]] = (record.efficiency or {}).get("throughput") or []
-    return max(found, key=lambda one: float(one["images_per_second"]), default=None)
-
-
-def _throughput(record: Record) -> float | None:
-    best = _best_throughput(record)
-    return None if best is None else float(best["images_per_second"])
-
-
-def _throughput_interval(record: Record) -> tuple[float, float] | None:
-    interval = (_best_throughput(record) or {}).get("ci95")
-    return (float(interval[0]), float(interval[1])) if interval else None
-
-
-def _inference_memory(record: Record) -> float | None:
-    """Of one picture where that was measured, else of the smallest batch that was."""
-    peaks = ((record.efficiency or {}).get("memory") or {}).get("inference_peak") or {}
-    return float(peaks[min(peaks, key=int)]) / 1e6 if peaks else None
-
-
-def _seconds_an_epoch(record: Record) -> float | None:
-    seconds = record.training.epoch_seconds if record.training else []
-    return math.fsum(seconds) / len(seconds) if seconds else None
-
-
-def _overfitting_gap(record: Record) -> float | None:
-    training = record.training
-    if training is None or not training.best_epoch or not training.history.train_top1:
-        return None
-    at = training.best_epoch - 1
-    return 100 * (training.history.train_top1[at] - training.history.val_top1[at])
+def at(place: Any, path: str) -> Any:
+    """What lies at the dotted path of attributes and keys; None where the path ends before."""
+    for key in path.split(".") if path else ():
+        place = place.get(key) if isinstance(place, dict) else getattr(place, key, None)
+        if place is None:
+            return None
+    return place
 
 
 QUANTITIES: tuple[Quantity, ...] = (
-    Quantity("accuracy", "test top-1 (%)", 2, "higher", _accuracy("test_top1", 100),
-             "share of the test pictures that the best epoch's weights classify rightly", bounds=(0, 100)),
-    Quantity("val_accuracy", "val top-1 (%)", 2, "higher", _accuracy("val_top1", 100),
-             "the same of the validation pictures, by which the epoch was chosen", bounds=(0, 100)),
-    Quantity("macro_f1", "macro F1", 4, "higher", _accuracy("macro_f1"), "mean over the classes of their F1",
-             bounds=(0, 1)),
-    Quantity("ece", "ECE", 4, "lower", _accuracy("ece"),
-             "expected calibration error: how far confidence is from accuracy, 15 bins", bounds=(0, 1)),
-    Quantity("params", "params (M)", 2, "lower", _model("params"), "parameters, in millions", cost=True),
-    Quantity("trainable", "trainable (M)", 2, None, _model("trainable_params"),
-             "parameters that train, in millions", cost=True),
-    Quantity("gmacs", "GMACs", 3, "lower", _efficiency("macs", scale=1e-9),
-             "billions of multiply-accumulates of one picture's forward pass", cost=True),
-    Quantity("activations", "M act.", 2, "lower", _efficiency("activations", scale=1e-6),
-             "output elements of convolutions and matrix products of one picture, in millions", cost=True),
-    Quantity("latency_ms", "latency (ms)", 2, "lower", _efficiency("latency_ms", "p50"),
-             "median time of one picture", cost=True, interval=_latency_interval, disturbed=_latency_disturbed),
-    Quantity("throughput", "images/s", 0, "higher", _throughput,
-             "pictures classified in a second, at the best batch size measured", interval=_throughput_interval,
-             disturbed=_throughput_disturbed),
-    Quantity("memory", "peak MB", 0, "lower", _efficiency("memory", "train_peak", scale=1e-6),
-             "the most memory (10⁶ bytes) that a training step needs", cost=True),
-    Quantity("inference_memory", "inference MB", 0, "lower", _inference_memory,
-             "the most memory (10⁶ bytes) of inference, at the smallest batch measured", cost=True),
-    Quantity("epoch_seconds", "s/epoch", 1, "lower", _seconds_an_epoch, "mean seconds of a training epoch", cost=True),
-    Quantity("seconds_to_best", "s to best", 1, "lower",
-             lambda record: record.training.seconds_to_best if record.training else None,
-             "seconds of training and validation until the best epoch", cost=True),
-    Quantity("best_epoch", "best epoch", 0, None,
-             lambda record: float(record.training.best_epoch) if record.training else None,
-             "the epoch with the best validation top-1"),
-    Quantity("total_seconds", "total s", 1, "lower", lambda record: record.seconds,
-             "seconds of the whole trial, validation and measuring included"),
-    Quantity("overfitting", "overfitting gap (points)", 1, "lower", _overfitting_gap,
-             "training minus validation top-1 at the best epoch, in percentage points",
-             bounds=(-100, 100)),
-    Quantity("energy", "J/image", 4, "lower", _efficiency("energy_joules", "inference_per_image"),
-             "energy of classifying one picture, in joules", cost=True),
+    Quantity(
+        key="accuracy", label="test top-1 (%)", path="accuracy.test_top1", kind="accuracy", better="higher", unit="%",
+        about="share of the test pictures that the best epoch's weights classify rightly", scale=100, most=100,
+        judged=True, run_table=True, page=True, dominance=True,
+    ),
+    Quantity(
+        key="val_accuracy", label="val top-1 (%)", path="accuracy.val_top1", kind="score", better="higher", unit="%",
+        about="the same of the validation pictures, by which the epoch was chosen", scale=100, most=100,
+        table=False, run_table=True,
+    ),
+    Quantity(
+        key="macro_f1", label="macro F1", path="accuracy.macro_f1", kind="score", better="higher", unit="share",
+        about="mean over the classes of their F1", decimals=4, most=1, run_table=True,
+    ),
+    Quantity(
+        key="ece", label="ECE", path="accuracy.ece", kind="score", better="lower", unit="share",
+        about="expected calibration error: how far confidence is from accuracy, 15 bins", decimals=4, most=1,
+    ),
+    Quantity(
+        key="params", label="params (M)", path="model.params", kind="count", better="lower", unit="M",
+        about="parameters, in millions", scale=1e-6, cost=True,
+        judged=True, run_table=True, page=True, dominance=True,
+    ),
+    Quantity(
+        key="trainable", label="trainable (M)", path="model.trainable_params", kind="count", better=None, unit="M",
+        about="parameters that train, in millions", scale=1e-6, cost=True, run_table=True,
+    ),
+    Quantity(
+        key="gmacs", label="GMACs", path="efficiency.macs", kind="count", better="lower", unit="G",
+        about="billions of multiply-accumulates of one picture's forward pass", decimals=3, scale=1e-9, cost=True,
+        judged=True, run_table=True, page=True, dominance=True, front=True, overview=True,
+    ),
+    Quantity(
+        key="activations", label="M act.", path="efficiency.activations", kind="count", better="lower", unit="M",
+        about="output elements of convolutions and matrix products of one picture, in millions", scale=1e-6, cost=True,
+        judged=True,
+    ),
+    Quantity(
+        key="latency_ms", label="latency (ms)", path="efficiency.latency_ms.p50", kind="time", better="lower",
+        unit="ms", about="median time of one picture", cost=True, interval="efficiency.latency_ms.ci95",
+        rounds="efficiency.latency_ms.rounds", disturbed="efficiency.latency_ms.disturbed",
+        judged=True, page=True, dominance=True, front=True,
+    ),
+    Quantity(
+        key="throughput", label="images/s", path="efficiency.best_throughput.images_per_second", kind="time",
+        better="higher", unit="images/s", about="pictures classified in a second, at the best batch size measured",
+        decimals=0, interval="efficiency.best_throughput.ci95", disturbed="efficiency.best_throughput.disturbed",
+        judged=True, page=True,
+    ),
+    Quantity(
+        key="memory", label="peak MB", path="efficiency.memory.train_peak", kind="count", better="lower", unit="MB",
+        about="the most memory (10⁶ bytes) that a training step needs", decimals=0, scale=1e-6, cost=True,
+        judged=True, run_table=True, page=True, dominance=True,
+    ),
+    Quantity(
+        key="inference_memory", label="inference MB", path="efficiency.memory.least_inference", kind="count",
+        better="lower", unit="MB", about="the most memory (10⁶ bytes) of inference, at the smallest batch measured",
+        decimals=0, scale=1e-6, cost=True, judged=True, table=False,
+    ),
+    Quantity(
+        key="epoch_seconds", label="s/epoch", path="training.seconds_per_epoch", kind="time", better="lower", unit="s",
+        about="mean seconds of a training epoch", decimals=1, cost=True, rounds="training.epoch_seconds",
+        judged=True, run_table=True, page=True, overview=True,
+    ),
+    Quantity(
+        key="seconds_to_best", label="s to best", path="training.seconds_to_best", kind="time", better="lower",
+        unit="s", about="seconds of training and validation until the best epoch", decimals=1, cost=True,
+    ),
+    Quantity(
+        key="best_epoch", label="best epoch", path="training.best_epoch", kind="score", better=None,
+        about="the epoch with the best validation top-1", decimals=0, table=False, run_table=True,
+    ),
+    Quantity(
+        key="total_seconds", label="total s", path="seconds", kind="time", better="lower", unit="s",
+        about="seconds of the whole trial, validation and measuring included", decimals=1, table=False, run_table=True,
+    ),
+    Quantity(
+        key="overfitting", label="overfitting gap (points)", path="training.overfitting_gap", kind="score",
+        better=None, unit="points", decimals=1, least=-100, most=100,
+        about="training minus validation top-1 at the best epoch, in percentage points",
+    ),
+    Quantity(
+        key="energy", label="J/image", path="efficiency.energy_joules.inference_per_image", kind="time",
+        better="lower", unit="J", about="energy of classifying one picture, in joules", decimals=4, cost=True,
+        judged=True,
+    ),
 )  # fmt: skip
 
 BY_KEY = {quantity.key: quantity for quantity in QUANTITIES}
+
+
+def with_plugins(own: Iterable[Quantity]) -> tuple[Quantity, ...]:
+    """The bundled quantities, then those of plugins, each key once."""
+    found = dict(BY_KEY)
+    for quantity in own:
+        found.setdefault(quantity.key, quantity)
+    return tuple(found.values())

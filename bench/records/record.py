@@ -8,20 +8,19 @@ not measured is null.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from bench.files import write_text
+from bench.protocol import fingerprint_of
+from bench.records.efficiency import Efficiency, Part
+from bench.records.quantities import Quantity
 
-SCHEMA = 1
+SCHEMA = 2
 Status = Literal["ok", "oom", "diverged", "timeout", "crashed", "error", "interrupted"]
-
-
-class Part(BaseModel):
-    # Keys may be added freely: an older bench reads a newer record and keeps what it does not know.
-    model_config = ConfigDict(extra="allow")
 
 
 class Failure(Part):
@@ -93,6 +92,18 @@ class Training(Part):
     # The tries of each learning rate, where the protocol tunes.
     tuning: dict[str, Any] | None = None
 
+    @property
+    def seconds_per_epoch(self) -> float | None:
+        """Mean seconds of an epoch's training."""
+        return math.fsum(self.epoch_seconds) / len(self.epoch_seconds) if self.epoch_seconds else None
+
+    @property
+    def overfitting_gap(self) -> float | None:
+        """Training minus validation top-1 at the best epoch, in percentage points."""
+        if not self.best_epoch or len(self.history.train_top1) < self.best_epoch:
+            return None
+        return 100 * (self.history.train_top1[self.best_epoch - 1] - self.history.val_top1[self.best_epoch - 1])
+
 
 class Record(Part):
     """One trial. The parts are null where the trial ended before they were known."""
@@ -110,10 +121,24 @@ class Record(Part):
     environment: dict[str, Any] | None = None
     accuracy: Accuracy | None = None
     training: Training | None = None
-    efficiency: dict[str, Any] | None = None
+    efficiency: Efficiency | None = None
+    # What plugins measured, by the measurement's name, and the quantities that lie in it.
     plugins: dict[str, Any] = {}
+    quantities: list[Quantity] = []
 
     model_config = ConfigDict(extra="allow", populate_by_name=True)
+
+    @model_validator(mode="after")
+    def _fingerprint_of_now(self) -> Record:
+        """Schema 1 fingerprinted all settings, those at their defaults too; it holds them whole, so none is lost."""
+        if self.schema_version == 1 and self.protocol.settings:
+            self.protocol.fingerprint = fingerprint_of(self.protocol.settings)
+        return self
+
+    @property
+    def measured(self) -> Efficiency:
+        """What was measured, where nothing was too."""
+        return self.efficiency or Efficiency()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, under the keys of the design."""

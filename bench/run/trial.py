@@ -39,6 +39,7 @@ from bench.models.weights.load import state_digest
 from bench.plugins import Model, Registry, load_plugins
 from bench.protocol import Protocol
 from bench.records import record as records
+from bench.records.efficiency import Efficiency
 from bench.records.record import Record
 from bench.request import TrialSpec
 from bench.run.keep import keep, write_predictions
@@ -129,10 +130,10 @@ def _run(spec: TrialSpec, registry: Registry, record: Record, emit: Callable[[Ev
     record.plugins = extra_measurements(registry, trained)
     trainer = make_trainer(model, protocol, batches["train"].steps, precision, device)
     try:
-        record.efficiency = efficiency(spec, trainer, batches["train"])
+        record.efficiency = Efficiency.model_validate(efficiency(spec, trainer, batches["train"]))
     except Exception as error:  # what was trained and evaluated stays true
         traceback.print_exc(file=sys.stderr)
-        record.efficiency = {**quantities.NOT_MEASURED, "error": f"{type(error).__name__}: {error}"}
+        record.efficiency = Efficiency(error=f"{type(error).__name__}: {error}")
 
 
 def record_failure(

@@ -32,6 +32,7 @@ from bench.models.freezing import parameter_counts
 from bench.models.training_only import training_only_parameters
 from bench.plugins import Model, load_plugins
 from bench.protocol import Head
+from bench.records.efficiency import Efficiency
 from bench.records.measurement import Measurement
 from bench.records.record import Failure
 from bench.request import MeasureRequest
@@ -102,7 +103,7 @@ def begun(model: Model, request: MeasureRequest, environment: dict[str, Any]) ->
             "only": list(request.only),
         },
         environment=environment,
-        efficiency=dict(quantities.NOT_MEASURED),
+        efficiency=Efficiency(),
     )
 
 
@@ -118,6 +119,20 @@ def measurement_folder(request: MeasureRequest, model: str) -> Path:
     parts += ["channels-last"] if request.channels_last else []
     parts += ["compile"] if request.compile else []
     return request.results / "measure" / file_name(model) / "-".join(parts)
+
+
+class _Written:
+    """Writes quantities into a measurement as they are known, typed."""
+
+    def __init__(self, measurement: Measurement) -> None:
+        self._measurement = measurement
+
+    def update(self, values: dict[str, Any]) -> None:
+        known = self._measurement.efficiency.model_dump()
+        self._measurement.efficiency = Efficiency.model_validate(known | values)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.update({key: value})
 
 
 class _Steps:
@@ -152,7 +167,8 @@ def _measure_alone(
     steps: _Steps,
 ) -> Inference | None:
     """Measure what a model is alone for; gives what infers, where timing is wanted."""
-    size, result, wanted = request.image_size, measurement.efficiency, set(request.only)
+    size, wanted = request.image_size, set(request.only)
+    result = _Written(measurement)
     measurement.model["params"], measurement.model["trainable_params"] = parameter_counts(shape)
     measurement.model["training_only_params"] = training_only_parameters(shape)
     measurement.model["resolved_options"] = resolved_options(shape.backbone)
@@ -181,7 +197,10 @@ def _measure_alone(
     inference = Inference(classifier, size, device, options)
     if "throughput" in wanted:
         steps.begin(model.name, "throughput")
-        peaks = (result["memory"] or {}).get("inference_peak") or {1: None}
+        memory = measurement.efficiency.memory
+        peaks: dict[int, Any] = (
+            {int(batch): peak for batch, peak in memory.inference_peak.items()} if memory else {1: None}
+        )
         result["throughput"] = quantities.throughput(inference, peaks, request.batches or BATCHES, 6, 0.2)
     if "energy" in wanted:
         steps.begin(model.name, "energy")
@@ -202,7 +221,7 @@ def _measure_together(
         return
     for number, inference in held.items():
         latency = quantities.latency_ms(latencies[str(number)], inference)
-        measurements[number].efficiency["latency_ms"] = {**latency, "interleaved_with": len(held) - 1}
+        _Written(measurements[number])["latency_ms"] = {**latency, "interleaved_with": len(held) - 1}
 
 
 def _failed(measurement: Measurement, error: Exception) -> None:

@@ -355,10 +355,12 @@ def test_a_trial_records_the_extra_loss_and_keeps_decoders_apart(tiny_trial: Cal
     assert (with_it.model.training_only_params, without.model.training_only_params) == (12 * 8 * 9 + 8, 0)
     costs, fewer = with_it.efficiency, without.efficiency
     assert costs is not None and fewer is not None
-    assert costs["macs"] == fewer["macs"]
-    assert costs["training_macs"] > fewer["training_macs"]
-    assert costs["memory"]["inference_peak"] == fewer["memory"]["inference_peak"]
-    assert costs["memory"]["train_peak"] > fewer["memory"]["train_peak"]
+    assert costs.macs == fewer.macs
+    assert costs.training_macs and fewer.training_macs and costs.training_macs > fewer.training_macs
+    assert costs.memory and fewer.memory
+    assert costs.memory.inference_peak == fewer.memory.inference_peak
+    assert costs.memory.train_peak and fewer.memory.train_peak
+    assert costs.memory.train_peak > fewer.memory.train_peak
 
 
 # Weights.

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.files import trial_folder, write_text
+from bench.protocol import fingerprint_of, load_protocol
 from bench.records.folder import load_records
+from bench.records.quantities import BY_KEY
 from bench.records.record import SCHEMA, Record, RecordError, read_record, write_record
 
 # Every name the design fixes, part by part.
@@ -70,13 +72,25 @@ trainings = st.fixed_dictionaries(
         "tuning": st.none(),
     }
 )
+efficiencies = st.fixed_dictionaries(
+    {},
+    optional={
+        "macs": st.integers(0, 2**53),
+        "memory": st.fixed_dictionaries({"train_peak": st.integers(0, 2**40), "inference_peak": st.just({"8": 5})}),
+        "latency_ms": st.fixed_dictionaries({"p50": st.floats(0, 1e6), "rounds": st.lists(st.floats(0, 1e6))}),
+        "throughput": st.lists(
+            st.fixed_dictionaries({"batch": st.integers(1, 99), "images_per_second": st.floats(0, 1e6)})
+        ),
+        "added_later": json_values,
+    },
+)
 documents = st.builds(
     minimal,
     status=st.sampled_from(["ok", "oom", "diverged", "timeout", "crashed", "error", "interrupted"]),
     seed=st.integers(0, 2**40),
     error=st.none() | st.fixed_dictionaries({"type": text, "message": text}),
     environment=st.none() | st.dictionaries(text, json_values, max_size=3),
-    efficiency=st.none() | st.dictionaries(text, json_values, max_size=3),
+    efficiency=st.none() | efficiencies,
     accuracy=st.none() | accuracies,
     training=st.none() | trainings,
     plugins=st.dictionaries(text, json_values, max_size=2),
@@ -94,11 +108,56 @@ def test_a_record_is_read_as_it_was_written(tmp_path_factory: pytest.TempPathFac
 
 @given(documents)
 def test_a_record_keeps_every_value_it_was_given(document: dict[str, Any]) -> None:
-    kept = Record.model_validate(document).to_json()
-    assert {key: kept[key] for key in document if key not in {"model"}} == {
-        key: value for key, value in document.items() if key != "model"
-    }
-    assert document["model"].items() <= kept["model"].items()
+    assert holds(Record.model_validate(document).to_json(), document)
+
+
+def holds(kept: Any, given: Any) -> bool:
+    """Whether all that was given is kept; what was not given may be there as null or empty."""
+    if isinstance(given, dict):
+        return isinstance(kept, dict) and all(key in kept and holds(kept[key], own) for key, own in given.items())
+    if isinstance(given, list):
+        return len(kept) == len(given) and all(map(holds, kept, given))
+    return bool(kept == given)
+
+
+NONSENSE: list[dict[str, Any]] = [
+    {"macs": -1},
+    {"macs": "many"},
+    {"latency_ms": {"p50": float("inf")}},
+    {"latency_ms": {"ci95": [1.0]}},
+    {"throughput": [{"batch": 8}]},
+    {"memory": {"inference_peak": {"8": -5}}},
+]
+
+
+@pytest.mark.parametrize("efficiency", NONSENSE, ids=str)
+def test_a_measurement_that_cannot_be_is_refused_and_named(efficiency: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"efficiency.{next(iter(efficiency))}"):
+        Record.model_validate(minimal(efficiency=efficiency))
+
+
+SCHEMAS = Path(__file__).parent / "schemas"
+
+
+def test_a_record_of_schema_1_is_read_and_stays_valid() -> None:
+    """Its fingerprint becomes that of today's rule, so that it is compared with new records under the same settings."""
+    record = read_record(SCHEMAS / "record-1.json")
+    assert record.schema_version == 1
+    assert record.protocol.fingerprint == load_protocol(str(SCHEMAS / "quick-1.toml")).fingerprint
+    assert record.accuracy is not None
+    assert BY_KEY["accuracy"].value(record) == 100 * record.accuracy.test_top1
+    for key in ("gmacs", "latency_ms", "throughput", "memory", "inference_memory", "epoch_seconds"):
+        assert BY_KEY[key].value(record) is not None
+
+
+def test_a_record_of_schema_2_keeps_its_fingerprint() -> None:
+    document = json.loads((SCHEMAS / "record-2.json").read_bytes())
+    record = read_record(SCHEMAS / "record-2.json")
+    assert record.schema_version == SCHEMA == 2
+    assert (
+        record.protocol.fingerprint == document["protocol"]["fingerprint"] == fingerprint_of(record.protocol.settings)
+    )
+    assert holds(record.to_json(), document)
 
 
 @pytest.mark.parametrize("part", DESIGN)

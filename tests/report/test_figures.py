@@ -16,6 +16,7 @@ from PIL import Image
 
 from bench.files import trial_folder
 from bench.records.comparison import Comparison, Trial, comparisons
+from bench.records.efficiency import Efficiency
 from bench.records.folder import record_files
 from bench.records.record import Failure, History, Record, read_record
 from bench.report.figures import artifacts, figure_file, model_figure
@@ -169,7 +170,7 @@ def test_names_are_shown_as_they_are(tmp_path: Path) -> None:
 def test_what_the_records_lack_has_no_figure() -> None:
     bare, failed = reference(models=["vit_tiny", "vgg19"])
     bare.training = None
-    bare.efficiency = {"macs": None, "memory": {}, "latency_ms": None, "train_step": None}
+    bare.efficiency = Efficiency.model_validate({"macs": None, "memory": {}, "train_step": None})
     failed.status, failed.error = "oom", Failure(type="OutOfMemoryError", message="no room")
     failed.accuracy = failed.training = failed.efficiency = None
     found = drawn(compared([bare, failed]))

@@ -62,8 +62,8 @@ def test_intervals_that_overlap_leave_the_order_open(tmp_path: Path) -> None:
 
 def test_a_model_beaten_in_everything_is_dominated_and_off_the_front(results: Path) -> None:
     text = written(results)
-    assert "bad (60.00 % test top-1, 3.000 GMACs, 9.00 M params, 10.00 ms latency, 100 peak MB)" in text
-    assert "is dominated by good (90.00 % test top-1, 1.000 GMACs" in line(text, "- bad (60.00")
+    assert "bad (60.00 % test top-1, 9.00 M params, 3.000 GMACs, 10.00 ms latency, 100 peak MB)" in text
+    assert "is dominated by good (90.00 % test top-1, 2.00 M params, 1.000 GMACs" in line(text, "- bad (60.00")
     assert "against GMACs has 1 of 3 models: good (1.000 GMACs, 90.00 %)." in text
     assert "good is dominated by no model" in text
 

@@ -17,7 +17,7 @@ import pytest
 
 from bench.files import trial_folder
 from bench.records.comparison import Comparison, Trial, comparisons, read_comparisons
-from bench.records.quantities import BY_KEY, QUANTITIES
+from bench.records.quantities import QUANTITIES
 from bench.records.record import Record, write_record
 from bench.report.judge.intervals import estimate
 from bench.report.judge.marks import marks
@@ -298,7 +298,3 @@ def test_of_many_classes_the_most_frequent_confusions_are_listed() -> None:
     detail = page_data(Path("results"), comparison)["comparisons"][0]["models"][0]["detail"]
     assert detail["confusion"] is None
     assert detail["confused"] == [[7, 1, 9, 9], [3, 5, 8, 10]]
-
-
-def test_every_column_that_it_starts_with_is_a_quantity() -> None:
-    assert set(data_module.COLUMNS) | data_module.EXACT <= set(BY_KEY)

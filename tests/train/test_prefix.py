@@ -446,9 +446,8 @@ def test_the_record_counts_the_extraction_and_says_what_was_kept(
     assert sum(record.training.epoch_seconds) < 1000
     # What a training step of the whole model needs is measured as ever.
     assert record.efficiency is not None and plain.efficiency is not None
-    assert record.efficiency["memory"]["train_peak"] == pytest.approx(
-        plain.efficiency["memory"]["train_peak"], rel=0.05
-    )
+    assert record.efficiency.memory is not None and plain.efficiency.memory is not None
+    assert record.efficiency.memory.train_peak == pytest.approx(plain.efficiency.memory.train_peak, rel=0.05)
 
 
 WHY_NOT = {

@@ -45,7 +45,7 @@ def counts_are(
         ours = {
             "params": ((found.model["params"] or 0) + extra.get("params", 0)) / 1e6,
             "gmacs": (macs(found, operators) + extra.get("macs", 0)) / 1e9,
-            "activations": ((found.efficiency.get("activations") or 0) + extra.get("activations", 0)) / 1e6,
+            "activations": ((found.efficiency.activations or 0) + extra.get("activations", 0)) / 1e6,
         }
         units = {"params": "M parameters", "gmacs": "GMACs", "activations": "M activations"}
         holds = all(
@@ -164,13 +164,13 @@ def steps_take_longer(model: str, baseline: str, factor: float, *, tolerance: fl
             and one.settings == other.settings
             and one.settings["image_size"] == image_size
             and one.environment.get("device") == other.environment.get("device")
-            and one.efficiency.get("train_step")
-            and other.efficiency.get("train_step")
+            and one.efficiency.train_step
+            and other.efficiency.train_step
         ]
         if not pairs:
             command = f"python -m bench measure {model} {baseline} --image-size {image_size}"
             return Verdict("not testable", f"no training step of {model} and {baseline} measured alike", command)
-        times = [[one.efficiency["train_step"]["seconds"] for one in pair] for pair in pairs]
+        times = [[_step_seconds(one) for one in pair] for pair in pairs]
         ratios = [own / base for own, base in times]
         numbers = "; ".join(
             f"{own:.2f} s against {base:.2f} s a step of {pair[0].settings['train_batch']} pictures on "
@@ -211,10 +211,16 @@ def trains_less_and_is_better(model: str, baseline: str, *, under: Mapping[str, 
     return _in_comparisons([model, baseline], under, command, one)
 
 
+def _step_seconds(one: Measurement) -> float:
+    step = one.efficiency.train_step
+    assert step is not None and step.seconds is not None  # chosen for it
+    return step.seconds
+
+
 def macs(one: Measurement, operators: Sequence[str] = ()) -> int:
     """Its MACs, or those of the named operators alone."""
-    by_operator: dict[str, int] = one.efficiency.get("macs_by_operator") or {}
-    return sum(by_operator.get(name, 0) for name in operators) if operators else int(one.efficiency["macs"])
+    by_operator = one.efficiency.macs_by_operator or {}
+    return int(sum(by_operator.get(name, 0) for name in operators) if operators else one.efficiency.macs or 0)
 
 
 def _in_comparisons(

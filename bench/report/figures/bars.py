@@ -164,10 +164,10 @@ def _models(
 
 
 def _phases(record: Record) -> tuple[int, Mapping[str, float]] | None:
-    step = (record.efficiency or {}).get("train_step") or {}
-    return (step["batch"], step["phases"]) if step.get("phases") else None
+    step = record.measured.train_step
+    return (step.batch or 0, step.phases) if step and step.phases else None
 
 
 def _memory(record: Record) -> tuple[int, Mapping[str, float]] | None:
-    memory = (record.efficiency or {}).get("memory") or {}
-    return (memory["train_batch"], memory["train_breakdown"]) if memory.get("train_breakdown") else None
+    memory = record.measured.memory
+    return (memory.train_batch or 0, memory.train_breakdown) if memory and memory.train_breakdown else None

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-OVERVIEW = ("gmacs", "epoch_seconds")
+OVERVIEW = tuple(quantity.key for quantity in QUANTITIES if quantity.overview)
 LEADER = 9.0  # points; to a name that is farther from its model leads a line
 LEGEND_ACROSS = 4
 FRONT: dict[str, Any] = {"color": BLACK, "linewidth": 0.9, "linestyle": (0, (4, 2))}

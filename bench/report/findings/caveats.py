@@ -108,23 +108,27 @@ def _disturbed(contenders: Sequence[Contender]) -> list[str]:
 
 
 def _note(record: Record, name: str) -> str | None:
-    found: str | None = ((record.efficiency or {}).get(name) or {}).get("disturbed")
-    return found
+    measured = getattr(record.measured, name)
+    return measured.disturbed if measured else None
 
 
 def _unmeasured(contenders: Sequence[Contender]) -> list[str]:
     """What was not measured, and counts that a second counter does not confirm."""
     lines = []
-    failed = [one for one in contenders if (one.first.efficiency or {}).get("error")]
-    for one in failed:
-        lines.append(f"{markdown(one.model)} was not measured: {markdown(str((one.first.efficiency or {})['error']))}.")
+    for one in contenders:
+        measured = one.first.measured
+        if measured.error:
+            lines.append(f"{markdown(one.model)} was not measured: {markdown(measured.error)}.")
+        if measured.errors:
+            shown = "; ".join(f"{name}: {markdown(error)}" for name, error in measured.errors.items())
+            lines.append(f"Of {markdown(one.model)} could not be measured: {shown}.")
     missing = [one.model for one in contenders if one.first.efficiency is None]
     if missing:
         lines.append(f"Without measurements of compute, time and memory: {listed(missing)}.")
     for one in contenders:
-        check = (one.first.efficiency or {}).get("macs_cross_check")
-        if check and not check.get("agrees"):
-            lines.append(f"{markdown(one.model)}: two counters of MACs differ by {100 * check['difference']:.2f} %.")
+        check = one.first.measured.macs_cross_check
+        if check and not check.agrees:
+            lines.append(f"{markdown(one.model)}: two counters of MACs differ by {100 * check.difference:.2f} %.")
     return lines
 
 

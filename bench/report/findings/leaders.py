@@ -16,7 +16,6 @@ from bench.report.text.numbers import (
     chance,
     counted,
     cut,
-    in_points,
     label_parts,
     listed,
     number,
@@ -24,8 +23,8 @@ from bench.report.text.numbers import (
     with_unit,
 )
 
-DOMINANCE = ("accuracy", "gmacs", "params", "latency_ms", "memory")
-FRONTS = ("gmacs", "latency_ms")
+DOMINANCE = tuple(quantity.key for quantity in QUANTITIES if quantity.dominance)
+FRONTS = tuple(quantity.key for quantity in QUANTITIES if quantity.front)
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def best_lines(standing: Standing) -> list[str]:
     """For each quantity that two models or more have: the best, who follows, and by how much."""
     lines = []
     for quantity in QUANTITIES:
-        if quantity.better is None or quantity.key == "overfitting":  # which has a part of its own
+        if quantity.better is None:
             continue
         found = {
             place: known
@@ -90,7 +89,7 @@ def _paired(pair: Pair | None) -> str:
 
 def _margin(quantity: Quantity, first: Estimate, second: Estimate) -> str:
     gap = abs(second.mean - first.mean)
-    if in_points(quantity):
+    if quantity.in_points:
         return f"{gap:.{quantity.decimals}f} points behind"
     if first.mean <= 0:
         return f"{number(quantity, gap)} behind"

@@ -22,12 +22,8 @@ Outcome = Literal["better", "worse", "same", "not judged"]
 
 # Shares of A's value; percentage points for quantities that are said in these.
 SHARE, POINTS = 0.05, 0.5
-IN_POINTS = ("accuracy", "val_accuracy", "overfitting")
 # What is judged unless quantities are named; the rest is noisy beyond what is known of it, or says the same again.
-JUDGED = (
-    "accuracy", "params", "gmacs", "activations", "latency_ms", "throughput", "memory", "inference_memory",
-    "epoch_seconds", "energy",
-)  # fmt: skip
+JUDGED = tuple(quantity.key for quantity in QUANTITIES if quantity.judged)
 
 
 @dataclass(frozen=True)
@@ -105,7 +101,7 @@ def compare(
 
 
 def parse_tolerances(texts: Sequence[str]) -> dict[str, float]:
-    """By quantity, what is judged and how much worse it may be: a share, or points for those of IN_POINTS.
+    """By quantity, what is judged and how much worse it may be: a share, or points for what is said in points.
 
     `0.1` is the share for all that are judged; `latency_ms=0.1,accuracy=1` judges these two alone.
     """
@@ -124,7 +120,7 @@ def parse_tolerances(texts: Sequence[str]) -> dict[str, float]:
             raise unknown_quantity(key)
         else:
             own[key] = value
-    return own or {key: POINTS if key in IN_POINTS else share for key in JUDGED}
+    return own or {key: POINTS if BY_KEY[key].in_points else share for key in JUDGED}
 
 
 def unknown_quantity(key: str) -> RequestError:
@@ -232,7 +228,7 @@ def _changes(a: Contender, b: Contender, tolerances: Mapping[str, float]) -> Ite
         if quantity.key == "accuracy":
             low, high = _paired(a, b) or (low, high)
         allowed = tolerances.get(quantity.key)
-        if allowed is not None and quantity.key not in IN_POINTS:
+        if allowed is not None and not quantity.in_points:
             allowed *= abs(one.mean)
         yield Change(
             quantity,

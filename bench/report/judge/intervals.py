@@ -30,9 +30,9 @@ def estimate(quantity: Quantity, contender: Contender) -> Estimate | None:
     mean = math.fsum(values) / len(values)
     if len(values) > 1:
         half = half_interval(values)
-        least, most = quantity.bounds
-        return Estimate(mean, max(mean - half, least), min(mean + half, most), values)
-    low, high = quantity.interval(records[0]) or (None, None)
+        most = math.inf if quantity.most is None else quantity.most
+        return Estimate(mean, max(mean - half, quantity.least), min(mean + half, most), values)
+    low, high = quantity.interval_in(records[0]) or (None, None)
     return Estimate(mean, low, high, values)
 
 

@@ -15,29 +15,6 @@ from bench.records.quantities import BY_KEY, QUANTITIES, Quantity
 from bench.report.judge.choose import comparisons_in, named, only_one
 from bench.report.judge.intervals import Estimate, estimate
 
-# What a unit is worth in the unit in which the quantity is shown.
-_BYTES = {"B": 1e-6, "kB": 1e-3, "MB": 1.0, "GB": 1e3, "KiB": 1024e-6, "MiB": 1024**2 / 1e6, "GiB": 1024**3 / 1e6}
-_SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
-_MILLIONS = {"k": 1e-3, "M": 1.0, "G": 1e3}
-UNITS: dict[str, dict[str, float]] = {
-    "accuracy": {"%": 1.0},
-    "val_accuracy": {"%": 1.0},
-    "macro_f1": {"%": 0.01},
-    "ece": {"%": 0.01},
-    "params": _MILLIONS,
-    "trainable": _MILLIONS,
-    "activations": _MILLIONS,
-    "gmacs": {"M": 1e-3, "G": 1.0},
-    "latency_ms": {"ms": 1.0, "s": 1e3},
-    "memory": _BYTES,
-    "inference_memory": _BYTES,
-    "epoch_seconds": _SECONDS,
-    "seconds_to_best": _SECONDS,
-    "total_seconds": _SECONDS,
-    "energy": {"mJ": 1e-3, "J": 1.0},
-}
-SHARES = ("accuracy", "val_accuracy")  # 0.8 is 80 %
-
 
 @dataclass(frozen=True)
 class Limit:
@@ -143,11 +120,11 @@ def parse_limit(text: str, kind: Literal["min", "max"]) -> Limit:
         hint = str(unknown("quantity", key, BY_KEY, "")).partition("`")[0].strip()
         raise RequestError(f"{hint} the quantities are {', '.join(BY_KEY)}")
     quantity, number, unit = BY_KEY[key], float(match[1]), match[2]
-    units = UNITS.get(key, {})
+    units = quantity.units
     if unit and unit not in units:
         known = f"use {', '.join(units)} or a plain number" if units else "use a plain number"
         raise RequestError(f"--{kind} {text}: {key} ({quantity.label}) has no unit {unit!r}: {known}")
-    bound = number * units[unit] if unit else 100 * number if key in SHARES and abs(number) <= 1 else number
+    bound = number * units[unit] if unit else 100 * number if quantity.unit == "%" and abs(number) <= 1 else number
     if not math.isfinite(bound):
         raise RequestError(f"--{kind} {text}: the number is too large")
     return Limit(quantity, kind, bound)

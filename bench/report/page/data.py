@@ -18,10 +18,6 @@ from bench.records.record import Record
 from bench.report.judge.intervals import estimate, student
 from bench.report.judge.marks import marks
 
-# Counted, not measured: the same at every trial, so that a difference is never noise.
-EXACT = {"params", "trainable", "gmacs", "activations"}
-# The columns that a table starts with; the others can be chosen.
-COLUMNS = ("accuracy", "params", "gmacs", "latency_ms", "throughput", "memory", "epoch_seconds")
 DETAIL_LIMIT = 4_000_000  # characters: with everything else, 500 records stay under 6 MB
 MATRIX_CLASSES = 30  # more cannot be seen at once: then the most frequent confusions, as a list
 LISTED_CONFUSIONS = 60
@@ -44,10 +40,11 @@ def page_data(results: Path, comparisons: Sequence[Comparison]) -> dict[str, Any
     return {
         "quantities": [
             {"key": q.key, "label": q.label, "decimals": q.decimals, "better": q.better, "about": q.about,
-             "cost": q.cost, "exact": q.key in EXACT}
+             "cost": q.cost, "exact": q.exact}
             for q in QUANTITIES
         ],
-        "columns": list(COLUMNS),
+        # Those that a table starts with; the others can be chosen.
+        "columns": [quantity.key for quantity in QUANTITIES if quantity.page],
         # For 1, 2, … degrees of freedom.
         "student": [_short(student(degrees)) for degrees in range(1, most)],
         "comparisons": found,
@@ -145,12 +142,10 @@ def _disturbed(records: Sequence[Record]) -> dict[str, str]:
     """By quantity, what disturbed its measurement."""
     found: dict[str, str] = {}
     for record in records:
-        efficiency = record.efficiency or {}
-        throughput = efficiency.get("throughput") or []
-        best: dict[str, Any] = max(throughput, key=lambda one: float(one["images_per_second"]), default={})
-        for key, measured in (("latency_ms", efficiency.get("latency_ms") or {}), ("throughput", best)):
-            if measured.get("disturbed"):
-                found.setdefault(key, str(measured["disturbed"]))
+        for quantity in QUANTITIES:
+            disturbed = quantity.disturbed_in(record)
+            if disturbed is not None:
+                found.setdefault(quantity.key, disturbed)
     return found
 
 
@@ -158,11 +153,11 @@ def _notes(records: Sequence[Record]) -> list[str]:
     """What a reader of this model's numbers should know; of the first trial that ended well."""
     if not records:
         return []
-    efficiency = records[0].efficiency or {}
-    check, uncounted = efficiency.get("macs_cross_check") or {}, efficiency.get("uncounted_operators") or {}
+    measured = records[0].measured
+    check, uncounted = measured.macs_cross_check, measured.uncounted_operators or {}
     notes = []
-    if check.get("agrees") is False:
-        notes.append(f"The two counters of MACs differ by {check['difference']:.2%}.")
+    if check is not None and not check.agrees:
+        notes.append(f"The two counters of MACs differ by {check.difference:.2%}.")
     if uncounted:
         notes.append("Operators without MACs of their own: " + ", ".join(map(str, uncounted)) + ".")
     training = records[0].training

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from bench.report.judge.compare import IN_POINTS, Change, Compared
+from bench.report.judge.compare import Change, Compared
 
 HOW_TO_READ = (
     "Difference: B minus A, with its 95 % interval where one is known: of top-1 on the same test pictures, of the "
@@ -52,7 +52,7 @@ def _row(change: Change) -> list[str]:
     interval = ""
     if change.low is not None and change.high is not None:
         interval = f" [{change.low:+,.{decimals}f}, {change.high:+,.{decimals}f}]"
-    points = quantity.key in IN_POINTS
+    points = quantity.in_points
     tolerance = ""
     if change.tolerance is not None:
         tolerance = f"{change.tolerance:g} points" if points else f"{change.tolerance / (abs(change.a) or 1):.1%}"

@@ -9,21 +9,15 @@ from pathlib import Path
 
 from bench.files import trial_folder
 from bench.records.comparison import Comparison, Contender, Trial, comparisons
-from bench.records.quantities import BY_KEY, Quantity
+from bench.records.quantities import BY_KEY, QUANTITIES, Quantity
 from bench.records.record import Record
 from bench.report.judge.intervals import Estimate, estimate, half_interval
 from bench.report.judge.marks import marks
 from bench.report.text.markup import Cell, Style, Table, paragraphs, written
 
-COLUMNS = (
-    "accuracy", "macro_f1", "ece", "params", "trainable", "gmacs", "activations", "latency_ms", "throughput", "memory",
-    "epoch_seconds", "seconds_to_best", "overfitting", "energy",
-)  # fmt: skip
+COLUMNS = tuple(quantity.key for quantity in QUANTITIES if quantity.table)
 # What `run` prints.
-RUN_COLUMNS = (
-    "params", "trainable", "gmacs", "epoch_seconds", "total_seconds", "memory", "best_epoch", "val_accuracy",
-    "accuracy", "macro_f1",
-)  # fmt: skip
+RUN_COLUMNS = tuple(quantity.key for quantity in QUANTITIES if quantity.run_table)
 
 
 def measured(comparison: Comparison, keys: Sequence[str] = COLUMNS) -> tuple[list[Quantity], list[Quantity]]:
@@ -187,16 +181,16 @@ def _shown(quantity: Quantity, contender: Contender) -> str:
 
 
 def _disturbed(quantity: Quantity, contender: Contender) -> bool:
-    return any(quantity.disturbed(trial.record) for trial in contender.finished)
+    return any(quantity.disturbed_in(trial.record) is not None for trial in contender.finished)
 
 
 def _disagreements(comparison: Comparison) -> list[str]:
     """A line for each model whose MACs the two counters do not agree on."""
     lines = []
     for contender in comparison.finished:
-        check = (contender.first.efficiency or {}).get("macs_cross_check")
-        if check is not None and not check["agrees"]:
-            lines.append(f"{contender.model}: the two counters of MACs differ by {check['difference']:.2%}.")
+        check = contender.first.measured.macs_cross_check
+        if check is not None and not check.agrees:
+            lines.append(f"{contender.model}: the two counters of MACs differ by {check.difference:.2%}.")
     return lines
 
 

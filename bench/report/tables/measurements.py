@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tabulate import tabulate
 
 from bench.files import write_bytes
 from bench.records.comparison import Comparison
+from bench.records.efficiency import Latency, Memory, Step, Throughput
 from bench.records.measurement import Measurement, read_measurements
 from bench.report.make.artifact import Artifact
 
@@ -32,7 +32,7 @@ def measure_table(measurements: Iterable[Measurement], style: str = "simple") ->
     """One row a model, fewest MACs first, failed ones last; `style` is tabulate's."""
     ordered = sorted(
         measurements,
-        key=lambda one: (one.status != "ok", one.efficiency.get("macs") or 0, one.model["name"]),
+        key=lambda one: (one.status != "ok", one.efficiency.macs or 0, one.model["name"]),
     )
     rows = [_row(one) for one in ordered]
     return tabulate(rows, HEADERS, tablefmt=style, disable_numparse=True, colalign=["left"] + ["right"] * 11 + ["left"])
@@ -75,43 +75,41 @@ def measure_page(measurements: Iterable[Measurement]) -> bytes:
 
 def profile_text(measurement: Measurement) -> str:
     """Where the training steps spent their time, and on which operators."""
-    profile: dict[str, Any] | None = measurement.efficiency["profile"]
+    profile = measurement.efficiency.profile
     if profile is None:
         return f"not profiled: {measurement.error.message if measurement.error else 'no reason is known'}"
-    shares = ", ".join(f"{phase} {share:.0%}" for phase, share in profile["phases"].items())
+    shares = ", ".join(f"{phase} {share:.0%}" for phase, share in profile.phases.items())
     rows = [
         [one["name"], f"{one['calls']:g}", f"{1e3 * one['seconds']:.2f}", f"{one['share']:.1%}"]
-        for one in profile["operators"]
+        for one in profile.operators
     ]
     table = tabulate(
         rows, ["operator", "calls/step", "ms/step", "share"], disable_numparse=True,
         colalign=["left", "right", "right", "right"],
     )  # fmt: skip
     return (
-        f"{measurement.model['name']}: {profile['steps']} training steps of {measurement.settings['train_batch']}, "
-        f"{profile['seconds']:.3f} s each under the profiler: {shares}; device busy {profile['busy']:.0%}.\n\n{table}"
+        f"{measurement.model['name']}: {profile.steps} training steps of {measurement.settings['train_batch']}, "
+        f"{profile.seconds:.3f} s each under the profiler: {shares}; device busy {profile.busy or 0:.0%}.\n\n{table}"
     )
 
 
 def _row(one: Measurement) -> list[str]:
     found = one.efficiency
-    memory, latency, step = found["memory"] or {}, found["latency_ms"], found["train_step"]
-    fastest = max(found["throughput"] or [], key=lambda entry: entry["images_per_second"], default=None)
-    inference = memory.get("inference_peak") or {}
-    energy = found["energy_joules"]
+    memory, latency, step = found.memory or Memory(), found.latency_ms, found.train_step
+    fastest, energy = found.best_throughput, found.energy_joules
     return [
         one.model["name"],
         _scaled(one.model["params"], 1e6, 2),
-        _scaled(found["macs"], 1e9, 3),
-        _scaled(found["training_macs"], 1e9, 3),
-        _scaled(found["activations"], 1e6, 2),
-        f"{latency['p50']:.1f} [{latency['ci95'][0]:.1f}, {latency['ci95'][1]:.1f}]{_mark(latency)}" if latency else "",
-        f"{latency['p99']:.1f}" if latency else "",
-        f"{fastest['images_per_second']:.1f} at {fastest['batch']}{_mark(fastest)}" if fastest else "",
-        f"{step['seconds']:.3f} ({step['batch']}){_mark(step)}" if step else "",
-        _scaled(memory.get("train_peak"), 1e6, 0),
-        _scaled(next(iter(inference.values()), None), 1e6, 0),
-        f"{energy['inference_per_image']:.3f}" if energy else "",
+        _scaled(found.macs, 1e9, 3),
+        _scaled(found.training_macs, 1e9, 3),
+        _scaled(found.activations, 1e6, 2),
+        f"{_scaled(latency.p50, 1, 1)}{_between(latency.ci95)}{_mark(latency)}" if latency else "",
+        _scaled(latency.p99, 1, 1) if latency else "",
+        f"{fastest.images_per_second:.1f} at {fastest.batch}{_mark(fastest)}" if fastest else "",
+        f"{_scaled(step.seconds, 1, 3)} ({step.batch}){_mark(step)}" if step else "",
+        _scaled(memory.train_peak, 1e6, 0),
+        _scaled(memory.least_inference, 1e6, 0),
+        _scaled(energy.inference_per_image, 1, 3) if energy else "",
         one.status if one.error is None else f"{one.status}: {one.error.message}"[:60],
     ]
 
@@ -120,22 +118,23 @@ def _scaled(value: float | None, unit: float, decimals: int) -> str:
     return "" if value is None else f"{value / unit:.{decimals}f}"
 
 
-def _mark(measured: dict[str, Any]) -> str:
-    return " †" if measured.get("disturbed") else ""
+def _between(ends: tuple[float, float] | None) -> str:
+    return f" [{ends[0]:.1f}, {ends[1]:.1f}]" if ends else ""
+
+
+def _mark(measured: Latency | Throughput | Step) -> str:
+    return " †" if measured.disturbed else ""
 
 
 def _warnings(measurements: Iterable[Measurement]) -> list[str]:
     """A line for each model whose count is in doubt, or whose measurement the machine disturbed."""
     lines = []
     for one in measurements:
-        check = one.efficiency["macs_cross_check"]
-        if check is not None and not check["agrees"]:
-            lines.append(f"{one.model['name']}: the two counters of MACs differ by {check['difference']:.2%}.")
-        disturbed = [
-            f"{name}: {found['disturbed']}"
-            for name in ("latency_ms", "train_step")
-            if (found := one.efficiency[name]) and found.get("disturbed")
-        ]
+        check = one.efficiency.macs_cross_check
+        if check is not None and not check.agrees:
+            lines.append(f"{one.model['name']}: the two counters of MACs differ by {check.difference:.2%}.")
+        measured = {"latency_ms": one.efficiency.latency_ms, "train_step": one.efficiency.train_step}
+        disturbed = [f"{name}: {found.disturbed}" for name, found in measured.items() if found and found.disturbed]
         if disturbed:
             lines.append(f"† {one.model['name']}: {'; '.join(disturbed)}.")
     return ["\n".join(f"- {line}" for line in lines)] if lines else []
@@ -150,5 +149,5 @@ def _conditions(one: Measurement) -> str:
         f"Measured on {kind}: {environment['device']}, {environment['threads']} threads; torch {environment['torch']}, "
         f"timm {environment['timm']}; {settings['image_size']} pixels, {settings['classes']} classes, "
         f"{settings['precision']}{order}{compiled}. Energy is "
-        + ("in joules." if one.efficiency["energy_joules"] else "not measured.")
+        + ("in joules." if one.efficiency.energy_joules else "not measured.")
     )

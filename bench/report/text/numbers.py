@@ -37,11 +37,6 @@ def label_parts(quantity: Quantity) -> tuple[str, str]:
     return (match[1], match[2]) if match else (quantity.label, "")
 
 
-def in_points(quantity: Quantity) -> bool:
-    """Whether differences are said in percentage points, not as shares."""
-    return label_parts(quantity)[1] in ("%", "points")
-
-
 def points(difference: float) -> str:
     """A difference of shares (0..1) in percentage points, with its sign."""
     return f"{100 * difference:+.2f}".replace("-", "−")
