@@ -10,7 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import RequestError
-from bench.hookspecs import Claim, DatasetSpec, ModelSpec, Pictures, Split, hookimpl
+from bench.hookspecs import Claim, DatasetSpec, MeasureSpec, ModelSpec, Pictures, Split, hookimpl
+from bench.records.quantities import Quantity
 from bench.torchvision_operators import tolerate_missing_operators
 
 if TYPE_CHECKING:
@@ -26,9 +27,11 @@ __version__ = "0.1.0"
 __all__ = [
     "Claim",
     "DatasetSpec",
+    "MeasureSpec",
     "ModelSpec",
     "Pictures",
     "Protocol",
+    "Quantity",
     "Record",
     "RequestError",
     "Split",

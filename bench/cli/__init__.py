@@ -121,7 +121,7 @@ def measure(
     only: Annotated[list[str] | None, typer.Option(help="Only this quantity; see below.", metavar="QUANTITY")] = None,
     rounds: Annotated[int, typer.Option(help="Interleaved rounds of latency.", min=6)] = 24,
     precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
-    channels_last: Annotated[bool, typer.Option("--channels-last", help="Inference in channels-last order.")] = False,
+    channels_last: Annotated[bool, typer.Option(help="Inference in channels-last order, as in trials.")] = True,
     compile_: Annotated[bool, typer.Option("--compile", help="Inference through torch.compile.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     results: Annotated[Path, typer.Option(help="Where results go.", metavar="DIR")] = Path("results"),

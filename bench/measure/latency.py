@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.device import Device
+from bench.hookspecs import Subject
 from bench.measure.clock import (
     Watch,
     drifted,
@@ -51,6 +52,17 @@ class Ratio:
 
     median: float
     ci95: tuple[float, float]
+
+
+def measure(subjects: Sequence[Subject]) -> list[dict[str, Any]]:
+    """The latency of each, all taking turns; under which options, and with how many others."""
+    runs = {str(number): subject.inference(1) for number, subject in enumerate(subjects)}
+    first = subjects[0]
+    latencies = measure_latency(runs, first.device, first.rounds, 0.05 if first.brief else ROUND_SECONDS)
+    return [
+        {"latency_ms": {**latencies[name].as_dict(), **subject.inference_options(), "interleaved_with": len(runs) - 1}}
+        for name, subject in zip(runs, subjects, strict=True)
+    ]
 
 
 def measure_latency(

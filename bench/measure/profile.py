@@ -17,6 +17,7 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function, schedule, tensorboard_trace_handler
 
 from bench.device import Device
+from bench.hookspecs import Subject
 from bench.measure.allocations import quiet_kineto
 from bench.measure.subject import PHASES, phases_told
 
@@ -26,6 +27,20 @@ COSTLIEST = 10
 WORKER = "bench"
 RANGE = "bench: "
 ON_CPU = torch._C._autograd.DeviceType.CPU
+
+
+def measure(subject: Subject) -> dict[str, Any]:
+    """Profile a few training steps; the trace goes into the subject's folder."""
+    training = subject.training
+    found = profile_training(
+        lambda: training.step(*training.batch()),
+        training.model,
+        training.optimizer,
+        subject.device,
+        subject.folder,
+        steps=1 if subject.brief else STEPS,
+    )
+    return {"profile": found}
 
 
 def profile_training(

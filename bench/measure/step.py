@@ -11,8 +11,24 @@ import torch
 from torch import nn
 
 from bench.device import Device
+from bench.hookspecs import Subject
 from bench.measure.clock import Watch, median_interval, reasons
 from bench.measure.subject import PHASES, phases_told
+
+
+def measure(subject: Subject) -> dict[str, Any]:
+    """Seconds of a training step by phase, fetching its batch included."""
+    training = subject.training
+    images = len(training.batch()[1])
+    found = measure_step(
+        lambda: training.step(*training.batch()),
+        training.model,
+        training.optimizer,
+        subject.device,
+        images,
+        runs=4 if subject.brief else 10,
+    )
+    return {"train_step": {**found, "batch": images}}
 
 
 class _Stopwatch:

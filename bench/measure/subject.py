@@ -28,7 +28,7 @@ class InferenceOptions:
     """How inference is run; recorded with every time. `precision` is fp32, bf16 or fp16."""
 
     precision: str = "fp32"
-    channels_last: bool = False
+    channels_last: bool = True
     compile: bool = False
 
 

@@ -7,12 +7,22 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from bench.device import Device
+from bench.hookspecs import Subject
 from bench.measure.clock import Watch, drifted, median_interval_of_rounds, reasons, timed_rounds
-from bench.measure.memory import out_of_memory
+from bench.measure.memory import batches_that_fit, out_of_memory
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 # A larger batch must be faster by this much, or throughput has reached its best.
 GAIN = 1.03
+
+
+def measure(subject: Subject) -> dict[str, Any]:
+    """Images a second at growing batch sizes, as far as memory allows, up to the best."""
+    fitting = batches_that_fit(
+        subject.model, subject.image_size, subject.batches or BATCHES, subject.device, subject.precision
+    )
+    seconds = 0.05 if subject.brief else 0.2
+    return {"throughput": measure_throughput(subject.inference, subject.device, fitting, seconds=seconds)}
 
 
 def measure_throughput(

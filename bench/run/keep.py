@@ -9,10 +9,9 @@ import numpy as np
 from bench.data.splits import Subset
 from bench.files import write_bytes
 from bench.records import record as records
-from bench.records.record import Record
+from bench.records.record import Record, RecordError
 from bench.records.tensorboard import write_scalars
 from bench.request import TrialSpec
-from bench.train.loop import Evaluation
 
 
 def keep(spec: TrialSpec, record: Record) -> None:
@@ -21,13 +20,21 @@ def keep(spec: TrialSpec, record: Record) -> None:
     records.write_record(spec.folder, record)
 
 
-def write_predictions(spec: TrialSpec, test: Evaluation, subset: Subset) -> None:
+def forget_record(spec: TrialSpec) -> None:
+    """Remove the record of an earlier trial in that folder, so that what lies there is this one's."""
+    (spec.folder / "record.json").unlink(missing_ok=True)
+
+
+def kept_record(spec: TrialSpec) -> Record | None:
+    """The record that this trial has written so far; None where it has written none."""
+    try:
+        return records.read_record(spec.folder / "record.json")
+    except (OSError, RecordError):
+        return None
+
+
+def write_predictions(spec: TrialSpec, labels: np.ndarray, probabilities: np.ndarray, subset: Subset) -> None:
     """predictions.npz: `index` of each test picture in the dataset, its `label`, the `probabilities` of the classes."""
     buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        index=subset.indices,
-        label=test.labels.numpy(),
-        probabilities=test.probabilities.numpy().astype(np.float32),
-    )
+    np.savez_compressed(buffer, index=subset.indices, label=labels, probabilities=probabilities.astype(np.float32))
     write_bytes(spec.folder / "predictions.npz", buffer.getvalue())

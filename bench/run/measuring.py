@@ -13,7 +13,6 @@ from bench.records.measurement import Measurement
 from bench.request import MeasureRequest
 
 PRECISIONS = ("fp32", "bf16", "fp16")
-QUANTITIES = ("macs", "memory", "latency", "throughput", "step", "profile", "energy")
 
 
 def measure(
@@ -27,7 +26,7 @@ def measure(
     only: Sequence[str] = (),
     rounds: int = 24,
     precision: str = "fp32",
-    channels_last: bool = False,
+    channels_last: bool = True,
     compiled: bool = False,
     device: str = "auto",
     results: str | Path = "results",
@@ -48,8 +47,8 @@ def measure(
         raise RequestError("name a model, or --all; `python -m bench models` lists them")
     names = [registry.model(name).name for name in (*models, *(registry.models if all_models else ()))]
     for quantity in only:
-        if quantity not in QUANTITIES:
-            raise unknown("quantity", quantity, QUANTITIES, "python -m bench measure --help")
+        if quantity not in registry.measurements:
+            raise unknown("quantity", quantity, registry.measurements, "python -m bench measure --help")
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS, "python -m bench measure --help")
     check_writable(Path(results))
@@ -59,7 +58,7 @@ def measure(
         classes=classes,
         batches=tuple(sorted(set(batches))),
         train_batch=train_batch,
-        only=tuple(quantity for quantity in QUANTITIES if quantity in only) or QUANTITIES,
+        only=tuple(name for name in registry.measurements if not only or name in only),
         rounds=rounds,
         precision=precision,
         channels_last=channels_last,

@@ -18,7 +18,7 @@ from bench.records.record import Record, read_record, write_record
 from bench.request import Ready, TrialSpec
 from bench.run import sweep
 from bench.run.executors import local
-from bench.run.trial import outline
+from bench.run.outline import outline
 
 
 @pytest.fixture

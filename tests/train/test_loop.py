@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +19,6 @@ from bench.device import Device
 from bench.models.classifier import Classifier, build_classifier, preparation
 from bench.plugins import Registry
 from bench.protocol import Augmentation, Protocol
-from bench.records import record as records
 from bench.train.loop import DivergedError, Evaluation, Progress, Trainer, evaluate, fit, make_trainer
 from bench.train.optimizer import make_optimizer, make_schedule
 
@@ -422,157 +419,3 @@ def test_evaluation_changes_nothing_of_the_model(fitting: Callable[..., Fitting]
     first, second = (evaluate(made.model, made.val, "fp32", CPU) for _ in range(2))
     assert torch.equal(first.probabilities, second.probabilities)
     assert same(weights(made.model), before)
-
-
-# The whole trial, in this process
-
-
-def as_read(record: records.Record) -> records.Record:
-    """The record as it comes out of its file: tuples are lists there, and keys text."""
-    return records.Record.model_validate_json(json.dumps(record.to_json()))
-
-
-def test_a_trial_evaluates_the_test_pictures_once(
-    tiny_trial: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from bench.run import trial
-    from bench.train import loop as training
-
-    evaluated: list[int] = []
-
-    def counted(model: nn.Module, batches: Batches, precision: str, device: Device, *forward: Any) -> Evaluation:
-        evaluated.append(len(batches))
-        return evaluate(model, batches, precision, device, *forward)
-
-    monkeypatch.setattr(trial, "evaluate", counted)
-    monkeypatch.setattr(training, "evaluate", counted)
-    spec = tiny_trial("data.test_limit=110")
-    record = trial.run(spec)
-    assert record.error is None
-    assert evaluated.count(110) == 1
-    assert evaluated[-1] == 110
-    assert record.data.test == 110
-
-
-def test_a_trial_s_record_says_what_it_was_and_agrees_with_its_predictions(tiny_trial: Callable[..., Any]) -> None:
-    from bench.run import trial
-
-    spec = tiny_trial("train.what=last-block", model="tiny:width=4", seed=3)
-    record = trial.run(spec)
-    assert record.status == "ok"
-    assert as_read(record) == records.read_record(spec.folder / "record.json")
-    assert (record.model.name, record.model.options, record.seed) == ("tiny:width=4", {"width": 4}, 3)
-    assert record.model.input_size == [3, 8, 8]
-    assert record.protocol.fingerprint == spec.protocol.fingerprint
-    assert record.training is not None
-    assert record.accuracy is not None
-    assert record.training.epochs == len(record.training.history.val_top1) == 3
-    assert record.accuracy.val_top1 == max(record.training.history.val_top1)
-    with np.load(spec.folder / "predictions.npz") as predictions:
-        right = predictions["probabilities"].argmax(1) == predictions["label"]
-        assert record.accuracy.test_top1 == pytest.approx(right.mean())
-        assert (spec.stored.labels("test")[predictions["index"]] == predictions["label"]).all()
-    assert not list(spec.folder.glob("checkpoint-*"))
-
-
-def plugin(folder: Path, body: str) -> Path:
-    """A plugin with the model `mine`, whose backbone's forward pass ends in `body`."""
-    folder.mkdir()
-    (folder / "mine.py").write_text(f"""
-from pathlib import Path
-from bench import ModelSpec, RequestError, hookimpl
-
-def build(*, num_classes, image_size, pretrained):
-    import torch
-    class Backbone(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = torch.nn.Linear(3 * image_size**2, 8)
-            self.calls = 0
-        def forward(self, images):
-            features = self.layer(images.flatten(1))
-            self.calls += self.training
-            {body}
-            return features
-    return Backbone()
-
-@hookimpl
-def bench_models():
-    yield ModelSpec("mine", build, "mlp")
-""")
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "says"),
-    [
-        ("if self.training: raise ZeroDivisionError('of course')", "error", "of course"),
-        ("if self.training: raise MemoryError('all of it')", "oom", "all of it"),
-        ("if self.training: raise torch.OutOfMemoryError('CUDA out of memory')", "oom", "CUDA out of memory"),
-        ("if self.training: torch.empty(2**55)", "oom", "allocate memory"),
-        ("if self.training: features = features * float('nan')", "diverged", "a lower learning rate"),
-        ("if not self.training: features = features * float('nan')", "diverged", "validation"),
-    ],
-)
-def test_what_goes_wrong_in_a_trial_is_in_its_record(
-    body: str, status: str, says: str, tiny_trial: Callable[..., Any], tmp_path: Path
-) -> None:
-    from bench.run import trial
-
-    spec = tiny_trial(model="mine", plugins=plugin(tmp_path / "mine", body))
-    record = trial.run(spec)
-    assert record.error is not None
-    assert (record.status, says in record.error.message) == (status, True), record.error
-    assert as_read(record) == records.read_record(spec.folder / "record.json")
-    assert (record.data.train, record.model.name) == (200, "mine")
-
-
-def test_a_plugin_s_measurement_that_cannot_be_recorded_does_not_cost_the_trial(
-    tiny_trial: Callable[..., Any], tmp_path: Path
-) -> None:
-    from bench.run import trial
-
-    folder = plugin(tmp_path / "mine", "pass")
-    head = "import numpy\nfrom bench import hookimpl\n@hookimpl\ndef bench_measure(trial):\n    return "
-    for name, answer in {
-        "nan": "float('nan')",
-        "set": "{1, 2}",
-        "numpy": "numpy.float32(1)",
-        "raises": "1 / 0",
-    }.items():
-        (folder / f"{name}.py").write_text(f"{head}{{'value': {answer}}}\n")
-    spec = tiny_trial(model="mine", plugins=folder)
-    assert trial.run(spec).status == "ok"
-    record = records.read_record(spec.folder / "record.json")
-    assert record.accuracy is not None
-    assert "ZeroDivisionError" in record.plugins["raises"]["error"]
-
-
-def test_a_plugin_s_measurement_is_recorded_under_its_name(tiny_trial: Callable[..., Any], tmp_path: Path) -> None:
-    from bench.run import trial
-
-    folder = plugin(tmp_path / "mine", "pass")
-    with (folder / "mine.py").open("a") as file:
-        file.write("\n@hookimpl\ndef bench_measure(trial):\n    return {'images': len(trial.test), 'of': trial.name}\n")
-    assert trial.run(tiny_trial(model="mine", plugins=folder)).plugins == {"mine": {"images": 100, "of": "mine"}}
-
-
-def test_a_trial_does_not_go_on_from_what_a_changed_plugin_had_trained(
-    tiny_trial: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import sys
-
-    from bench.run import trial
-
-    stop = "if self.calls == 5: raise KeyboardInterrupt"
-    folder = plugin(tmp_path / "mine", stop)
-    spec = tiny_trial(model="mine", plugins=folder)  # three batches an epoch: interrupted in the second
-    with pytest.raises(KeyboardInterrupt):
-        trial.run(spec)
-    text = (folder / "mine.py").read_text()
-    (folder / "mine.py").write_text(text.replace(stop, "features = 2 * features"))
-    for name in [name for name in sys.modules if name.startswith("bench_plugin_mine")]:
-        monkeypatch.delitem(sys.modules, name)
-    epochs: list[int] = []
-    assert trial.run(spec, lambda event: epochs.append(event.epoch)).status == "ok"
-    assert epochs == [1, 2, 3]
