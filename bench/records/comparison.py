@@ -1,6 +1,6 @@
 """What a report is made from: the trials of a results folder, grouped into the comparisons that may be made.
 
-Only trials of one folder whose protocol and data fingerprints agree are compared.
+Only trials of one folder whose protocol, data and way of running agree are compared.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from bench.records.identity import Terms, terms_of
 from bench.records.quantities import Quantity, with_plugins
 from bench.records.record import Record, RecordError, parse_record
 
@@ -111,19 +112,26 @@ def read_comparisons(results: Path) -> tuple[list[Comparison], list[str]]:
 
 
 def comparisons(trials: Sequence[Trial]) -> list[Comparison]:
-    """Group the trials by folder and fingerprints."""
-    groups: dict[tuple[Path, str, str], list[Trial]] = {}
-    for trial in trials:
-        record = trial.record
-        key = (trial.folder.parents[1], record.protocol.fingerprint, record.data.fingerprint)
-        groups.setdefault(key, []).append(trial)
-    folders = [folder for folder, _, _ in groups]
-    found = []
-    for (folder, protocol, data), group in groups.items():
-        alone = folders.count(folder) == 1
-        name = folder.name if alone else f"{folder.name}-{protocol[:6]}-{data[:6]}"
-        found.append(Comparison(folder, name, _contenders(group)))
+    """Group the trials by folder and by the terms that they share (bench/records/identity.py)."""
+    groups: dict[Path, list[tuple[Terms, list[Trial]]]] = {}
+    # Those that ended before it was known how they ran come last, and join the first that they may be compared with.
+    for trial in sorted(trials, key=lambda trial: terms_of(trial.record).way is None):
+        terms, own = terms_of(trial.record).compared, groups.setdefault(trial.folder.parents[1], [])
+        group = next((members for shared, members in own if shared.agree(terms)), None)
+        if group is None:
+            own.append((terms, [trial]))
+        else:
+            group.append(trial)
+    found = [
+        Comparison(folder, _name(folder, terms, alone=len(own) == 1), _contenders(group))
+        for folder, own in groups.items()
+        for terms, group in own
+    ]
     return sorted(found, key=lambda one: (one.folder, one.name))
+
+
+def _name(folder: Path, terms: Terms, alone: bool) -> str:
+    return folder.name if alone else f"{folder.name}-{terms.digest}"
 
 
 def _contenders(trials: Sequence[Trial]) -> tuple[Contender, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.files import trial_folder
 from bench.records.comparison import Comparison, Contender, Trial, comparisons
+from bench.records.machine import described
 from bench.records.quantities import BY_KEY, QUANTITIES, Quantity
 from bench.records.record import Record
 from bench.report.judge.intervals import Estimate, estimate, half_interval
@@ -106,20 +107,9 @@ def machines(comparison: Comparison) -> dict[str, list[str]]:
     for contender in comparison.contenders:
         for trial in contender.trials:
             if trial.record.environment:
-                models = found.setdefault(_machine(trial.record), [])
+                models = found.setdefault(described(trial.record.environment), [])
                 models += [contender.model] if contender.model not in models else []
     return dict(sorted(found.items()))
-
-
-def _machine(record: Record) -> str:
-    environment = record.environment or {}
-    parts = [
-        environment.get("device"),
-        f"{environment.get('threads')} threads" if environment.get("device_kind") == "cpu" else environment.get("cpu"),
-        environment.get("precision"),
-        *(f"{name} {environment[name]}" for name in ("driver", "cuda", "torch", "timm") if environment.get(name)),
-    ]
-    return ", ".join(str(part) for part in parts if part)
 
 
 def run_text(folder: Path, records: Sequence[Record]) -> str:
