@@ -48,7 +48,7 @@ def outline(spec: TrialSpec, model: Model) -> Record:
 
 def describe_model(record: records.ModelRecord, spec: TrialSpec, prepared: Prepared) -> None:
     """Enter what is known once the model is built, before it trains."""
-    model, preparation = prepared.model, prepared.preparation
+    model, preparation = prepared.model, prepared.batches["train"].preparation
     record.params, record.trainable_params = parameter_counts(model)
     record.training_only_params = training_only_parameters(model)
     record.resolved_options = resolved_options(model.backbone)

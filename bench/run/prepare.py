@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.data.batches import Batch, Batches, Preparation
+from bench.data.batches import Batch, Batches
 from bench.data.cache import Stored
-from bench.data.splits import Subset, subsets
+from bench.data.splits import subsets
 from bench.device import Device, choose_device, native_bf16
 from bench.hookspecs import Trained
 from bench.measure.subject import Inference, InferenceOptions
@@ -33,9 +33,16 @@ class Prepared:
     device: Device
     precision: str
     model: Classifier
-    preparation: Preparation
-    parts: dict[str, Subset]
     batches: dict[str, Batches]
+
+
+def prepare(
+    asked: Model, protocol: Protocol, stored: Stored, seed: int, device: str, weights: Weights | None = None
+) -> Prepared:
+    """All that a trial trains and is tested with."""
+    place = prepare_device(device)
+    model = prepare_model(asked, protocol, len(stored.classes), seed, place, weights)
+    return Prepared(place, chosen_precision(protocol, place), model, prepare_batches(protocol, stored, model, place))
 
 
 def prepare_device(name: str) -> Device:
@@ -43,6 +50,13 @@ def prepare_device(name: str) -> Device:
     device = choose_device(name)
     device.tune_kernels()
     return device
+
+
+def chosen_precision(protocol: Protocol, device: Device) -> str:
+    """The protocol's, `auto` being the fastest that the device computes in by itself."""
+    if protocol.train.precision != "auto":
+        return protocol.train.precision
+    return "bf16" if native_bf16(device) else "fp32"
 
 
 def prepare_model(
@@ -55,20 +69,11 @@ def prepare_model(
     return device.place(model)
 
 
-def prepare(
-    asked: Model, protocol: Protocol, stored: Stored, seed: int, device: str, weights: Weights | None = None
-) -> Prepared:
-    """All that a trial trains and is tested with."""
-    place = prepare_device(device)
-    precision = protocol.train.precision
-    if precision == "auto":
-        precision = "bf16" if native_bf16(place) else "fp32"
-    parts = subsets(stored, protocol)
-    model = prepare_model(asked, protocol, len(stored.classes), seed, place, weights)
+def prepare_batches(protocol: Protocol, stored: Stored, model: Classifier, device: Device) -> dict[str, Batches]:
+    """The pictures of each part as that model wants them."""
     prepared = preparation(model.backbone, protocol.data.image_size)
     size = protocol.train.batch_size
-    batches = {part: Batches(stored, subset, prepared, size, place) for part, subset in parts.items()}
-    return Prepared(place, precision, model, prepared, parts, batches)
+    return {part: Batches(stored, subset, prepared, size, device) for part, subset in subsets(stored, protocol).items()}
 
 
 @dataclass(frozen=True)

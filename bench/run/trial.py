@@ -88,8 +88,8 @@ def _train_and_evaluate(
         accuracy(test.probabilities.numpy(), labels, spec.stored.classes, test.loss, best_val_top1)
     )
 
-    write_predictions(spec, labels, probabilities, prepared.parts["test"])
-    pictures = pictures_file(spec.stored, prepared.parts["train"], prepared.parts["test"], labels, probabilities)
+    write_predictions(spec, labels, probabilities, batches["test"].subset)
+    pictures = pictures_file(spec.stored, batches["train"].subset, batches["test"].subset, labels, probabilities)
     write_bytes(spec.folder / "pictures.npz", pictures)
     return prepared, test
 

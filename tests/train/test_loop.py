@@ -7,18 +7,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from bench.data.batches import Batch, Batches
+from bench.data.batches import Batch
 from bench.data.cache import Stored
-from bench.data.splits import Subset
 from bench.device import Device
-from bench.models.classifier import Classifier, build_classifier, preparation
-from bench.plugins import Registry
+from bench.plugins import Model, Registry
 from bench.protocol import Augmentation, Protocol
+from bench.run.prepare import prepare
 from bench.train.loop import DivergedError, Evaluation, Progress, Trainer, evaluate, fit, make_trainer
 from bench.train.optimizer import make_optimizer, make_schedule
 
@@ -35,15 +33,13 @@ def _one_thread() -> Iterator[None]:
 
 
 class Fitting:
-    """The tiny model on 200 digits, 100 others for validation; `fit()` trains it."""
+    """The tiny model on 200 digits, and others for validation; `fit()` trains it."""
 
-    def __init__(self, model: Classifier, protocol: Protocol, stored: Stored, checkpoint: Path) -> None:
-        self.model, self.protocol, self.checkpoint = CPU.place(model), protocol, checkpoint
-        prepared = preparation(model.backbone, protocol.data.image_size)
-        size = protocol.train.batch_size
-        self.train = Batches(stored, Subset("train", np.arange(200)), prepared, size, CPU)
-        self.val = Batches(stored, Subset("train", np.arange(200, 300)), prepared, size, CPU)
-        self.trainer = make_trainer(self.model, protocol, self.train.steps, "fp32", CPU)
+    def __init__(self, asked: Model, protocol: Protocol, stored: Stored, checkpoint: Path) -> None:
+        prepared = prepare(asked, protocol, stored, 0, "cpu")
+        self.model, self.protocol, self.checkpoint = prepared.model, protocol, checkpoint
+        self.train, self.val = prepared.batches["train"], prepared.batches["val"]
+        self.trainer = make_trainer(self.model, protocol, self.train.steps, prepared.precision, prepared.device)
 
     def fit(self, epoch_ended: Callable[[Progress], None] = lambda progress: None, seed: int = 0) -> Progress:
         return fit(self.trainer, self.train, self.val, self.protocol, seed, self.checkpoint, epoch_ended)
@@ -57,9 +53,7 @@ def fitting(
 
     def make(*overrides: str, model: str = "tiny:dropout=0.3") -> Fitting:
         protocol = tiny_protocol("augmentation.flip=true", *overrides)
-        torch.manual_seed(0)
-        classifier = build_classifier(registry.model(model), protocol, 10)
-        return Fitting(classifier, protocol, digits, tmp_path / "checkpoint.pt")
+        return Fitting(registry.model(model), protocol, digits, tmp_path / "checkpoint.pt")
 
     return make
 
@@ -273,10 +267,9 @@ def test_validation_and_test_pictures_are_never_augmented(fitting: Callable[...,
 
     made.val.in_order = in_order  # type: ignore[method-assign]
     made.fit()
-    expected = torch.cat([images for images, _ in evaluated()])
-    for epoch in range(3):
-        assert torch.equal(torch.cat(shown[2 * epoch : 2 * epoch + 2]), expected)
-    assert len(shown) == 2 * 3
+    expected = [images for images, _ in evaluated()]
+    assert len(shown) == 3 * len(expected)
+    assert all(torch.equal(*pair) for pair in zip(shown, 3 * expected, strict=True))
 
 
 def test_training_pictures_are_augmented_where_the_protocol_says_so(fitting: Callable[..., Fitting]) -> None:
@@ -405,11 +398,11 @@ def test_mixed_precision_computes_in_bf16_and_keeps_the_weights_in_fp32(fitting:
 def test_evaluation_gives_the_probabilities_of_every_picture_in_order(fitting: Callable[..., Fitting]) -> None:
     made = fitting()
     found = evaluate(made.model, made.val, "fp32", CPU)
-    assert found.probabilities.shape == (100, 10)
-    torch.testing.assert_close(found.probabilities.sum(1), torch.ones(100))
+    assert found.probabilities.shape == (len(made.val), 10)
+    torch.testing.assert_close(found.probabilities.sum(1), torch.ones(len(made.val)))
     assert torch.equal(found.labels, made.val.labels)
     assert found.top1 == pytest.approx((found.probabilities.argmax(1) == found.labels).float().mean().item())
-    chosen = found.probabilities[torch.arange(100), found.labels]
+    chosen = found.probabilities[torch.arange(len(made.val)), found.labels]
     assert found.loss == pytest.approx(-chosen.log().mean().item(), rel=1e-4)
 
 
