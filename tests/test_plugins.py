@@ -96,6 +96,16 @@ BROKEN = {
         "    yield MeasureSpec('a.b', lambda subject: 1)",
         "'a.b' is no name",
     ),
+    "wraps without a yield": (
+        "from bench import hookimpl\n@hookimpl(wrapper=True)\ndef bench_models(): return []",
+        "not a generator function",
+    ),
+    "measures what there is": (
+        "from bench import MeasureSpec, Quantity, hookimpl\n@hookimpl\ndef bench_measurements():\n"
+        "    one = Quantity(key='gmacs', label='', about='', path='', kind='count', better='lower')\n"
+        "    yield MeasureSpec('mine', lambda subject: 1, (one,))",
+        "there is a quantity gmacs already",
+    ),
     "gives something else": ("from bench import hookimpl\n@hookimpl\ndef bench_models(): return [5]", "int"),
     "gives a name with a colon": (MODEL.format(name="a:b"), "'a:b' is no name"),
     "gives a name with a slash": (MODEL.format(name="../up"), "is no name"),

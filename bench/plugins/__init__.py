@@ -141,7 +141,11 @@ def load_plugins(folders: Sequence[Path] = (), working_directory: Path | None = 
         name = plugin.name if plugin.name not in imported else f"{plugin.name} ({plugin.place})"
         registry.plugins[name], imported[name] = replace(plugin, name=name), module
     for name in reversed(imported):  # pluggy asks first who was registered last
-        registry.manager.register(imported[name], name)
+        try:
+            registry.manager.register(imported[name], name)
+        except (pluggy.PluginValidationError, ValueError) as error:  # a wrapper that does not yield; a module twice
+            place = registry.plugins[name].place
+            registry.problems.append(f"plugin {place} is left out: {what_went_wrong(error, place)}")
     gathered = {
         hook: list(registry.each(hook, functools.partial(_specs, hook=hook, kind=kind)))
         for hook, kind in GATHERED.items()

@@ -60,7 +60,7 @@ def run(spec: TrialSpec, emit: Callable[[Event], None] = lambda event: None) -> 
     record.seconds = time.perf_counter() - started
     keep(spec, record)
     if record.status == "ok":
-        _measure(subject(spec, prepared, test), registry, record, emit)
+        _measure(trained_subject(spec, prepared, test), registry, record, emit)
         record.seconds = time.perf_counter() - started
         keep(spec, record)
         remove_checkpoints(spec, record.model.code)
@@ -103,7 +103,7 @@ def _measure(subject: PreparedSubject, registry: Registry, record: Record, emit:
         emit(Note(f"{record.model.name}: {name} could not be measured: {failure}"))
 
 
-def subject(spec: TrialSpec, prepared: Prepared, test: Evaluation) -> PreparedSubject:
+def trained_subject(spec: TrialSpec, prepared: Prepared, test: Evaluation) -> PreparedSubject:
     """The trained model as measurements see it; its training goes on where the trial's ended."""
     protocol, train_batches, device = spec.protocol, prepared.batches["train"], prepared.device
     later = itertools.count(protocol.train.epochs)
