@@ -1,7 +1,8 @@
 """bench: which image model gives how much accuracy for how much compute, memory and time.
 
-The public names. `run`, `measure_models`, `load_records`, `load_frame`, `Protocol` and `Record` are loaded when first
-used, so that a plugin's `from bench import ModelSpec, hookimpl` stays instant.
+The public names. Those in _LAZY are loaded when first used, so that a plugin's `from bench import ModelSpec, hookimpl`
+stays instant. What the commands do is in bench.api: `run_models`, `measure_models` and `make_report` are its functions,
+under names that no package of bench has.
 """
 
 from __future__ import annotations
@@ -10,50 +11,62 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import RequestError
-from bench.hookspecs import Claim, DatasetSpec, MeasureSpec, ModelSpec, Pictures, Split, hookimpl
+from bench.hookspecs import Claim, DatasetSpec, ExecutorSpec, MeasureSpec, ModelSpec, Pictures, Split, hookimpl
 from bench.records.quantities import Quantity
 from bench.torchvision_operators import tolerate_missing_operators
 
 if TYPE_CHECKING:
+    from bench.api import measure as measure_models
+    from bench.api import report as make_report
+    from bench.api import run as run_models
     from bench.protocol import Protocol
     from bench.records.evidence import Verdict
     from bench.records.folder import load_records
     from bench.records.frame import load_frame
     from bench.records.record import Record
-    from bench.run.measuring import measure as measure_models
-    from bench.run.sweep import run
+    from bench.request import MeasureRequest, Place, RunOptions, RunRequest
 
 __version__ = "0.1.0"
 __all__ = [
     "Claim",
     "DatasetSpec",
+    "ExecutorSpec",
+    "MeasureRequest",
     "MeasureSpec",
     "ModelSpec",
     "Pictures",
+    "Place",
     "Protocol",
     "Quantity",
     "Record",
     "RequestError",
+    "RunOptions",
+    "RunRequest",
     "Split",
     "Verdict",
     "hookimpl",
     "load_frame",
     "load_records",
+    "make_report",
     "measure_models",
-    "run",
+    "run_models",
 ]
 
 tolerate_missing_operators()
 
 _LAZY = {
+    "MeasureRequest": "bench.request:MeasureRequest",
+    "Place": "bench.request:Place",
     "Protocol": "bench.protocol:Protocol",
     "Record": "bench.records.record:Record",
+    "RunOptions": "bench.request:RunOptions",
+    "RunRequest": "bench.request:RunRequest",
+    "Verdict": "bench.records.evidence:Verdict",
     "load_frame": "bench.records.frame:load_frame",
     "load_records": "bench.records.folder:load_records",
-    "Verdict": "bench.records.evidence:Verdict",
-    # Not `measure`: that is the package of measurements.
-    "measure_models": "bench.run.measuring:measure",
-    "run": "bench.run.sweep:run",
+    "make_report": "bench.api:report",
+    "measure_models": "bench.api:measure",
+    "run_models": "bench.api:run",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -77,4 +78,18 @@ class Measuring:
     total: int
 
 
-Event = Note | Checking | DataProgress | TrialStarted | EpochEnded | TrialEnded | Measuring
+@dataclass(frozen=True)
+class ReportProgress:
+    """`done` of `total` files of a report are made, `file` the last of them."""
+
+    done: int
+    total: int
+    file: str
+
+
+Event = Note | Checking | DataProgress | TrialStarted | EpochEnded | TrialEnded | Measuring | ReportProgress
+Tell = Callable[[Event], None]
+
+
+def tell_nobody(event: Event) -> None:
+    """What is told of where nobody asked to hear it."""

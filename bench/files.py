@@ -48,7 +48,7 @@ def check_writable(results: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise RequestError(f"--results {results}: cannot be written: {error.strerror}") from None
+        raise RequestError(f"results folder {results} cannot be written: {error.strerror}") from None
 
 
 def cache_folder() -> Path:

@@ -1,4 +1,4 @@
-"""The whole plugin contract on one page: the hooks, and the values that pass through them.
+"""The whole plugin contract on one page, however long: the hooks, and the values that pass through them.
 
 A plugin is a Python file (or an installed package with an entry point in the group `bench`) with
 functions marked `@hookimpl` that are named as below. It imports torch and timm inside `build` and
@@ -8,10 +8,10 @@ functions marked `@hookimpl` that are named as below. It imports torch and timm 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pluggy
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from bench import protocol as protocols
     from bench.device import Device
-    from bench.events import Event
+    from bench.events import Event, Tell
     from bench.records.evidence import Evidence, Verdict
     from bench.records.quantities import Quantity
 
@@ -46,6 +46,11 @@ def bench_datasets() -> Iterable[DatasetSpec]:  # type: ignore[empty-body]
 @hookspec
 def bench_measurements() -> Iterable[MeasureSpec]:  # type: ignore[empty-body]
     """What this plugin measures of a model, in `run` as in `measure`."""
+
+
+@hookspec
+def bench_executors() -> Iterable[ExecutorSpec]:  # type: ignore[empty-body]
+    """The executors that this plugin adds: where `run --executor NAME` has its trials run."""
 
 
 @hookspec
@@ -288,3 +293,43 @@ class Trained:
     protocol: protocols.Protocol
     evaluation: Evaluation
     test: Callable[[], Iterator[tuple[Tensor, Tensor]]]
+
+
+# Where work is done
+
+T = TypeVar("T")
+
+
+class DiedError(Exception):
+    """Work ended without an answer: its process was killed, or crashed. The text says how."""
+
+
+class TimedOutError(Exception):
+    """Work was stopped because it took too long."""
+
+
+class Executor(Protocol):
+    """Does work somewhere else than in the process that the user started.
+
+    `run(work)` calls `work(emit)` there. It gives the events that are emitted, as they come, and returns the answer.
+    `work` can be pickled: a module's function, or functools.partial of one with values. It is called in the working
+    directory of the caller; what it prints goes to the file `log`, else nowhere.
+
+    Raises the RequestError that the work raises; DiedError where it ends in any other way without an answer;
+    TimedOutError where it takes longer than `timeout` seconds. Closing the generator, or an interrupt in it, stops the
+    work. Several may be under way at once, each followed by a thread of its own. What becomes of a trial that
+    fails is not the executor's to say: see bench/run/executors/__init__.py.
+    """
+
+    def run(
+        self, work: Callable[[Tell], T], *, log: Path | None = None, timeout: float | None = None
+    ) -> Generator[Event, None, T]: ...
+
+
+@dataclass(frozen=True)
+class ExecutorSpec:
+    """A place where trials can be run: its name, and how to reach it (`start` imports what it needs)."""
+
+    name: str
+    start: Callable[[], Executor]
+    source: str = ""

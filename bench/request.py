@@ -1,13 +1,104 @@
-"""What a run and a trial are given. Free of torch: the process that the user started makes it, another one uses it."""
+"""What runs, trials and measurements are given. Free of torch: the user's process makes it, another one uses it.
+
+`RunRequest` and `MeasureRequest` hold what a user may choose, with its defaults: the command line and a Python caller
+fill in the same values.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from bench.data.cache import Stored
-from bench.files import trial_folder
+from bench.errors import RequestError, unknown
 from bench.protocol import Protocol
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where it happens: the results folder, the device (auto, cpu, cuda, mps), and whose plugins are there.
+
+    `plugins` are folders beside the bundled ones, installed ones, `$BENCH_PLUGINS` and the working directory's.
+    """
+
+    results: Path = Path("results")
+    device: str = "auto"
+    plugins: tuple[Path, ...] = ()
+    working_directory: Path = field(default_factory=Path.cwd)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How trials are run, and what is kept of them: nothing that changes what they compute.
+
+    `feature_memory`: the most bytes of main memory for a frozen prefix's features; None: half of what is free.
+    `keep_weights`: whether the trained weights are left beside the record. `executor`: the name of where trials run.
+    """
+
+    frozen_prefix: bool = True
+    feature_memory: int | None = None
+    compile: bool = False
+    keep_weights: bool = True
+    executor: str = "local"
+
+    def record(self) -> dict[str, bool]:
+        """What a record says of them, and what has to be equal for a record to stand for a trial."""
+        return {"frozen_prefix": self.frozen_prefix, "compile": self.compile}
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What to run. Without `protocol`: cifar10 with CUDA, else quick. Without `seeds`: the protocol's.
+
+    `overrides` are texts KEY=VALUE that change a setting, `data` another dataset than the protocol's, `weights` texts
+    MODEL=FILE: what the model starts from in place of the weights that bench finds itself. `all_models` adds all
+    that the protocol does not leave out. `fresh` runs again what is recorded; `timeout` is a trial's, in seconds.
+    """
+
+    models: tuple[str, ...] = ()
+    all_models: bool = False
+    protocol: str | None = None
+    overrides: tuple[str, ...] = ()
+    data: str | None = None
+    seeds: tuple[int, ...] = ()
+    weights: tuple[str, ...] = ()
+    fresh: bool = False
+    timeout: float | None = None
+    options: RunOptions = RunOptions()
+    place: Place = field(default_factory=Place)
+
+
+@dataclass(frozen=True)
+class MeasureRequest:
+    """What to measure of which models, and how. Without `batches` of inference, they grow up to the best."""
+
+    models: tuple[str, ...] = ()
+    all_models: bool = False
+    image_size: int = 224
+    classes: int = 1000
+    batches: tuple[int, ...] = ()
+    train_batch: int = 8
+    only: tuple[str, ...] = ()
+    rounds: int = 24
+    precision: str = "fp32"
+    channels_last: bool = True
+    compile: bool = False
+    place: Place = field(default_factory=Place)
+
+
+@dataclass(frozen=True)
+class CheckRequest:
+    """What is to be found right before anything trains: models with their options, under one protocol."""
+
+    models: tuple[str, ...]
+    protocol: Protocol
+    place: Place
+    # As typed: MODEL=FILE.
+    weights: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -25,35 +116,6 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class RunOptions:
-    """How trials are run, which changes their times but not what they compute.
-
-    `feature_memory`: the most bytes of main memory for a frozen prefix's features; None: half of what is free.
-    """
-
-    frozen_prefix: bool = True
-    feature_memory: int | None = None
-    compile: bool = False
-
-    def record(self) -> dict[str, bool]:
-        """What a record says of them, and what has to be equal for a record to stand for a trial."""
-        return {"frozen_prefix": self.frozen_prefix, "compile": self.compile}
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is to be run: model names with their options, under one protocol."""
-
-    models: tuple[str, ...]
-    protocol: Protocol
-    device: str
-    plugin_folders: tuple[Path, ...]
-    working_directory: Path
-    # As typed: MODEL=FILE.
-    weights: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Ready:
     """What is found ready for a request: the decoded data, and the weights of each model that takes a file's."""
 
@@ -63,40 +125,44 @@ class Ready:
 
 @dataclass(frozen=True)
 class TrialSpec:
-    """One model (as asked for, with its options), one seed, one protocol, and where everything is."""
+    """One model (as asked for, with its options), one seed, one protocol; `folder` is where the trial's files go."""
 
     model: str
     seed: int
     protocol: Protocol
     stored: Stored
-    results: Path
-    device: str
-    plugin_folders: tuple[Path, ...]
-    working_directory: Path
+    folder: Path
+    place: Place
     weights: Weights | None = None
     options: RunOptions = RunOptions()
 
-    @property
-    def folder(self) -> Path:
-        """Where the trial's files go."""
-        return trial_folder(self.results, self.model, self.seed)
+
+Asked = TypeVar("Asked", RunRequest, MeasureRequest)
 
 
-@dataclass(frozen=True)
-class MeasureRequest:
-    """What to measure of which models, and how."""
+def request_from(kind: type[Asked], asked: Asked | str | Sequence[str], parameters: Mapping[str, Any]) -> Asked:
+    """The request that a Python caller means: a whole one, or names of models and keywords.
 
-    models: tuple[str, ...]
-    image_size: int
-    classes: int
-    batches: tuple[int, ...]
-    train_batch: int
-    only: tuple[str, ...]
-    rounds: int
-    precision: str
-    channels_last: bool
-    compile: bool
-    device: str
-    results: Path
-    plugin_folders: tuple[Path, ...]
-    working_directory: Path
+    The keyword `device="cpu"` stands for `place=Place(device="cpu")`; lists and texts will do for tuples and paths.
+    Raises RequestError for an unknown keyword and for a wrong value.
+    """
+    if isinstance(asked, kind):
+        if parameters:
+            raise RequestError(f"{', '.join(parameters)}: say it in the {kind.__name__}, or name models in its place")
+        return asked
+    # The fields that hold further parameters, and the field that each parameter belongs to.
+    groups: dict[str, type] = {"options": RunOptions, "place": Place}
+    home = {one.name: "" for one in fields(kind) if one.name not in groups}
+    for one in fields(kind):
+        if one.name in groups:
+            home |= {inner.name: one.name for inner in fields(groups[one.name])}
+    document: dict[str, Any] = {"models": [asked] if isinstance(asked, str) else asked}
+    for name, value in parameters.items():
+        if name not in home:
+            raise unknown("parameter", name, home, f"help(bench.{kind.__name__})")
+        (document.setdefault(home[name], {}) if home[name] else document)[name] = value
+    try:
+        return TypeAdapter(kind).validate_python(document)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise RequestError(f"{'.'.join(map(str, problem['loc'][-1:]))}: {problem['msg']}") from None

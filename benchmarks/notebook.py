@@ -131,7 +131,7 @@ def through_bench(name: str, pictures: Path, seed: int, epochs: int, flip: bool)
     from bench.data.cache import prepare as decode
     from bench.plugins import load_plugins
     from bench.protocol import load_protocol
-    from bench.request import TrialSpec
+    from bench.request import Place, TrialSpec
     from bench.run.prepare import chosen_precision, prepare_batches, prepare_device, prepare_model
     from bench.train.loop import evaluate
     from bench.train.training import train
@@ -161,7 +161,14 @@ def through_bench(name: str, pictures: Path, seed: int, epochs: int, flip: bool)
         taken.append(time.perf_counter() - since)
         since = time.perf_counter()
 
-    spec = TrialSpec(name, seed, protocol, stored, pictures.parent / "results", "cpu", (), pictures.parent)
+    spec = TrialSpec(
+        name,
+        seed,
+        protocol,
+        stored,
+        pictures.parent / "results",
+        Place(device="cpu", working_directory=pictures.parent),
+    )
     spec.folder.mkdir(parents=True)
     record = train(spec, asked, model, batches["train"], batches["val"], precision, epoch_ended)
     seconds = time.perf_counter() - started

@@ -21,10 +21,11 @@ from hypothesis import settings
 from PIL import Image
 
 from bench.data.cache import Stored, prepare
+from bench.files import trial_folder
 from bench.plugins import Registry, load_plugins
 from bench.protocol import Protocol, load_protocol
 from bench.records.record import Record
-from bench.request import TrialSpec
+from bench.request import Place, TrialSpec
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 CIFAR10 = "cifar10-jpeg.tar.gz"
@@ -115,7 +116,10 @@ def tiny_trial(
 
     def make(*overrides: str, model: str = "tiny", seed: int = 0, plugins: Path = tiny_plugins) -> TrialSpec:
         protocol = tiny_protocol(*overrides)
-        return TrialSpec(model, seed, protocol, digits, tmp_path / "results", "cpu", (plugins,), tmp_path)
+        folder = trial_folder(tmp_path / "results", model, seed)
+        return TrialSpec(
+            model, seed, protocol, digits, folder, Place(device="cpu", plugins=(plugins,), working_directory=tmp_path)
+        )
 
     return make
 

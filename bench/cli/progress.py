@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from bench.events import Checking, DataProgress, EpochEnded, Event, Measuring, Note, TrialEnded, TrialStarted
+from bench.events import (
+    Checking,
+    DataProgress,
+    EpochEnded,
+    Event,
+    Measuring,
+    Note,
+    ReportProgress,
+    TrialEnded,
+    TrialStarted,
+)
 
 
 def watch(quiet: bool) -> Bars | PlainLines:
@@ -49,21 +59,24 @@ class PlainLines:
 
 
 class Bars:
-    """An overall bar with the time left, and a line for the model under way; what is done scrolls by above."""
+    """A bar for all trials with the time left, and one for each thing under way; what is done scrolls by above."""
 
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False)
         self.progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[detail]}"),
+            TextColumn("{task.fields[detail]}", markup=False),
             TimeElapsedColumn(),
+            TimeRemainingColumn(),
             console=self.console,
             transient=True,
+            speed_estimate_period=math.inf,  # the time left follows from all epochs, not from the last half minute's
         )
-        self.overall: TaskID | None = None
-        self.current: TaskID | None = None
-        self.remaining = TimeLeft()
+        self.bars: dict[Hashable, TaskID] = {}
+        self.under_way: dict[Hashable, float] = {}  # the share of each trial's epochs that is done
+        self.ended = 0
+        self.total = 0
 
     def __enter__(self) -> Bars:
         self.progress.start()
@@ -73,65 +86,50 @@ class Bars:
         self.progress.stop()
 
     def __call__(self, event: Event) -> None:
-        self.remaining(event)
         match event:
-            case Note() | TrialEnded():
-                self.console.print(describe(event), markup=False, soft_wrap=True)
+            case Note():
+                self._print(event)
             case DataProgress():
-                self._show(event.dataset, event.done, event.total, "pictures decoded")
+                self._show("data", event.dataset, event.done, event.total, "pictures decoded")
             case Measuring():
-                self._show(
-                    f"{event.model}: {event.quantity}", event.done, event.total, f"{event.done} of {event.total}"
-                )
+                done = f"{event.done} of {event.total}"
+                self._show("measuring", f"{event.model}: {event.quantity}", event.done, event.total, done)
+            case ReportProgress():
+                self._show("report", "files", event.done, event.total, f"{event.done} of {event.total}")
             case TrialStarted():
-                self._overall(event.index - 1, event.total)
-                self._show(f"{event.model} seed {event.seed}", 0, event.epochs, "starting")
+                self.total = event.total
+                self._remove("data")
+                self._trial(event, 0, "starting")
             case EpochEnded():
-                self._show(f"{event.model} seed {event.seed}", event.epoch, event.epochs, _state(event))
-        if isinstance(event, TrialEnded):
-            self._overall(event.index, event.total)
-        elif isinstance(event, EpochEnded) and self.overall is not None:
-            self.progress.update(self.overall, detail=self._left())
-
-    def _overall(self, done: int, total: int) -> None:
-        if self.overall is None:
-            self.overall = self.progress.add_task("all trials", total=total, detail="")
-        self.progress.update(self.overall, completed=done, detail=f"{done} of {total}{self._left()}")
-
-    def _show(self, description: str, done: int, total: int, detail: str) -> None:
-        if self.current is None:
-            self.current = self.progress.add_task(description, total=total, detail=detail)
-        self.progress.update(self.current, description=description, completed=done, total=total, detail=detail)
-
-    def _left(self) -> str:
-        seconds = self.remaining.seconds()
-        return "" if seconds is None else f", about {duration(seconds)} left"
-
-
-class TimeLeft:
-    """Estimates what is left of a run from the trials done and the epochs of the one under way."""
-
-    def __init__(self) -> None:
-        self.started = time.monotonic()
-        self.done = 0.0  # trials, the one under way by the share of its epochs
-        self.total = 0
-
-    def __call__(self, event: Event) -> None:
-        match event:
-            case TrialStarted():
-                if event.index == 1:
-                    self.started = time.monotonic()
-                self.done, self.total = event.index - 1, event.total
-            case EpochEnded():
-                self.done = int(self.done) + min(0.99, event.epoch / event.epochs)
+                self._trial(event, event.epoch, _state(event))
             case TrialEnded():
-                self.done = event.index
+                self._print(event)
+                self.ended += 1
+                self.under_way.pop((event.model, event.seed), None)
+                self._remove((event.model, event.seed))
+                self._all_trials()
 
-    def seconds(self) -> float | None:
-        """Seconds left if the rest goes as fast as what is done; None before anything is."""
-        if not self.done:
-            return None
-        return (time.monotonic() - self.started) * (self.total - self.done) / self.done
+    def _trial(self, event: TrialStarted | EpochEnded, epoch: int, detail: str) -> None:
+        trial = event.model, event.seed
+        self.under_way[trial] = epoch / event.epochs
+        self._all_trials()
+        self._show(trial, f"{event.model} seed {event.seed}", epoch, event.epochs, detail)
+
+    def _all_trials(self) -> None:
+        done = self.ended + sum(self.under_way.values())
+        self._show("all", "all trials", done, self.total, f"{self.ended} of {self.total}")
+
+    def _show(self, key: Hashable, description: str, done: float, total: int, detail: str) -> None:
+        if key not in self.bars:
+            self.bars[key] = self.progress.add_task(description, total=total, detail=detail)
+        self.progress.update(self.bars[key], description=description, completed=done, total=total, detail=detail)
+
+    def _remove(self, key: Hashable) -> None:
+        if key in self.bars:
+            self.progress.remove_task(self.bars.pop(key))
+
+    def _print(self, event: Event) -> None:
+        self.console.print(describe(event), markup=False, soft_wrap=True)
 
 
 def describe(event: Event) -> str | None:
@@ -139,7 +137,7 @@ def describe(event: Event) -> str | None:
     match event:
         case Note():
             return event.text
-        case Checking():
+        case Checking() | ReportProgress():
             return None
         case DataProgress():
             return f"{event.dataset}: {event.done:,} pictures decoded" if event.done == event.total else None

@@ -1,24 +1,51 @@
-"""The commands that answer from a results folder: compare and recommend. Nothing heavy is imported here."""
+"""The commands that answer from a results folder: report, compare, recommend, export."""
 
 from __future__ import annotations
 
-import json
-import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-Results = Annotated[Path, typer.Option(help="The results folder.", metavar="DIR")]
-Protocol = Annotated[str | None, typer.Option(help="Only this comparison: its folder's name.", metavar="NAME")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to standard output.")]
+from bench.cli.options import RESULTS, Comparison, Json, Quiet, Results
+from bench.cli.printing import print_json, warn
+
+
+def report(
+    results: Results = RESULTS,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say what is not as the records give it; exit status 1 if anything.")
+    ] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> int:
+    """Make tables, figures and pages from the records, and marked sections of *.md here and in DIR; or check them."""
+    from bench import api
+
+    if check:
+        checked = api.check_report(results)
+        warn(checked.damaged)
+        if as_json:
+            print_json(checked.to_json())
+        else:
+            print("\n".join(map(str, checked.problems)) or f"{checked.files} files are what the records give")
+        return 1 if checked.problems else 0
+    outcome = api.report(results, quiet=quiet)
+    warn(outcome.damaged)
+    warn(f"{results / path}: cannot be made: {why}" for path, why in outcome.failed.items())
+    if as_json:
+        print_json(asdict(outcome))
+    elif not quiet:
+        print(outcome)
+    return 1 if outcome.failed else 0
 
 
 def compare(
     a: Annotated[str, typer.Argument(help="A model of the results, or a results folder: what was.")],
     b: Annotated[str, typer.Argument(help="Another one: what is.")],
-    results: Results = Path("results"),
-    protocol: Protocol = None,
+    results: Results = RESULTS,
+    protocol: Comparison = None,
     tolerance: Annotated[
         list[str] | None,
         typer.Option(
@@ -36,8 +63,7 @@ def compare(
     compared, notes = compare_results(a, b, results=results, protocol=protocol, tolerance=tolerance or ())
     worse = any(one.worse for one in compared)
     if as_json:
-        document = {"worse": worse, "compared": [one.to_json() for one in compared], "notes": notes}
-        print(json.dumps(document, indent=1, allow_nan=False))
+        print_json({"worse": worse, "compared": [one.to_json() for one in compared], "notes": notes})
     else:
         print(compare_text(compared, notes))
     return 1 if worse else 0
@@ -50,8 +76,8 @@ def recommend(
     most: Annotated[
         list[str] | None, typer.Option("--max", help="The most that a quantity may be.", metavar="QUANTITY=VALUE")
     ] = None,
-    results: Results = Path("results"),
-    protocol: Protocol = None,
+    results: Results = RESULTS,
+    protocol: Comparison = None,
     as_json: Json = False,
 ) -> int:
     """Name the models within limits, best first, and why each other is left out; exit status 1 where there is none."""
@@ -59,16 +85,21 @@ def recommend(
     from bench.report.judge.recommend import recommend_text
 
     found, damaged = recommend_models(results, least=least or (), most=most or (), protocol=protocol)
-    for line in damaged:
-        print(line, file=sys.stderr)
+    warn(damaged)
     if as_json:
-        print(json.dumps(found.to_json(), indent=1, allow_nan=False))
+        print_json(found.to_json())
     else:
         print(recommend_text(found))
     return 0 if found.chosen else 1
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
-    app.command()(compare)
-    app.command()(recommend)
+def export(
+    to: Annotated[Path, typer.Option(help="A file whose name ends in .csv or .parquet.", metavar="FILE")],
+    results: Results = RESULTS,
+) -> None:
+    """Write all records as one table, a row a trial."""
+    from bench.records.frame import export as write_export
+
+    rows, damaged = write_export(results, to)
+    warn(damaged)
+    print(f"{rows} trials: {to}")

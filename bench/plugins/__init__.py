@@ -17,7 +17,7 @@ import pluggy
 from bench import hookspecs
 from bench.errors import RequestError, unknown
 from bench.events import Event
-from bench.hookspecs import GIVEN, Claim, DatasetSpec, MeasureSpec, ModelSpec
+from bench.hookspecs import GIVEN, Claim, DatasetSpec, ExecutorSpec, MeasureSpec, ModelSpec
 from bench.plugins.finding import Plugin, at_fault, check_hooks, find_plugins, what_went_wrong
 from bench.plugins.names import Model, read_options, timm_model, written_as
 from bench.records.quantities import BY_KEY, Quantity
@@ -29,7 +29,12 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # A measurement's name is a part of its quantities' paths, in which dots separate.
 MEASUREMENT_NAME = re.compile(r"[A-Za-z0-9_-]+")
 # What is asked of every plugin once, when it is loaded.
-GATHERED = {"bench_models": ModelSpec, "bench_datasets": DatasetSpec, "bench_measurements": MeasureSpec}
+GATHERED = {
+    "bench_models": ModelSpec,
+    "bench_datasets": DatasetSpec,
+    "bench_measurements": MeasureSpec,
+    "bench_executors": ExecutorSpec,
+}
 
 Answer = TypeVar("Answer")
 
@@ -49,6 +54,7 @@ class Registry:
     models: dict[str, tuple[ModelSpec, Plugin]] = field(default_factory=dict)
     datasets: dict[str, tuple[DatasetSpec, Plugin]] = field(default_factory=dict)
     measurements: dict[str, tuple[MeasureSpec, Plugin]] = field(default_factory=dict)
+    executors: dict[str, tuple[ExecutorSpec, Plugin]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     def each(
@@ -123,6 +129,12 @@ class Registry:
             raise unknown("dataset", name, self.datasets, "python -m bench datasets")
         return self.datasets[name][0], location
 
+    def executor(self, name: str) -> ExecutorSpec:
+        """The executor of that name."""
+        if name not in self.executors:
+            raise unknown("executor", name, self.executors, "python -m bench plugins")
+        return self.executors[name][0]
+
 
 def load_plugins(folders: Sequence[Path] = (), working_directory: Path | None = None) -> Registry:
     """Register the bundled plugins, installed ones, and those in plugins/, `$BENCH_PLUGINS` and `folders`.
@@ -151,7 +163,8 @@ def load_plugins(folders: Sequence[Path] = (), working_directory: Path | None = 
         for hook, kind in GATHERED.items()
     }
     registry.plugins = {name: one for name, one in registry.plugins.items() if registry.manager.has_plugin(name)}
-    for hook, into in zip(GATHERED, (registry.models, registry.datasets, registry.measurements), strict=True):
+    collected = (registry.models, registry.datasets, registry.measurements, registry.executors)
+    for hook, into in zip(GATHERED, collected, strict=True):
         for plugin, specs in gathered[hook]:
             if plugin.name in registry.plugins:  # else a later hook of it failed
                 _collect(into, specs, plugin, registry.problems)  # type: ignore[arg-type]

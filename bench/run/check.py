@@ -1,12 +1,13 @@
 """Everything that can be found wrong with a request before anything trains, and the decoding of its data.
 
-It runs in a process of its own (see executors/local.py), so that the one that the user started
+It runs in a process of its own (see executors/work.py), so that the one that the user started
 need not import torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
 
 import torch
 
@@ -14,31 +15,26 @@ from bench.data.cache import prepare
 from bench.data.splits import subsets
 from bench.device import choose_device
 from bench.errors import RequestError
-from bench.events import Checking, DataProgress, Event, Note
+from bench.events import Checking, DataProgress, Note, Tell
 from bench.models.classifier import build_classifier, build_weightless
-from bench.models.freezing import freeze
+from bench.models.freezing import freeze, layers
 from bench.models.weights.find import find_weights, named_weights
 from bench.plugins import load_plugins
-from bench.request import Ready, Request, Weights
+from bench.request import CheckRequest, Ready, Weights
 
 
-def default_protocol(device: str, emit: Callable[[Event], None]) -> str:
-    """The protocol for a run that names none: `cifar10` where CUDA is, else `quick`."""
-    return "cifar10" if choose_device(device).kind == "cuda" else "quick"
-
-
-def check(request: Request, emit: Callable[[Event], None]) -> Ready:
+def check(request: CheckRequest, emit: Tell) -> Ready:
     """Decode the data, or find it decoded; build every model, and find the weights that it is to start from.
 
     Raises RequestError for what the user has to change. A model that fails in another way is left to
     its trial, whose record will say so.
     """
-    choose_device(request.device)
-    registry = load_plugins(request.plugin_folders, request.working_directory)
+    choose_device(request.place.device)
+    registry = load_plugins(request.place.plugins, request.place.working_directory)
     protocol = request.protocol
     pretrained = protocol.model.weights == "pretrained"
     if request.weights and not pretrained:
-        raise RequestError("--weights: the protocol trains from scratch; add --set model.weights=pretrained")
+        raise RequestError("weights are named, but the protocol trains from scratch; set model.weights=pretrained")
     named = named_weights(request.weights, request.models)
     weights: dict[str, Weights] = {}
     for name in request.models:
@@ -74,3 +70,15 @@ def check(request: Request, emit: Callable[[Event], None]) -> Ready:
     if left < 2:
         raise RequestError(f"dataset {stored.name}: {left} picture is left to train on")
     return Ready(stored, weights)
+
+
+def trainable_layers(request: CheckRequest, classes: int) -> list[dict[str, Any]]:
+    """Name, kind and parameters of each layer of the request's one model, and whether the protocol trains it.
+
+    As plain values: a process without torch reads them.
+    """
+    (name,) = request.models
+    model = load_plugins(request.place.plugins, request.place.working_directory).model(name)
+    classifier = build_weightless(model, request.protocol, classes)
+    freeze(classifier, request.protocol.train.what, model.last_block, model.name)
+    return [asdict(layer) for layer in layers(classifier)]

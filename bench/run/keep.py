@@ -26,11 +26,12 @@ def forget_record(spec: TrialSpec) -> None:
 
 
 def kept_record(spec: TrialSpec) -> Record | None:
-    """The record that this trial has written so far; None where it has written none."""
+    """The record of this trial, where it was trained and evaluated and has written it; else None."""
     try:
-        return records.read_record(spec.folder / "record.json")
+        record = records.read_record(spec.folder / "record.json")
     except (OSError, RecordError):
         return None
+    return record if record.status == "ok" else None
 
 
 def write_predictions(spec: TrialSpec, labels: np.ndarray, probabilities: np.ndarray, subset: Subset) -> None:

@@ -1,208 +1,137 @@
-"""From a request to records: which trials there are, which are already recorded, and running the others."""
+"""A run: what is asked for is found ready, what is already recorded is left out, and the other trials are run."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from bench.data.cache import Stored
 from bench.errors import RequestError
-from bench.events import Checking, Event, Note
+from bench.events import Checking, Event, Note, Tell
 from bench.files import check_writable
-from bench.plugins import Model, Registry, load_plugins
+from bench.hookspecs import DiedError, Executor
+from bench.plugins import Model, Registry
 from bench.protocol import Protocol, load_protocol
 from bench.records.folder import record_files
 from bench.records.record import Record, RecordError, read_record
-from bench.report.tables.folder_page import write_tables
-from bench.request import Ready, Request, RunOptions, TrialSpec
+from bench.request import CheckRequest, Ready, RunOptions, RunRequest, TrialSpec
+from bench.run import plan
+from bench.run.executors import follow, run_trials, work
+from bench.run.lock import sole_user
 
 
 @dataclass
-class Outcome:
-    """What a run has come to: every record of its models and seeds, those found already done included."""
+class Sweep:
+    """A run of which everything is known but the results: its folder, what is recorded there, what is missing.
+
+    `records` are those found recorded, and then those of the trials that were run.
+    """
 
     protocol: Protocol
     folder: Path
-    records: list[Record] = field(default_factory=list)
+    records: list[Record]
+    missing: list[TrialSpec]
+    executor: Executor
+    timeout: float | None
 
     @property
     def ok(self) -> bool:
         """Whether every trial ended well."""
         return all(record.status == "ok" for record in self.records)
 
+    def run(self, tell: Tell) -> Iterator[Record]:
+        """Run what is missing; gives each trial's record once it is written. A trial that fails raises nothing."""
+        for message in run_trials(self.executor, self.missing, self.timeout):
+            if isinstance(message, Record):
+                self.records.append(message)
+                yield message
+            else:
+                tell(message)
 
-def run(
-    models: Sequence[str] = (),
-    *,
-    all_models: bool = False,
-    protocol: str | None = None,
-    data: str | None = None,
-    seeds: Sequence[int] = (),
-    device: str = "auto",
-    results: str | Path = "results",
-    overrides: Sequence[str] = (),
-    weights: Sequence[str] = (),
-    plugin_folders: Sequence[str | Path] = (),
-    options: RunOptions | None = None,
-    fresh: bool = False,
-    timeout: float | None = None,
-    tell: Callable[[Event], None] = lambda event: None,
-) -> Outcome:
-    """Train the models under the protocol, once for each seed, leaving out what is already recorded.
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "protocol": self.protocol.name,
+            "fingerprint": self.protocol.fingerprint,
+            "results": str(self.folder),
+            "records": [record.to_json() for record in self.records],
+        }
 
-    `weights` are texts MODEL=FILE: what the model starts from in place of the weights that bench finds itself.
-    `tell` is called with every event, beside the plugins' `bench_event`. Raises RequestError before
-    anything trains where the request cannot be carried out; a trial that fails raises nothing.
 
-    Trials run in processes of their own, which import the calling script: it calls this under
-    `if __name__ == "__main__":`, as everything that uses multiprocessing.
+@contextmanager
+def opened(request: RunRequest, registry: Registry, tell: Tell) -> Iterator[Sweep]:
+    """The run that the request means; its folder is held meanwhile, so that no other run writes there.
+
+    Raises RequestError, before anything trains, where the request cannot be carried out.
     """
-    from bench.run.executors.local import call, run_trials
-
-    folders = tuple(Path(folder).resolve() for folder in plugin_folders)
-    registry = load_plugins(folders)
-
-    def announce(event: Event) -> None:
-        tell(event)
-        for failure in registry.hear(event):
-            tell(Note(failure))
-
-    if not models and not all_models:
+    if not request.models and not request.all_models:
         raise RequestError("name a model, or --all; `python -m bench models` lists them")
-    chosen_by_default = protocol is None
-    if protocol is None:
-        *_, protocol = call("bench.run.check:default_protocol", device)
-    loaded = load_protocol(protocol, overrides, data)
-    announce(Note(_first_line(loaded, chosen_by_default)))
+    executor = registry.executor(request.options.executor).start()
+    name = request.protocol or follow(executor.run(partial(work.default_protocol, request.place.device)), tell)
+    protocol = load_protocol(name, request.overrides, request.data)
+    tell(Note(plan.first_line(protocol, chosen_by_default=request.protocol is None)))
     for problem in registry.problems:
-        announce(Note(problem))
-    asked = _models(registry, models, all_models, loaded, announce)
-    results = Path(results)
-    check_writable(results)
-
-    request = Request(tuple(model.name for model in asked), loaded, device, folders, Path.cwd(), tuple(weights))
-    ready = _checked(request, announce)
-    stored = ready.stored
-
-    outcome = Outcome(loaded, results_folder(results, loaded, stored, _unnamed_change(overrides, data)))
-    with _sole_user(outcome.folder):
-        specs = []
-        for seed in dict.fromkeys(seeds or loaded.seeds):
-            for model in asked:
-                spec = TrialSpec(
-                    model.name,
-                    seed,
-                    loaded,
-                    stored,
-                    outcome.folder,
-                    device,
-                    folders,
-                    Path.cwd(),
-                    ready.weights.get(model.name),
-                    options or RunOptions(),
-                )
-                done = None if fresh else recorded(spec, model)
-                if done is None:
-                    specs.append(spec)
-                else:
-                    outcome.records.append(done)
-        if outcome.records:
-            count = f"{len(outcome.records)} of {len(outcome.records) + len(specs)} trials"
-            announce(Note(f"already recorded in {outcome.folder}: {count}; --fresh runs them again"))
-        if fresh:
-            _forget(specs)
-        try:
-            for message in run_trials(specs, timeout):
-                if isinstance(message, Record):
-                    outcome.records.append(message)
-                    write_tables(outcome.folder)
-                else:
-                    announce(message)
-        finally:  # an interrupt leaves a page, too
-            write_tables(outcome.folder, figure=True)
-    return outcome
+        tell(Note(problem))
+    models, left_out = plan.models_asked(request, registry, protocol)
+    for line in left_out:
+        tell(Note(line))
+    check_writable(request.place.results)
+    ready = _checked(
+        CheckRequest(tuple(model.name for model in models), protocol, request.place, request.weights), executor, tell
+    )
+    folder = results_folder(request.place.results, protocol, ready.stored, plan.is_unnamed_change(request))
+    with sole_user(folder):
+        specs = plan.trials(request, models, protocol, ready, folder)
+        by_name = {model.name: model for model in models}
+        records, missing = [], []
+        for spec in specs:
+            done = None if request.fresh else recorded(spec, by_name[spec.model])
+            if done is None:
+                missing.append(spec)
+            else:
+                records.append(done)
+        if records:
+            tell(Note(f"already recorded in {folder}: {len(records)} of {len(specs)} trials; --fresh runs them again"))
+        if request.fresh:
+            _forget(missing)
+        yield Sweep(protocol, folder, records, missing, executor, request.timeout)
 
 
-def _checked(request: Request, announce: Callable[[Event], None]) -> Ready:
+def _checked(request: CheckRequest, executor: Executor, tell: Tell) -> Ready:
     """The data and weights of the request, once everything is found right; RequestError where it is not.
 
     A model that takes the checking process down with it is left to its own trial.
     """
-    from bench.run.executors.local import ProcessDiedError, call
+    checking: str | None = None
 
-    checking = None
+    def hear(event: Event) -> None:
+        nonlocal checking
+        if isinstance(event, Checking):
+            checking = event.model
+        else:
+            tell(event)
+
     try:
-        for message in call("bench.run.check:check", request):
-            if isinstance(message, Ready):
-                return message
-            if isinstance(message, Checking):
-                checking = message.model
-            else:
-                announce(message)
-    except ProcessDiedError as error:
+        return follow(executor.run(partial(work.check, request)), hear)
+    except DiedError as error:
         if checking is None:
             raise RequestError(f"the request could not be checked: {error}") from None
-        announce(Note(f"{checking} will probably fail: {error}"))
+        tell(Note(f"{checking} will probably fail: {error}"))
         others = tuple(name for name in request.models if name != checking)
-        return _checked(replace(request, models=others), announce)
-    raise AssertionError("a call ends with its answer, or raises")
+        return _checked(replace(request, models=others), executor, tell)
 
 
-def _unnamed_change(overrides: Sequence[str], data: str | None) -> bool:
-    """Whether settings were changed on the command line, and not given a name of their own (`--set name=…`)."""
-    keys = [override.partition("=")[0].strip() for override in overrides]
-    return "name" not in keys and bool(keys or data)
-
-
-@contextmanager
-def _sole_user(folder: Path) -> Iterator[None]:
-    """Hold the results folder, so that two runs do not write the same records."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RequestError(f"{folder}: another run is working there; wait for it, or choose other --results") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _forget(specs: Sequence[TrialSpec]) -> None:
+def _forget(specs: list[TrialSpec]) -> None:
     """Remove the checkpoints of trials that are to start anew."""
     for spec in specs:
         for checkpoint in spec.folder.glob("checkpoint-*"):
             checkpoint.unlink()
-
-
-def _first_line(protocol: Protocol, chosen_by_default: bool) -> str:
-    line = f"protocol {protocol.name}: {protocol.description}" if protocol.description else f"protocol {protocol.name}"
-    if not chosen_by_default:
-        return line
-    other = "quick" if protocol.name == "cifar10" else "cifar10"
-    return f"{line} (choose another with --protocol, such as --protocol {other})"
-
-
-def _models(
-    registry: Registry, names: Sequence[str], all_models: bool, protocol: Protocol, announce: Callable[[Event], None]
-) -> list[Model]:
-    """The models asked for, each once, in the order of asking."""
-    asked = {model.name: model for model in map(registry.model, names)}
-    for name in registry.models if all_models else ():
-        why = protocol.why_excluded(name)
-        if why is None:
-            asked.setdefault(name, registry.model(name))
-        elif name not in asked:
-            announce(Note(f"left out: {name} ({why}); name it to run it all the same"))
-    return list(asked.values())
 
 
 def results_folder(results: Path, protocol: Protocol, stored: Stored, changed: bool) -> Path:
@@ -249,13 +178,3 @@ def recorded(spec: TrialSpec, model: Model) -> Record | None:
         and record.model.options == json.loads(json.dumps(model.options_under(dict(spec.protocol.model.options))))
     )
     return record if same else None
-
-
-def to_json(outcome: Outcome) -> dict[str, Any]:
-    """The outcome as one JSON document."""
-    return {
-        "protocol": outcome.protocol.name,
-        "fingerprint": outcome.protocol.fingerprint,
-        "results": str(outcome.folder),
-        "records": [record.to_json() for record in outcome.records],
-    }

@@ -43,7 +43,7 @@ ROUNDS = 8
 def run(spec: TrialSpec, emit: Callable[[Event], None] = lambda event: None) -> Record:
     """Run the trial and write its record, predictions and log into `spec.folder`."""
     started = time.perf_counter()
-    registry = load_plugins(spec.plugin_folders, spec.working_directory)
+    registry = load_plugins(spec.place.plugins, spec.place.working_directory)
     asked = registry.model(spec.model)
     record = outline(spec, asked)
     spec.folder.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def _train_and_evaluate(
     spec: TrialSpec, asked: Model, record: Record, emit: Callable[[Event], None]
 ) -> tuple[Prepared, Evaluation]:
     """Fill in the record up to the accuracy, and write all that is kept beside it."""
-    prepared = prepare(asked, spec.protocol, spec.stored, spec.seed, spec.device, spec.weights)
+    prepared = prepare(asked, spec.protocol, spec.stored, spec.seed, spec.place.device, spec.weights)
     model, batches, precision, device = prepared.model, prepared.batches, prepared.precision, prepared.device
     record.environment = environment(device, precision=precision) | {"options": spec.options.record()}
     describe_model(record.model, spec, prepared)
@@ -131,7 +131,7 @@ def record_failure(
     spec: TrialSpec, status: records.Status, message: str, seconds: float, emit: Callable[[Event], None]
 ) -> Record:
     """Write the record of a trial whose own process could not. What was kept before measuring stays."""
-    model = load_plugins(spec.plugin_folders, spec.working_directory).model(spec.model)
+    model = load_plugins(spec.place.plugins, spec.place.working_directory).model(spec.model)
     record = kept_record(spec) if status in ("crashed", "timeout") else None
     if record is not None:
         record.efficiency = Efficiency(errors={"measuring": f"{status}: {message}"})

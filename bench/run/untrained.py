@@ -48,8 +48,8 @@ def measure(request: MeasureRequest, emit: Callable[[Event], None]) -> list[Meas
 
     Raises RequestError, before anything is measured, for what the user has to change.
     """
-    device = prepare_device(request.device)
-    registry = load_plugins(request.plugin_folders, request.working_directory)
+    device = prepare_device(request.place.device)
+    registry = load_plugins(request.place.plugins, request.place.working_directory)
     models = [registry.model(name) for name in request.models]
     specs = [registry.measurements[name] for name in request.only]
     alone, together = ([one for one in specs if one[0].together is wanted] for wanted in (False, True))
@@ -121,7 +121,7 @@ def measurement_folder(request: MeasureRequest, model: str) -> Path:
     parts = [f"{request.image_size}px", request.precision]
     parts += ["channels-last"] if request.channels_last else []
     parts += ["compile"] if request.compile else []
-    return request.results / "measure" / file_name(model) / "-".join(parts)
+    return request.place.results / "measure" / file_name(model) / "-".join(parts)
 
 
 class _Steps:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from bench.cli.progress import Bars, PlainLines, TimeLeft, describe, duration
-from bench.events import DataProgress, EpochEnded, Event, Note, TrialEnded, TrialStarted
+from bench.cli.progress import Bars, PlainLines, describe, duration
+from bench.events import DataProgress, EpochEnded, Event, Note, ReportProgress, TrialEnded, TrialStarted
 
 STORY: list[Event] = [
     Note("protocol quick"),
@@ -50,49 +51,80 @@ def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "")
 
 
-def test_the_bar_shows_the_model_its_epoch_loss_and_accuracy_and_what_is_left() -> None:
-    screen = io.StringIO()
-    watch = Bars()
-    watch.console = Console(file=screen, force_terminal=True, width=140, highlight=False)
-    watch.progress.live.console = watch.console
-    with watch:
-        for event in STORY:
-            watch(event)
-            watch.progress.refresh()
-    shown = screen.getvalue()
-    for expected in (
-        "all trials",
-        "vgg[19] seed 0",
-        "loss 0.500",
-        "top-1 75.00%",
-        "1 of 2",
-        "left",
-        "ended by SIGKILL",
-    ):
-        assert expected in shown
+@pytest.fixture
+def screen() -> Iterator[tuple[Bars, io.StringIO]]:
+    """Bars as in a terminal, and what that terminal is sent."""
+    written = io.StringIO()
+    bars = Bars()
+    bars.console = Console(file=written, force_terminal=True, width=160, highlight=False)
+    bars.progress.live.console = bars.console
+    with bars:
+        yield bars, written
 
 
-def test_no_time_left_is_guessed_before_anything_is_done() -> None:
-    left = TimeLeft()
-    assert left.seconds() is None
-    left(TrialStarted("m", 0, epochs=2, index=1, total=2))
-    assert left.seconds() is None
+def shown(screen: tuple[Bars, io.StringIO], *events: Event) -> str:
+    """What the terminal shows once it was told of the events."""
+    bars, written = screen
+    for event in events:
+        bars(event)
+    written.seek(0)
+    written.truncate()
+    bars.progress.refresh()
+    return written.getvalue()
 
 
-def test_time_left_follows_from_the_share_that_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bar_shows_the_model_its_epoch_loss_and_accuracy_and_what_is_done(
+    screen: tuple[Bars, io.StringIO],
+) -> None:
+    now = shown(screen, *STORY[:6])
+    for expected in ("all trials", "0 of 2", "vgg[19] seed 0", "loss 0.500", "top-1 75.00%"):
+        assert expected in now
+    assert "pictures decoded" not in now
+    later = shown(screen, *STORY[6:8])
+    assert "1 of 2" in later and "broken seed 0" in later and "vgg[19] seed 0" not in later
+
+
+def test_what_is_done_scrolls_by_above(screen: tuple[Bars, io.StringIO]) -> None:
+    bars, written = screen
+    for event in STORY:
+        bars(event)
+    assert "[1/2] vgg[19] seed 0: ok, test top-1 87.50%" in written.getvalue()
+    assert "ended by SIGKILL" in written.getvalue()
+
+
+def test_trials_that_run_at_once_have_a_bar_each(screen: tuple[Bars, io.StringIO]) -> None:
+    now = shown(
+        screen,
+        TrialStarted("vit", seed=0, epochs=2, index=1, total=3),
+        TrialStarted("vit", seed=1, epochs=2, index=2, total=3),
+        EpochEnded("vit", 1, epoch=1, epochs=2, train_loss=1.5, val_loss=1.25, val_top1=0.5, seconds=3.04),
+    )
+    assert "vit seed 0" in now and "vit seed 1" in now and "0 of 3" in now
+    later = shown(screen, TrialEnded("vit", 1, "ok", 6.0, index=2, total=3, test_top1=0.5))
+    assert "vit seed 0" in later and "vit seed 1" not in later and "1 of 3" in later
+
+
+def test_the_time_left_follows_from_the_epochs_of_all_trials(
+    screen: tuple[Bars, io.StringIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = 0.0
-    monkeypatch.setattr("bench.cli.progress.time.monotonic", lambda: now)
-    left = TimeLeft()
-    now = 100.0  # decoding pictures does not count
-    left(TrialStarted("m", 0, epochs=2, index=1, total=2))
-    now = 110.0
-    left(EpochEnded("m", 0, 1, 2, 1.0, 1.0, 0.5, 10.0))
-    assert left.seconds() == pytest.approx(30)  # half of one of two trials took 10 s
-    now = 120.0
-    left(TrialEnded("m", 0, "ok", 20.0, 1, 2))
-    assert left.seconds() == pytest.approx(20)
-    left(TrialEnded("n", 0, "ok", 20.0, 2, 2))
-    assert left.seconds() == 0
+    bars, _ = screen
+    monkeypatch.setattr(bars.progress, "get_time", lambda: now)
+
+    def epoch(number: int) -> EpochEnded:
+        return EpochEnded("m", 0, number, 4, 1.0, 1.0, 0.5, 100.0)
+
+    shown(screen, TrialStarted("m", 0, epochs=4, index=1, total=2))
+    now = 100.0
+    shown(screen, epoch(1))
+    now = 200.0
+    assert "0:10:00" in shown(screen, epoch(2))  # a quarter is done, at 100 s an epoch; six epochs are left
+
+
+def test_files_of_a_report_are_counted_in_a_bar_and_nowhere_else(screen: tuple[Bars, io.StringIO]) -> None:
+    made = ReportProgress(done=3, total=7, file="index.html")
+    assert "3 of 7" in shown(screen, made)
+    assert describe(made) is None
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from bench.models.weights.load import State, file_digest, named_as, read_state
 from bench.plugins import Registry
 from bench.protocol import Protocol, load_protocol
 from bench.records.record import write_record
-from bench.request import Ready, Request, TrialSpec, Weights
+from bench.request import CheckRequest, Place, Ready, TrialSpec, Weights
 from bench.run.check import check
 from bench.run.sweep import recorded
 from bench.run.trial import run as run_trial
@@ -476,7 +476,12 @@ def preflight(names: tuple[str, ...], plugins: Path, texts: tuple[str, ...], *ov
     events: list[Event] = []
     settings = ("train.limit=40", "data.test_limit=20", "train.epochs=1", "train.precision=fp32")
     return check(
-        Request(names, protocol(*settings, *overrides), "cpu", (plugins,), plugins, texts),
+        CheckRequest(
+            names,
+            protocol(*settings, *overrides),
+            Place(device="cpu", plugins=(plugins,), working_directory=plugins),
+            texts,
+        ),
         events.append,
     )
 
@@ -509,7 +514,15 @@ def test_the_preflight_hands_each_model_its_file(tiny_plugins: Path, hub: Path, 
 def tiny_spec(folder: Path, plugins: Path, digits: Stored, file: Path) -> TrialSpec:
     settings = ("train.limit=40", "data.test_limit=20", "train.epochs=1", "data.image_size=8", "train.precision=fp32")
     own = protocol(*settings)
-    return TrialSpec("tiny", 0, own, digits, folder, "cpu", (plugins,), plugins, weights(file, through_timm=False))
+    return TrialSpec(
+        "tiny",
+        0,
+        own,
+        digits,
+        folder,
+        Place(device="cpu", plugins=(plugins,), working_directory=plugins),
+        weights(file, through_timm=False),
+    )
 
 
 def test_the_record_names_the_weights_and_stands_for_no_others(
@@ -542,7 +555,16 @@ def test_weights_that_only_the_plugin_knows_are_named_by_their_tensors(
     digests = []
     for seed in (0, 0, 1):  # `tiny` takes whatever weights the seed gives
         folder = tmp_path / str(len(digests))
-        record = run_trial(TrialSpec("tiny", seed, own, digits, folder, "cpu", (tiny_plugins,), tmp_path))
+        record = run_trial(
+            TrialSpec(
+                "tiny",
+                seed,
+                own,
+                digits,
+                folder,
+                Place(device="cpu", plugins=(tiny_plugins,), working_directory=tmp_path),
+            )
+        )
         assert record.model.weights is not None and record.model.weights["origin"] == "plugin"
         digests.append(record.model.weights["sha256"])
     assert digests[0] == digests[1] != digests[2]

@@ -481,7 +481,7 @@ def test_a_trial_gives_the_same_with_cached_features_and_records_what_was_left_o
     monkeypatch.setattr(trial, "efficiency", lambda *args: {})
     settings = ("train.what=last-block", "train.epochs=2", "data.image_size=32", "train.limit=40", "data.test_limit=20")
     spec = tiny_trial(*settings, "data.validation=40", model=TINY + options)
-    other = replace(spec, results=tmp_path / "without", options=RunOptions(frozen_prefix=False))
+    other = replace(spec, folder=tmp_path / "without", options=RunOptions(frozen_prefix=False))
     cached, plain = trial.run(spec), trial.run(other)
     assert cached.status == plain.status == "ok"
     assert cached.training is not None and plain.training is not None and cached.training.frozen_prefix is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,17 @@ import pytest
 
 from bench import RequestError
 from bench.data.cache import Stored
-from bench.events import Event, Note
-from bench.plugins import Registry
+from bench.events import Event, Note, Tell, tell_nobody
+from bench.files import trial_folder
+from bench.hookspecs import ExecutorSpec
+from bench.plugins import Registry, load_plugins
 from bench.protocol import Protocol
-from bench.records.record import Record, read_record, write_record
-from bench.request import Ready, TrialSpec
+from bench.records.record import Record, Status, read_record, write_record
+from bench.request import Ready, RunRequest, TrialSpec, request_from
 from bench.run import sweep
-from bench.run.executors import local
+from bench.run.executors import work
 from bench.run.outline import outline
+from bench.run.sweep import Sweep
 
 
 @pytest.fixture
@@ -104,7 +107,7 @@ def test_a_folder_that_holds_other_records_is_not_mixed_into(
     finished: Callable[..., Record],
     tmp_path: Path,
 ) -> None:
-    finished(dataclasses.replace(tiny_trial(), results=tmp_path / "quick"))
+    finished(dataclasses.replace(tiny_trial(), folder=trial_folder(tmp_path / "quick", "tiny", 0)))
     protocol, stored = tiny_protocol(), digits
     assert sweep.results_folder(tmp_path, protocol, stored, changed=False) == tmp_path / "quick"
     if change == "protocol":
@@ -116,87 +119,81 @@ def test_a_folder_that_holds_other_records_is_not_mixed_into(
     assert apart == sweep.results_folder(tmp_path, protocol, stored, changed=False)
 
 
-@pytest.mark.parametrize(
-    ("overrides", "data", "unnamed"),
-    [
-        ((), None, False),
-        (("train.epochs=5",), None, True),
-        ((), "digits", True),
-        (("train.epochs=5", "name=mine"), None, False),
-        ((" name = mine", "train.epochs=5"), "digits", False),
-    ],
-)
-def test_a_change_that_is_given_a_name_needs_no_other(
-    overrides: tuple[str, ...], data: str | None, unnamed: bool
-) -> None:
-    assert sweep._unnamed_change(overrides, data) is unnamed
-
-
 # The run, with a stand-in for the processes
 
 
 class StandIn:
-    """In the place of bench/run/executors/local.py: checks nothing, and ends every trial with the status it is told."""
+    """An executor that checks nothing, and ends every trial with the status it is told."""
 
     def __init__(self, stored: Stored, registry: Registry) -> None:
         self.stored, self.registry = stored, registry
-        self.status = "ok"
+        self.status: Status = "ok"
         self.ran: list[tuple[str, int]] = []
+        self.meanwhile: Callable[[], None] = lambda: None
 
-    def call(self, function: str, *_: Any) -> Iterator[Any]:
-        yield "quick" if function.endswith("default_protocol") else Ready(self.stored, {})
+    def run(self, work_given: Any, **_: Any) -> Generator[Event, None, Any]:
+        yield from ()
+        answers: dict[Any, Callable[..., Any]] = {
+            work.default_protocol: lambda device: "quick",
+            work.check: lambda request: Ready(self.stored, {}),
+            work.run_trial: self.trial,
+        }
+        return answers[work_given.func](*work_given.args)
 
-    def run_trials(self, specs: list[TrialSpec], timeout: float | None = None) -> Iterator[Event | Record]:
-        for spec in specs:
-            self.ran.append((spec.model, spec.seed))
-            record = outline(spec, self.registry.model(spec.model)).model_copy(update={"status": self.status})
-            write_record(spec.folder, record)
-            yield record
-
-
-@pytest.fixture
-def processes(digits: Stored, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> StandIn:
-    """The stand-in, put in the place of the processes."""
-    stand_in = StandIn(digits, registry)
-    monkeypatch.setattr(local, "call", stand_in.call)
-    monkeypatch.setattr(local, "run_trials", stand_in.run_trials)
-    return stand_in
+    def trial(self, spec: TrialSpec) -> Record:
+        self.ran.append((spec.model, spec.seed))
+        self.meanwhile()
+        record = outline(spec, self.registry.model(spec.model)).model_copy(update={"status": self.status})
+        write_record(spec.folder, record)
+        return record
 
 
 @pytest.fixture
-def run(processes: StandIn, tiny_plugins: Path, tmp_path: Path) -> Callable[..., sweep.Outcome]:
-    """`run("tiny", …)`: bench.run, with results in a temporary folder."""
+def stand_in(digits: Stored, tiny_plugins: Path) -> StandIn:
+    """The stand-in, registered as the executor `stand-in` of a registry with the tiny model."""
+    registry = load_plugins([tiny_plugins])
+    made = StandIn(digits, registry)
+    registry.executors["stand-in"] = (ExecutorSpec("stand-in", lambda: made), registry.plugins["tiny_model"])
+    return made
 
-    def call(*models: str, **options: Any) -> sweep.Outcome:
-        return sweep.run(models, **{"plugin_folders": [tiny_plugins], "results": tmp_path / "results", **options})
+
+@pytest.fixture
+def run(stand_in: StandIn, tmp_path: Path) -> Callable[..., Sweep]:
+    """`run("tiny", …)`: all trials of that request run, with results in a temporary folder."""
+
+    def call(*models: str, tell: Tell = tell_nobody, **parameters: Any) -> Sweep:
+        given = {"executor": "stand-in", "results": tmp_path / "results", **parameters}
+        with sweep.opened(request_from(RunRequest, models, given), stand_in.registry, tell) as found:
+            list(found.run(tell))
+        return found
 
     return call
 
 
-def test_every_model_runs_once_for_every_seed(run: Callable[..., sweep.Outcome], processes: StandIn) -> None:
+def test_every_model_runs_once_for_every_seed(run: Callable[..., Sweep], stand_in: StandIn) -> None:
     outcome = run("tiny", "tiny:width=4", "tiny", seeds=[0, 3])
-    assert processes.ran == [("tiny", 0), ("tiny:width=4", 0), ("tiny", 3), ("tiny:width=4", 3)]
+    assert stand_in.ran == [("tiny", 0), ("tiny:width=4", 0), ("tiny", 3), ("tiny:width=4", 3)]
     assert len(outcome.records) == 4
     assert outcome.ok
 
 
-def test_a_seed_that_is_named_twice_runs_once(run: Callable[..., sweep.Outcome], processes: StandIn) -> None:
+def test_a_seed_that_is_named_twice_runs_once(run: Callable[..., Sweep], stand_in: StandIn) -> None:
     assert len(run("tiny", seeds=[1, 1]).records) == 1
-    assert processes.ran == [("tiny", 1)]
+    assert stand_in.ran == [("tiny", 1)]
 
 
-def test_what_is_recorded_is_not_run_again_unless_afresh(run: Callable[..., sweep.Outcome], processes: StandIn) -> None:
+def test_what_is_recorded_is_not_run_again_unless_afresh(run: Callable[..., Sweep], stand_in: StandIn) -> None:
     run("tiny")
     told: list[Event] = []
     outcome = run("tiny", "tiny:width=4", tell=told.append)
-    assert processes.ran == [("tiny", 0), ("tiny:width=4", 0)]
+    assert stand_in.ran == [("tiny", 0), ("tiny:width=4", 0)]
     assert [record.model.name for record in outcome.records] == ["tiny", "tiny:width=4"]
     assert any("already recorded" in event.text for event in told if isinstance(event, Note))
     run("tiny", fresh=True)
-    assert processes.ran[2:] == [("tiny", 0)]
+    assert stand_in.ran[2:] == [("tiny", 0)]
 
 
-def test_a_fresh_run_does_not_go_on_from_a_checkpoint(run: Callable[..., sweep.Outcome]) -> None:
+def test_a_fresh_run_does_not_go_on_from_a_checkpoint(run: Callable[..., Sweep]) -> None:
     checkpoint = run("tiny").folder / "tiny" / "seed0" / "checkpoint-abc.pt"
     checkpoint.write_bytes(b"")
     run("tiny")
@@ -205,17 +202,17 @@ def test_a_fresh_run_does_not_go_on_from_a_checkpoint(run: Callable[..., sweep.O
     assert not checkpoint.exists()
 
 
-def test_a_run_of_which_one_trial_failed_is_not_ok(run: Callable[..., sweep.Outcome], processes: StandIn) -> None:
-    processes.status = "crashed"
+def test_a_run_of_which_one_trial_failed_is_not_ok(run: Callable[..., Sweep], stand_in: StandIn) -> None:
+    stand_in.status = "crashed"
     assert not run("tiny").ok
 
 
 def test_all_means_every_model_that_the_protocol_does_not_leave_out_and_says_which_and_why(
-    run: Callable[..., sweep.Outcome], processes: StandIn
+    run: Callable[..., Sweep], stand_in: StandIn
 ) -> None:
     told: list[Event] = []
     run(all_models=True, protocol="quick", tell=told.append)
-    names = [model for model, _ in processes.ran]
+    names = [model for model, _ in stand_in.ran]
     assert len(names) >= 8
     assert {"tiny", "vgg19", "densenet121", "deit_tiny_distilled", "vit_tiny"} <= set(names)
     assert "vit_base" not in names
@@ -224,15 +221,15 @@ def test_all_means_every_model_that_the_protocol_does_not_leave_out_and_says_whi
 
 
 def test_a_model_that_is_named_runs_though_the_protocol_leaves_it_out(
-    run: Callable[..., sweep.Outcome], processes: StandIn
+    run: Callable[..., Sweep], stand_in: StandIn
 ) -> None:
     run("vit_base", all_models=True, protocol="quick")
-    assert processes.ran[0] == ("vit_base", 0)
-    assert ("deit_base_distilled", 0) not in processes.ran
+    assert stand_in.ran[0] == ("vit_base", 0)
+    assert ("deit_base_distilled", 0) not in stand_in.ran
 
 
 def test_the_first_line_says_which_protocol_was_chosen_and_how_to_choose_another(
-    run: Callable[..., sweep.Outcome],
+    run: Callable[..., Sweep],
 ) -> None:
     told: list[Event] = []
     run("tiny", tell=told.append)
@@ -241,66 +238,60 @@ def test_the_first_line_says_which_protocol_was_chosen_and_how_to_choose_another
     assert "--protocol cifar10" in told[0].text
 
 
-def test_a_run_without_models_is_told_what_to_name(run: Callable[..., sweep.Outcome]) -> None:
+def test_a_run_without_models_is_told_what_to_name(run: Callable[..., Sweep]) -> None:
     with pytest.raises(RequestError, match="--all"):
         run()
 
 
 def test_published_results_are_never_taken_for_one_s_own(
-    run: Callable[..., sweep.Outcome], processes: StandIn, tmp_path: Path
+    run: Callable[..., Sweep], stand_in: StandIn, tmp_path: Path
 ) -> None:
     run("tiny", results=tmp_path / "results" / "reference")
-    processes.ran.clear()
+    stand_in.ran.clear()
     run("tiny")
-    assert processes.ran == [("tiny", 0)]
+    assert stand_in.ran == [("tiny", 0)]
 
 
-def test_two_runs_do_not_work_in_one_folder(
-    run: Callable[..., sweep.Outcome], processes: StandIn, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_runs_do_not_work_in_one_folder(run: Callable[..., Sweep], stand_in: StandIn) -> None:
     refused: list[str] = []
 
-    def run_inside(specs: list[TrialSpec], timeout: float | None = None) -> Iterator[Event | Record]:
-        monkeypatch.setattr(local, "run_trials", processes.run_trials)
+    def run_again() -> None:
         with pytest.raises(RequestError, match="another run") as error:
             run("tiny")
         refused.append(str(error.value))
-        yield from processes.run_trials(specs, timeout)
 
-    monkeypatch.setattr(local, "run_trials", run_inside)
+    stand_in.meanwhile = run_again
     run("tiny")
     assert len(refused) == 1
+    stand_in.meanwhile = lambda: None
     run("tiny", fresh=True)
 
 
 def test_a_results_folder_that_cannot_be_written_is_refused(
-    run: Callable[..., sweep.Outcome], processes: StandIn, tmp_path: Path
+    run: Callable[..., Sweep], stand_in: StandIn, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RequestError, match="cannot be written"):
         run("tiny", results=tmp_path / "file" / "results")
-    assert processes.ran == []
+    assert stand_in.ran == []
 
 
-def test_a_plugin_hears_every_event_and_one_that_fails_on_hearing_stops_nothing(
-    run: Callable[..., sweep.Outcome], processes: StandIn, tmp_path: Path
-) -> None:
-    folder = tmp_path / "listeners"
-    folder.mkdir()
-    heard = tmp_path / "heard.txt"
-    listener = "from bench import hookimpl\n@hookimpl\ndef bench_event(event):\n    "
-    (folder / "good.py").write_text(f"{listener}open({str(heard)!r}, 'a').write(type(event).__name__ + '\\n')\n")
-    (folder / "bad.py").write_text(f"{listener}raise RuntimeError('deaf')\n")
-    outcome = run("vit_tiny", plugin_folders=[folder])
-    assert outcome.ok
-    assert "Note" in heard.read_text()
-    assert processes.ran == [("vit_tiny", 0)]
-
-
-def test_the_outcome_as_json_holds_every_record(run: Callable[..., sweep.Outcome]) -> None:
+def test_the_outcome_as_json_holds_every_record(run: Callable[..., Sweep]) -> None:
     outcome = run("tiny")
-    document = sweep.to_json(outcome)
+    document = outcome.to_json()
     assert document["protocol"] == "quick"
     assert document["fingerprint"] == outcome.protocol.fingerprint
     assert [record["model"]["name"] for record in document["records"]] == ["tiny"]
     assert read_record(outcome.folder / "tiny" / "seed0" / "record.json").to_json() == document["records"][0]
+
+
+def test_an_unknown_executor_is_answered_with_the_nearest(run: Callable[..., Sweep], stand_in: StandIn) -> None:
+    with pytest.raises(RequestError, match="unknown executor 'locl': did you mean local"):
+        run("tiny", executor="locl")
+    assert stand_in.ran == []
+
+
+def test_how_a_trial_is_run_elsewhere_is_no_part_of_what_it_is(run: Callable[..., Sweep], stand_in: StandIn) -> None:
+    run("tiny")
+    run("tiny", keep_weights=False)
+    assert stand_in.ran == [("tiny", 0)]

@@ -22,7 +22,7 @@ from bench.models.freezing import freeze, train_mode
 from bench.plugins import Registry, load_plugins
 from bench.protocol import Protocol, load_protocol
 from bench.records.record import Record
-from bench.request import RunOptions, TrialSpec
+from bench.request import Place, RunOptions, TrialSpec
 from bench.run.sweep import recorded
 from bench.run.trial import run as run_trial
 from bench.train import prefix as inputs
@@ -376,9 +376,14 @@ def two_ways(
 
     def run(protocol: Protocol, name: str = "tiny:dropout=0.5") -> tuple[Record, Record]:
         spec = TrialSpec(
-            registry.model(name).name, 3, protocol, digits, tmp_path / "with", "cpu", (tiny_plugins,), tmp_path
+            registry.model(name).name,
+            3,
+            protocol,
+            digits,
+            tmp_path / "with",
+            Place(device="cpu", plugins=(tiny_plugins,), working_directory=tmp_path),
         )
-        other = replace(spec, results=tmp_path / "without", options=RunOptions(frozen_prefix=False))
+        other = replace(spec, folder=tmp_path / "without", options=RunOptions(frozen_prefix=False))
         return run_trial(spec), run_trial(other)
 
     return run
@@ -467,7 +472,14 @@ def test_a_trial_that_takes_the_ordinary_way_says_why(
     setting: str,
 ) -> None:
     settings = ["augmentation.flip=true", "augmentation.crop=0", "train.what=last-block", setting]
-    spec = TrialSpec("tiny", 0, tiny_protocol(*settings), digits, tmp_path, "cpu", (tiny_plugins,), tmp_path)
+    spec = TrialSpec(
+        "tiny",
+        0,
+        tiny_protocol(*settings),
+        digits,
+        tmp_path,
+        Place(device="cpu", plugins=(tiny_plugins,), working_directory=tmp_path),
+    )
     record = run_trial(spec)
     assert record.status == "ok" and record.training is not None
     assert record.training.frozen_prefix == {"used": False, "why": WHY_NOT[setting]}
@@ -475,7 +487,14 @@ def test_a_trial_that_takes_the_ordinary_way_says_why(
 
 def test_a_model_that_cannot_be_split_trains_all_the_same(digits: Stored, flips: Protocol, tmp_path: Path) -> None:
     (tmp_path / "branches.py").write_text(BRANCHES)
-    spec = TrialSpec("branches", 0, flips, digits, tmp_path / "results", "cpu", (tmp_path,), tmp_path)
+    spec = TrialSpec(
+        "branches",
+        0,
+        flips,
+        digits,
+        tmp_path / "results",
+        Place(device="cpu", plugins=(tmp_path,), working_directory=tmp_path),
+    )
     record = run_trial(spec)
     assert record.status == "ok" and record.training is not None
     said = record.training.frozen_prefix
@@ -485,7 +504,14 @@ def test_a_model_that_cannot_be_split_trains_all_the_same(digits: Stored, flips:
 def test_a_plugins_own_split_is_used(digits: Stored, flips: Protocol, tmp_path: Path) -> None:
     (tmp_path / "branches.py").write_text(BRANCHES.replace('source=""', 'source="", split=split'))
     assert load_plugins([tmp_path]).model("branches").spec.split is not None
-    spec = TrialSpec("branches", 0, flips, digits, tmp_path / "results", "cpu", (tmp_path,), tmp_path)
+    spec = TrialSpec(
+        "branches",
+        0,
+        flips,
+        digits,
+        tmp_path / "results",
+        Place(device="cpu", plugins=(tmp_path,), working_directory=tmp_path),
+    )
     record = run_trial(spec)
     assert record.training is not None and record.training.frozen_prefix is not None
     assert (record.training.frozen_prefix["used"], record.training.frozen_prefix["found_by"]) == (True, "plugin")
@@ -524,7 +550,9 @@ def bench_models():
 def test_a_record_stands_only_for_trials_that_are_run_the_same_way(
     registry: Registry, digits: Stored, tiny_plugins: Path, tmp_path: Path, flips: Protocol
 ) -> None:
-    spec = TrialSpec("tiny", 0, flips, digits, tmp_path, "cpu", (tiny_plugins,), tmp_path)
+    spec = TrialSpec(
+        "tiny", 0, flips, digits, tmp_path, Place(device="cpu", plugins=(tiny_plugins,), working_directory=tmp_path)
+    )
     run_trial(spec)
     model = registry.model("tiny")
     assert recorded(spec, model) is not None

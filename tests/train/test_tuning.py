@@ -17,14 +17,21 @@ from bench.errors import RequestError
 from bench.events import EpochEnded, Event
 from bench.protocol import Protocol, load_protocol
 from bench.records.record import Record
-from bench.request import TrialSpec
+from bench.request import Place, TrialSpec
 from bench.run.trial import run as run_trial
 
 
 @pytest.fixture
 def trial(digits: Stored, tiny_plugins: Path, tmp_path: Path) -> Callable[..., Record]:
     def run(protocol: Protocol, folder: str = "results", tell: Callable[[Event], None] = lambda _: None) -> Record:
-        spec = TrialSpec("tiny", 0, protocol, digits, tmp_path / folder, "cpu", (tiny_plugins,), tmp_path)
+        spec = TrialSpec(
+            "tiny",
+            0,
+            protocol,
+            digits,
+            tmp_path / folder,
+            Place(device="cpu", plugins=(tiny_plugins,), working_directory=tmp_path),
+        )
         return run_trial(spec, tell)
 
     return run

@@ -1,0 +1,111 @@
+"""What the commands do, for Python: the one place that joins runs, reports and plugins.
+
+    from bench import api
+
+    if __name__ == "__main__":
+        outcome = api.run(["vgg19", "vit_tiny"], protocol="quick", seeds=[0, 1])
+        api.measure("vit_tiny", image_size=32, only=["latency"])
+        api.report("results")
+
+Trials run in processes of their own, which import the calling script: it calls these under
+`if __name__ == "__main__":`, as everything that uses multiprocessing. Each raises RequestError, with one line that says
+what to do, for what cannot be carried out; `tell` is called with every event, beside the plugins' `bench_event`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench.events import Event, Note, Tell, tell_nobody
+from bench.plugins import Registry, load_plugins
+from bench.protocol import load_protocol
+from bench.records.measurement import Measurement
+from bench.report.make import report as reporting
+from bench.report.tables.folder_page import write_tables
+from bench.report.tables.measurements import write_measure_page
+from bench.request import CheckRequest, MeasureRequest, Place, RunRequest, request_from
+from bench.run import measuring, sweep
+from bench.run.executors import follow, work
+from bench.run.executors.local import Local
+from bench.run.sweep import Sweep
+
+
+def run(asked: RunRequest | str | Sequence[str] = (), *, tell: Tell = tell_nobody, **parameters: Any) -> Sweep:
+    """Train models under one protocol, once for each seed, leaving out what is already recorded; and write the tables.
+
+    `asked` is a RunRequest, or the models' names, with what else differs from a RunRequest's defaults as keywords:
+    `run("vit_tiny", protocol="quick", device="cpu", frozen_prefix=False)`. A trial that fails raises nothing.
+    """
+    request = request_from(RunRequest, asked, parameters)
+    registry = _plugins(request.place)
+    announce = _heard(registry, tell)
+    with sweep.opened(request, registry, announce) as found:
+        try:
+            for _ in found.run(announce):
+                write_tables(found.folder)
+        finally:  # an interrupt leaves a page, too
+            write_tables(found.folder, figure=True)
+    return found
+
+
+def measure(
+    asked: MeasureRequest | str | Sequence[str] = (), *, tell: Tell = tell_nobody, **parameters: Any
+) -> list[Measurement]:
+    """Measure models as they are, without training them; write their measurements, and a page with their table.
+
+    `asked` is a MeasureRequest, or the models' names, with what else differs from its defaults as keywords.
+    """
+    request = request_from(MeasureRequest, asked, parameters)
+    registry = _plugins(request.place)
+    found = measuring.measure(request, registry, Local(), _heard(registry, tell))
+    write_measure_page(request.place.results / "measure")
+    return found
+
+
+def report(results: str | Path = "results", *, quiet: bool = True) -> reporting.Outcome:
+    """Make what is not yet as the records give it: tables, figures, pages, and marked sections of Markdown texts."""
+    return reporting.report(Path(results), quiet)
+
+
+def check_report(results: str | Path = "results") -> reporting.Checked:
+    """What of a report is not as the records give it. Writes nothing."""
+    return reporting.check(Path(results))
+
+
+def doctor(device: str = "auto") -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """This machine as records describe it, and what is missing for which command."""
+    return follow(Local().run(partial(work.examine, device)), tell_nobody)
+
+
+def trainable_layers(
+    model: str,
+    protocol: str = "cifar10",
+    *,
+    overrides: Sequence[str] = (),
+    classes: int = 10,
+    place: Place | None = None,
+) -> tuple[str, str, list[dict[str, Any]]]:
+    """The model's name in full, what the protocol trains, and name, kind, parameters, state of each layer."""
+    place = place or Place()
+    name = _plugins(place).model(model).name
+    loaded = load_protocol(protocol, overrides)
+    asked = CheckRequest((name,), loaded, place)
+    return name, loaded.train.what, follow(Local().run(partial(work.trainable_layers, asked, classes)), tell_nobody)
+
+
+def _plugins(place: Place) -> Registry:
+    return load_plugins(place.plugins, place.working_directory)
+
+
+def _heard(registry: Registry, tell: Tell) -> Tell:
+    """Tells of an event, and the plugins' listeners, too; and of what went wrong with those."""
+
+    def announce(event: Event) -> None:
+        tell(event)
+        for failure in registry.hear(event):
+            tell(Note(failure))
+
+    return announce

@@ -1,0 +1,138 @@
+"""The commands that list what there is: models, datasets, protocols, plugins."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.cli.options import Json, Plugins, Settings
+from bench.cli.printing import print_json, print_list, warn
+
+if TYPE_CHECKING:
+    from bench.plugins import Registry
+
+
+def models(
+    trainable: Annotated[
+        str | None, typer.Option(help="Show which layers of this model train under the protocol.", metavar="MODEL")
+    ] = None,
+    protocol: Annotated[str, typer.Option(help="The protocol for --trainable.", metavar="NAME|FILE")] = "cifar10",
+    classes: Annotated[int, typer.Option(help="How many classes the head has, for --trainable.", min=2)] = 10,
+    settings: Settings = None,
+    plugins: Plugins = None,
+    as_json: Json = False,
+) -> None:
+    """List the models that can be run, or show which layers of one train."""
+    if trainable is not None:
+        _show_layers(trainable, protocol, settings or (), classes, tuple(plugins or ()), as_json)
+        return
+    rows: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "family": spec.family,
+            "options": spec.options(),
+            "plugin": plugin.name,
+            "source": spec.source,
+        }
+        for name, (spec, plugin) in _registry(plugins).models.items()
+    ]
+    print_list(rows, as_json)
+    if not as_json:
+        print("\nAny timm model: timm/NAME. Options: NAME:key=value,key=value.")
+
+
+def datasets(plugins: Plugins = None, as_json: Json = False) -> None:
+    """List the datasets that can be used."""
+    rows = [
+        {"name": name, "plugin": plugin.name, "source": spec.source}
+        for name, (spec, plugin) in _registry(plugins).datasets.items()
+    ]
+    print_list(rows, as_json)
+
+
+def protocols(
+    show: Annotated[str | None, typer.Argument(help="Print this protocol's settings.", metavar="[NAME|FILE]")] = None,
+    settings: Annotated[bool, typer.Option("--settings", help="List every setting that a protocol can have.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the protocols, or show one with all its settings."""
+    from bench.protocol import load_protocol, protocol_files, setting_names
+
+    if settings:
+        names = list(setting_names())
+        print(json.dumps(names) if as_json else "\n".join(names))
+    elif show is not None:
+        import tomli_w
+
+        one = load_protocol(show)
+        whole = {"name": one.name, "description": one.description, **one.settings(), "exclude": one.exclude}
+        if as_json:
+            print_json({**whole, "fingerprint": one.fingerprint})
+        else:
+            print(tomli_w.dumps(whole) + f"\n# fingerprint {one.fingerprint}")
+    else:
+        rows = []
+        for name in protocol_files():
+            one = load_protocol(name)
+            fingerprint = one.fingerprint if as_json else one.fingerprint[:12]
+            rows.append({"name": name, "fingerprint": fingerprint, "description": one.description})
+        print_list(rows, as_json)
+
+
+def plugins(plugins: Plugins = None, as_json: Json = False) -> None:
+    """List the plugins found, what each adds, and what went wrong with any."""
+    registry = _registry(plugins)
+    rows = [
+        {
+            "name": name,
+            "place": plugin.place,
+            "models": [model for model, (_, owner) in registry.models.items() if owner == plugin],
+            "datasets": [dataset for dataset, (_, owner) in registry.datasets.items() if owner == plugin],
+            "executors": [executor for executor, (_, owner) in registry.executors.items() if owner == plugin],
+        }
+        for name, plugin in registry.plugins.items()
+    ]
+    if as_json:
+        print_json({"plugins": rows, "problems": registry.problems})
+    else:
+        print_list(rows, as_json)
+        warn(registry.problems)
+
+
+def _show_layers(
+    model: str, protocol: str, overrides: Sequence[str], classes: int, plugins: tuple[Path, ...], as_json: bool
+) -> None:
+    """Print which layers of the model train under the protocol, of a head with so many classes."""
+    from bench import api
+    from bench.request import Place
+
+    name, what, layers = api.trainable_layers(
+        model, protocol, overrides=overrides, classes=classes, place=Place(plugins=plugins)
+    )
+    trained = sum(one["parameters"] for one in layers if one["trains"])
+    total = sum(one["parameters"] for one in layers)
+    if as_json:
+        counts = {"parameters": total, "trainable_parameters": trained}
+        print_json({"model": name, "what": what, **counts, "layers": layers})
+        return
+    rows = [
+        {
+            "layer": one["name"],
+            "kind": one["kind"],
+            "parameters": f"{one['parameters']:,}",
+            "state": "trained" if one["trains"] else "frozen",
+        }
+        for one in layers
+    ]
+    print_list(rows, as_json=False)
+    print(f"\n{name}, {what}: {trained:,} of {total:,} parameters train.")
+
+
+def _registry(folders: list[Path] | None) -> Registry:
+    from bench.plugins import load_plugins
+
+    return load_plugins(folders or ())

@@ -1,0 +1,26 @@
+"""The options that several commands have, each declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Results = Annotated[Path, typer.Option(help="The results folder.", metavar="DIR")]
+Plugins = Annotated[list[Path] | None, typer.Option("--plugins", help="A further folder of plugins.", metavar="DIR")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only what comes of it.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to standard output.")]
+Models = Annotated[
+    list[str] | None, typer.Argument(help="Models: NAME, NAME:key=value,… or timm/NAME.", metavar="[MODEL]...")
+]
+ImageSize = Annotated[int, typer.Option(help="Side of the images in pixels.", min=8)]
+TrainBatch = Annotated[int, typer.Option(help="Batch size of a training step.", min=2)]
+Precision = Annotated[str, typer.Option(help="fp32, bf16 or fp16.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Change a setting of the protocol.", metavar="KEY=VALUE")
+]
+Comparison = Annotated[str | None, typer.Option(help="Only this comparison: its folder's name.", metavar="NAME")]
+
+RESULTS = Path("results")

@@ -1,0 +1,35 @@
+"""What the commands print: one JSON document, a table, warnings on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+
+def warn(lines: Iterable[str]) -> None:
+    """Each line to standard error."""
+    for line in lines:
+        print(line, file=sys.stderr)
+
+
+def print_json(document: Any) -> None:
+    """The document, to standard output."""
+    print(json.dumps(document, indent=1, allow_nan=False))
+
+
+def print_list(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """Rows as JSON, or as a table with lists and options written out."""
+    if as_json:
+        print_json(rows)
+        return
+    from tabulate import tabulate
+
+    def written(value: Any) -> str:
+        if isinstance(value, dict):
+            return ", ".join(f"{key}={default}" for key, default in value.items())
+        return ", ".join(value) if isinstance(value, list) else str(value)
+
+    table = [{key: written(value) for key, value in row.items()} for row in rows]
+    print(tabulate(table, headers="keys", disable_numparse=True) if table else "none")

@@ -1,0 +1,193 @@
+"""The commands that compute: run, measure, profile, doctor. They import torch elsewhere, never here."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bench.cli.options import (
+    RESULTS,
+    Device,
+    ImageSize,
+    Json,
+    Models,
+    Plugins,
+    Precision,
+    Quiet,
+    Results,
+    Settings,
+    TrainBatch,
+)
+from bench.cli.printing import print_json
+
+
+def run(
+    models: Models = None,
+    all_models: Annotated[bool, typer.Option("--all", help="All models that the protocol does not leave out.")] = False,
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="Name or TOML file of a protocol; by default cifar10 with CUDA, else quick.", metavar="NAME"),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Another dataset than the protocol's.", metavar="NAME|folder:DIR")
+    ] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Seeds to run instead of the protocol's.", min=0)] = None,
+    device: Device = "auto",
+    results: Results = RESULTS,
+    settings: Settings = None,
+    weights: Annotated[
+        list[str] | None, typer.Option(help="A file of pretrained weights for a model.", metavar="MODEL=FILE")
+    ] = None,
+    plugins: Plugins = None,
+    frozen_prefix: Annotated[
+        bool, typer.Option(help="Compute a frozen part's features once, or anew at every epoch.")
+    ] = True,
+    feature_memory: Annotated[
+        float | None,
+        typer.Option(help="Most memory for those features, else a file; default: half of what is free.", metavar="GB"),
+    ] = None,
+    compiled: Annotated[bool, typer.Option("--compile", help="Train through torch.compile.")] = False,
+    keep_weights: Annotated[bool, typer.Option(help="Keep the trained weights beside each record, or not.")] = True,
+    executor: Annotated[
+        str, typer.Option(help="Where trials run; `plugins` lists the executors.", metavar="NAME")
+    ] = "local",
+    timeout: Annotated[float | None, typer.Option(help="Stop a trial after so many seconds.", min=1)] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Run again what is already recorded.")] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> int:
+    """Train models under one protocol and leave a results table."""
+    from bench import api
+    from bench.cli.progress import watch
+    from bench.report.tables.comparison import run_text
+    from bench.request import Place, RunOptions, RunRequest
+
+    request = RunRequest(
+        models=tuple(models or ()),
+        all_models=all_models,
+        protocol=protocol,
+        overrides=tuple(settings or ()),
+        data=data,
+        seeds=tuple(seed or ()),
+        weights=tuple(weights or ()),
+        fresh=fresh,
+        timeout=timeout,
+        options=RunOptions(
+            frozen_prefix=frozen_prefix,
+            feature_memory=None if feature_memory is None else int(feature_memory * 1e9),
+            compile=compiled,
+            keep_weights=keep_weights,
+            executor=executor,
+        ),
+        place=Place(results, device, tuple(plugins or ())),
+    )
+    with watch(quiet) as tell:
+        outcome = api.run(request, tell=tell)
+    if as_json:
+        print_json(outcome.to_json())
+    else:
+        print(f"\n{run_text(outcome.folder, outcome.records)}")
+        print(f"\nRecords and tables: {outcome.folder}")
+    return 0 if outcome.ok else 1
+
+
+def measure(
+    models: Models = None,
+    all_models: Annotated[bool, typer.Option("--all", help="All registered models.")] = False,
+    image_size: ImageSize = 224,
+    classes: Annotated[int, typer.Option(help="Classes of the last layer.", min=2)] = 1000,
+    batch: Annotated[
+        list[int] | None, typer.Option(help="Batch sizes of inference; by default growing up to the best.", min=1)
+    ] = None,
+    train_batch: TrainBatch = 8,
+    only: Annotated[list[str] | None, typer.Option(help="Only this quantity; see below.", metavar="QUANTITY")] = None,
+    rounds: Annotated[int, typer.Option(help="Interleaved rounds of latency.", min=6)] = 24,
+    precision: Precision = "fp32",
+    channels_last: Annotated[bool, typer.Option(help="Inference in channels-last order, as in trials.")] = True,
+    compiled: Annotated[bool, typer.Option("--compile", help="Inference through torch.compile.")] = False,
+    device: Device = "auto",
+    results: Results = RESULTS,
+    plugins: Plugins = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> int:
+    """Measure models without training them: macs, memory, latency, throughput, step, profile, energy."""
+    from bench import api
+    from bench.cli.progress import watch
+    from bench.report.tables.measurements import explained
+    from bench.request import MeasureRequest, Place
+
+    request = MeasureRequest(
+        models=tuple(models or ()),
+        all_models=all_models,
+        image_size=image_size,
+        classes=classes,
+        batches=tuple(batch or ()),
+        train_batch=train_batch,
+        only=tuple(only or ()),
+        rounds=rounds,
+        precision=precision,
+        channels_last=channels_last,
+        compile=compiled,
+        place=Place(results, device, tuple(plugins or ())),
+    )
+    with watch(quiet) as tell:
+        found = api.measure(request, tell=tell)
+    if as_json:
+        print_json([one.model_dump(mode="json") for one in found])
+    else:
+        print(f"\n{explained(found)}\n\nMeasurements and this table: {results / 'measure'}")
+    return 0 if all(one.status == "ok" for one in found) else 1
+
+
+def profile(
+    model: Annotated[str, typer.Argument(help="NAME, NAME:key=value,… or timm/NAME.")],
+    image_size: ImageSize = 224,
+    train_batch: TrainBatch = 8,
+    precision: Precision = "fp32",
+    device: Device = "auto",
+    results: Results = RESULTS,
+    plugins: Plugins = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> int:
+    """Profile a few training steps of a model, and say how to look at the trace."""
+    from bench import api
+    from bench.cli.progress import watch
+    from bench.report.tables.measurements import profile_text
+    from bench.request import MeasureRequest, Place
+
+    request = MeasureRequest(
+        models=(model,),
+        image_size=image_size,
+        train_batch=train_batch,
+        only=("profile",),
+        precision=precision,
+        place=Place(results, device, tuple(plugins or ())),
+    )
+    with watch(quiet) as tell:
+        (found,) = api.measure(request, tell=tell)
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        print(f"\n{profile_text(found)}\n\nTo look at the trace: tensorboard --logdir {results}")
+    return 0 if found.status == "ok" else 1
+
+
+def doctor(device: Device = "auto", as_json: Json = False) -> None:
+    """Show this machine as records will describe it, and what is missing for which command."""
+    from bench import api
+
+    environment, findings = api.doctor(device)
+    if as_json:
+        print_json({"environment": environment, "missing": findings})
+        return
+    for key, value in environment.items():
+        print(f"{key}: {'not known' if value is None else value}")
+    for finding in findings:
+        print(
+            f"\nmissing: {finding['missing']}\n  affects: {finding['affects']}\n  fix: {finding['fix'] or 'none here'}"
+        )
+    if not findings:
+        print("\nnothing is missing")

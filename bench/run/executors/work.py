@@ -1,0 +1,63 @@
+"""What executors are given to do: from here the road leads into the trial, the check and the measurements.
+
+Each is sent to another process by its name and imports there what it needs, so that the user's process stays light.
+`emit` is told of what happens on the way.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.events import Tell
+from bench.records.measurement import Measurement
+from bench.records.record import Record, Status
+from bench.request import CheckRequest, MeasureRequest, Ready, TrialSpec
+
+
+def default_protocol(device: str, emit: Tell) -> str:
+    """The protocol for a run that names none: `cifar10` where CUDA is, else `quick`."""
+    from bench.device import choose_device
+
+    return "cifar10" if choose_device(device).kind == "cuda" else "quick"
+
+
+def check(request: CheckRequest, emit: Tell) -> Ready:
+    """What the trials of a run need; RequestError for what the user has to change."""
+    from bench.run import check
+
+    return check.check(request, emit)
+
+
+def run_trial(spec: TrialSpec, emit: Tell) -> Record:
+    """One model trained, evaluated and measured; its record, which is written."""
+    from bench.run import trial
+
+    return trial.run(spec, emit)
+
+
+def record_failure(spec: TrialSpec, status: Status, message: str, seconds: float, emit: Tell) -> Record:
+    """The record of a trial whose own process could not write one; it is written."""
+    from bench.run import trial
+
+    return trial.record_failure(spec, status, message, seconds, emit)
+
+
+def measure(request: MeasureRequest, emit: Tell) -> list[Measurement]:
+    """Models measured as they are; their measurements, which are written."""
+    from bench.run import untrained
+
+    return untrained.measure(request, emit)
+
+
+def examine(device: str, emit: Tell) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """This machine as records describe it, and what is missing for which command."""
+    from bench.run import untrained
+
+    return untrained.examine(device, emit)
+
+
+def trainable_layers(request: CheckRequest, classes: int, emit: Tell) -> list[dict[str, Any]]:
+    """The layers of the request's one model, with a head of so many classes, and which of them train."""
+    from bench.run import check
+
+    return check.trainable_layers(request, classes)

@@ -1,0 +1,62 @@
+"""Which trials a request means. Nothing here reads or writes a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.files import trial_folder
+from bench.plugins import Model, Registry
+from bench.protocol import Protocol
+from bench.request import Ready, RunRequest, TrialSpec
+
+
+def models_asked(request: RunRequest, registry: Registry, protocol: Protocol) -> tuple[list[Model], list[str]]:
+    """The models asked for, each once, in the order of asking; and a line for each that the protocol leaves out.
+
+    Raises RequestError for an unknown name.
+    """
+    asked = {model.name: model for model in map(registry.model, request.models)}
+    left_out = []
+    for name in registry.models if request.all_models else ():
+        why = protocol.why_excluded(name)
+        if why is None:
+            asked.setdefault(name, registry.model(name))
+        elif name not in asked:
+            left_out.append(f"left out: {name} ({why}); name it to run it all the same")
+    return list(asked.values()), left_out
+
+
+def trials(
+    request: RunRequest, models: Sequence[Model], protocol: Protocol, ready: Ready, folder: Path
+) -> list[TrialSpec]:
+    """Every model once for each seed, the first seed's trials first; `folder` is the protocol's."""
+    return [
+        TrialSpec(
+            model.name,
+            seed,
+            protocol,
+            ready.stored,
+            trial_folder(folder, model.name, seed),
+            request.place,
+            ready.weights.get(model.name),
+            request.options,
+        )
+        for seed in dict.fromkeys(request.seeds or protocol.seeds)
+        for model in models
+    ]
+
+
+def is_unnamed_change(request: RunRequest) -> bool:
+    """Whether the request changes settings of the protocol, and gives the result no name of its own (`name=…`)."""
+    keys = [override.partition("=")[0].strip() for override in request.overrides]
+    return "name" not in keys and bool(keys or request.data)
+
+
+def first_line(protocol: Protocol, chosen_by_default: bool) -> str:
+    """What is run, and how to run something else where nobody chose it."""
+    line = f"protocol {protocol.name}: {protocol.description}" if protocol.description else f"protocol {protocol.name}"
+    if not chosen_by_default:
+        return line
+    other = "quick" if protocol.name == "cifar10" else "cifar10"
+    return f"{line} (choose another with --protocol, such as --protocol {other})"

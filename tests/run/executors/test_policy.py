@@ -1,0 +1,139 @@
+"""A trial always leaves a record, whatever executor runs it: shown with a second executor, threads of this process."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import RequestError
+from bench.events import EpochEnded, Event, TrialEnded, TrialStarted
+from bench.hookspecs import DiedError, TimedOutError
+from bench.records.record import Record, read_record
+from bench.request import TrialSpec
+from bench.run.executors import run_trials
+
+MISBEHAVING = """
+import time
+from bench import ModelSpec, RequestError, hookimpl
+
+def model(name, misbehave):
+    def build(*, num_classes, image_size, pretrained):
+        misbehave()
+    return ModelSpec(name, build, "mlp")
+
+def refuses():
+    raise RequestError("its weights are nowhere to be found")
+
+@hookimpl
+def bench_models():
+    yield model("exits", lambda: exit(7))
+    yield model("refuses", refuses)
+    yield model("sleeps", lambda: time.sleep(1))
+"""
+
+
+class Threads:
+    """A second executor: work runs in a thread of this process, and is stopped when it next emits something."""
+
+    def run(
+        self, work: Callable[..., Any], *, log: Path | None = None, timeout: float | None = None
+    ) -> Generator[Event, None, Any]:
+        said: queue.Queue[tuple[str, Any]] = queue.Queue()
+        stopped = threading.Event()
+
+        def emit(event: Event) -> None:
+            if stopped.is_set():
+                raise SystemExit
+            said.put(("event", event))
+
+        def working() -> None:
+            try:
+                said.put(("answer", work(emit)))
+            except RequestError as error:
+                said.put(("error", error))
+            except BaseException as error:
+                said.put(("error", DiedError(f"its thread ended with {type(error).__name__}: {error}")))
+
+        thread = threading.Thread(target=working)
+        thread.start()
+        try:
+            while True:
+                try:
+                    kind, message = said.get(timeout=timeout)
+                except queue.Empty:
+                    raise TimedOutError from None
+                if kind == "answer":
+                    return message
+                if kind == "error":
+                    raise message
+                yield message
+        finally:
+            stopped.set()
+            thread.join()
+
+
+@pytest.fixture
+def misbehaving(tmp_path: Path) -> Path:
+    folder = tmp_path / "misbehaving"
+    folder.mkdir()
+    (folder / "misbehaving.py").write_text(MISBEHAVING)
+    return folder
+
+
+def test_a_trial_that_ends_well_gives_its_events_and_its_record(tiny_trial: Callable[..., TrialSpec]) -> None:
+    spec = tiny_trial("train.epochs=2")
+    started, *epochs, record, ended = run_trials(Threads(), [spec])
+    assert started == TrialStarted("tiny", 0, epochs=2, index=1, total=1)
+    assert [type(event) for event in epochs] == [EpochEnded, EpochEnded]
+    assert isinstance(record, Record) and isinstance(ended, TrialEnded)
+    assert record.to_json() == read_record(spec.folder / "record.json").to_json()
+    assert (ended.index, ended.total, ended.status, ended.message) == (1, 1, "ok", None)
+
+
+def test_a_trial_that_cannot_write_its_record_has_one_written_and_stops_no_other(
+    tiny_trial: Callable[..., TrialSpec], misbehaving: Path
+) -> None:
+    says = {
+        "exits": ("crashed", "its thread ended with SystemExit: 7; see log.txt"),
+        "refuses": ("error", "its weights are nowhere to be found"),
+        "sleeps": ("timeout", "took longer than 0.5 seconds"),
+    }
+    specs = [tiny_trial(model=model, plugins=misbehaving) for model in says]
+    told = list(run_trials(Threads(), specs, timeout=0.5))
+    for spec in specs:
+        record = read_record(spec.folder / "record.json")
+        assert record.error is not None
+        assert (record.status, record.error.message) == says[spec.model]
+    ended = [message for message in told if isinstance(message, TrialEnded)]
+    assert {end.model: (end.status, end.message) for end in ended} == says
+
+
+def test_an_interrupted_trial_s_record_says_so(tiny_trial: Callable[..., TrialSpec]) -> None:
+    class Interrupted(Threads):
+        def run(self, work: Callable[..., Any], **options: Any) -> Generator[Event, None, Any]:
+            for event in super().run(work, **options):
+                yield event
+                raise KeyboardInterrupt
+            return (yield from super().run(work, **options))  # the record of the failure emits nothing
+
+    spec = tiny_trial("train.epochs=2")
+    with pytest.raises(KeyboardInterrupt):
+        list(run_trials(Interrupted(), [spec, tiny_trial(seed=1)]))
+    assert read_record(spec.folder / "record.json").status == "interrupted"
+    assert not tiny_trial(seed=1).folder.exists()
+
+
+def test_where_nobody_asks_for_more_the_trial_under_way_is_stopped_and_says_so(
+    tiny_trial: Callable[..., TrialSpec],
+) -> None:
+    spec = tiny_trial("train.epochs=500")
+    trials = run_trials(Threads(), [spec])
+    while not isinstance(next(trials), EpochEnded):
+        pass
+    trials.close()  # type: ignore[attr-defined]
+    assert read_record(spec.folder / "record.json").status == "interrupted"

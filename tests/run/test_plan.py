@@ -1,0 +1,46 @@
+"""Which trials a request means, and where a change of the protocol needs a name of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench.data.cache import Stored
+from bench.plugins import Registry
+from bench.protocol import Protocol
+from bench.request import Place, Ready, RunOptions, RunRequest
+from bench.run import plan
+
+
+@pytest.mark.parametrize(
+    ("overrides", "data", "unnamed"),
+    [
+        ((), None, False),
+        (("train.epochs=5",), None, True),
+        ((), "digits", True),
+        (("train.epochs=5", "name=mine"), None, False),
+        ((" name = mine", "train.epochs=5"), "digits", False),
+    ],
+)
+def test_a_change_that_is_given_a_name_needs_no_other(
+    overrides: tuple[str, ...], data: str | None, unnamed: bool
+) -> None:
+    assert plan.is_unnamed_change(RunRequest(overrides=overrides, data=data)) is unnamed
+
+
+def test_every_seed_s_trials_come_in_the_order_of_asking_each_with_its_folder_and_how_it_is_run(
+    registry: Registry, tiny_protocol: Callable[..., Protocol], digits: Stored
+) -> None:
+    place, options = Place(device="cpu"), RunOptions(compile=True)
+    request = RunRequest(("tiny:width=4", "tiny", "tiny"), seeds=(3, 0, 3), options=options, place=place)
+    protocol = tiny_protocol()
+    models, left_out = plan.models_asked(request, registry, protocol)
+    specs = plan.trials(request, models, protocol, Ready(digits, {}), Path("results/quick"))
+    assert left_out == []
+    assert [(spec.model, spec.seed) for spec in specs] == [
+        ("tiny:width=4", 3), ("tiny", 3), ("tiny:width=4", 0), ("tiny", 0),
+    ]  # fmt: skip
+    assert specs[0].folder == Path("results/quick/tiny@width=4/seed3")
+    assert all((spec.place, spec.options, spec.weights) == (place, options, None) for spec in specs)
