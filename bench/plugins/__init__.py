@@ -83,9 +83,11 @@ class Registry:
 
     def _leave_out(self, one: pluggy.HookImpl, hook: str, error: BaseException) -> None:
         self.manager.unregister(name=one.plugin_name)
-        left_out = "is left out" if hook in GATHERED else f"is asked no more, for its {hook}"
         why = what_went_wrong(error, one.function.__code__.co_filename)
-        self.problems.append(f"plugin {self.plugins[one.plugin_name].place} {left_out}: {why}")
+        if hook in GATHERED:
+            self.problems.append(f"plugin {self.plugins[one.plugin_name].place} is left out: {why}")
+        else:  # what it adds is there; by its name, since the line may be published
+            self.problems.append(f"plugin {one.plugin_name} is asked no more, for its {hook}: {why}")
 
     def hear(self, event: Event) -> list[str]:
         """Tell every listener of the event; gives what went wrong with those that failed, which hear no more."""
@@ -94,9 +96,11 @@ class Registry:
             pass
         return self.problems[known:]
 
-    def claims(self) -> list[Claim]:
-        """The plugins' claims; what went wrong with those that cannot be had is in `problems`."""
-        return [claim for _, own in self.each("bench_claims", _claims) for claim in own]
+    def claims(self) -> tuple[list[Claim], list[str]]:
+        """The plugins' claims, and a line for each plugin whose claims cannot be had."""
+        known = len(self.problems)
+        claims = [claim for _, own in self.each("bench_claims", _claims) for claim in own]
+        return claims, self.problems[known:]
 
     def model(self, text: str) -> Model:
         """The model that `NAME`, `NAME:key=value,…` or `timm/NAME` means.
