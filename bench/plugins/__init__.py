@@ -91,16 +91,22 @@ class Registry:
 
     def hear(self, event: Event) -> list[str]:
         """Tell every listener of the event; gives what went wrong with those that failed, which hear no more."""
-        known = len(self.problems)
-        for _ in self.each("bench_event", list, event=event):
-            pass
-        return self.problems[known:]
+        return self._asked_now("bench_event", list, event=event)[1]
 
     def claims(self) -> tuple[list[Claim], list[str]]:
         """The plugins' claims, and a line for each plugin whose claims cannot be had."""
+        answers, problems = self._asked_now("bench_claims", _claims)
+        return [claim for own in answers for claim in own], problems
+
+    def _asked_now(
+        self, hook: str, read: Callable[[list[Any]], Answer], **arguments: Any
+    ) -> tuple[list[Answer], list[str]]:
+        """The answers, and what went wrong this time: it is told by the caller, and is no problem of loading."""
         known = len(self.problems)
-        claims = [claim for _, own in self.each("bench_claims", _claims) for claim in own]
-        return claims, self.problems[known:]
+        answers = [answer for _, answer in self.each(hook, read, **arguments)]
+        problems = self.problems[known:]
+        del self.problems[known:]
+        return answers, problems
 
     def model(self, text: str) -> Model:
         """The model that `NAME`, `NAME:key=value,…` or `timm/NAME` means.
