@@ -17,7 +17,8 @@ from bench.device import choose_device
 from bench.errors import RequestError
 from bench.events import Checking, DataProgress, Note, Tell
 from bench.models.classifier import build_classifier, build_weightless
-from bench.models.freezing import freeze, layers
+from bench.models.freezing import freeze
+from bench.models.parts import layers
 from bench.models.weights.find import find_weights, named_weights
 from bench.plugins import load_plugins
 from bench.request import CheckRequest, Ready, Weights

@@ -8,6 +8,7 @@ import numpy as np
 
 from bench.data.splits import Subset
 from bench.files import write_bytes
+from bench.models.kept import DESCRIPTION, TENSORS
 from bench.records import record as records
 from bench.records.record import Record, RecordError
 from bench.records.tensorboard import write_scalars
@@ -20,9 +21,10 @@ def keep(spec: TrialSpec, record: Record) -> None:
     records.write_record(spec.folder, record)
 
 
-def forget_record(spec: TrialSpec) -> None:
-    """Remove the record of an earlier trial in that folder, so that what lies there is this one's."""
-    (spec.folder / "record.json").unlink(missing_ok=True)
+def forget_earlier(spec: TrialSpec) -> None:
+    """Remove the record and the weights of an earlier trial in that folder, so that what lies there is this one's."""
+    for name in ("record.json", TENSORS, DESCRIPTION):
+        (spec.folder / name).unlink(missing_ok=True)
 
 
 def kept_record(spec: TrialSpec) -> Record | None:

@@ -9,8 +9,7 @@ from torch import nn
 
 from bench.data.splits import subsets
 from bench.models.classifier import resolved_options
-from bench.models.freezing import parameter_counts
-from bench.models.training_only import training_only_parameters
+from bench.models.parts import parameter_counts, training_only_parameters
 from bench.models.weights.load import state_digest
 from bench.plugins import Model
 from bench.records import record as records

@@ -23,12 +23,13 @@ from bench.measure import Found, measure
 from bench.measure.environment import environment
 from bench.measure.memory import out_of_memory
 from bench.measure.subject import InferenceOptions
+from bench.models.kept import KeptModel, write_model
 from bench.plugins import Model, Registry, load_plugins
 from bench.records import record as records
 from bench.records.efficiency import Efficiency
 from bench.records.record import Record
 from bench.request import TrialSpec
-from bench.run.keep import forget_record, keep, kept_record, write_predictions
+from bench.run.keep import forget_earlier, keep, kept_record, write_predictions
 from bench.run.outline import describe_model, outline
 from bench.run.prepare import Prepared, PreparedSubject, prepare
 from bench.run.thumbnails import pictures_file
@@ -47,7 +48,7 @@ def run(spec: TrialSpec, emit: Callable[[Event], None] = lambda event: None) -> 
     asked = registry.model(spec.model)
     record = outline(spec, asked)
     spec.folder.mkdir(parents=True, exist_ok=True)
-    forget_record(spec)
+    forget_earlier(spec)
     try:
         prepared, test = _train_and_evaluate(spec, asked, record, emit)
         record.status = "ok"
@@ -88,6 +89,10 @@ def _train_and_evaluate(
         accuracy(test.probabilities.numpy(), labels, spec.stored.classes, test.loss, best_val_top1)
     )
 
+    if spec.options.keep_weights:
+        write_model(
+            spec.folder, model, KeptModel.of(asked, spec.protocol, spec.stored.classes, batches["test"].preparation)
+        )
     write_predictions(spec, labels, probabilities, batches["test"].subset)
     pictures = pictures_file(spec.stored, batches["train"].subset, batches["test"].subset, labels, probabilities)
     write_bytes(spec.folder / "pictures.npz", pictures)

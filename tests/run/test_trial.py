@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +176,7 @@ def test_all_that_a_trial_keeps_is_written_before_anything_is_measured(
     )
     record = trial.run(tiny_trial(model="mine", plugins=folder))
     files, status, accuracy, efficiency = record.plugins["files"]
-    assert {"record.json", "predictions.npz", "pictures.npz"} <= set(files)
+    assert {"record.json", "model.safetensors", "model.json", "predictions.npz", "pictures.npz"} <= set(files)
     assert (status, efficiency) == ("ok", None)
     assert record.accuracy is not None and accuracy == json.loads(record.accuracy.model_dump_json())
 
@@ -203,6 +204,14 @@ def test_measuring_leaves_the_model_as_it_was(
     assert any(not torch.equal(before[name], tensor) for name, tensor in subject.training.model.state_dict().items())
 
 
+def test_no_weights_are_kept_where_none_are_wanted_nor_an_earlier_trial_s(tiny_trial: Callable[..., Any]) -> None:
+    spec = tiny_trial("train.epochs=1")
+    spec.folder.mkdir(parents=True)
+    (spec.folder / "model.safetensors").touch()
+    trial.run(replace(spec, options=replace(spec.options, keep_weights=False)))
+    assert not list(spec.folder.glob("model.*"))
+
+
 def test_a_process_that_dies_while_measuring_costs_only_the_measurements(tiny_trial: Callable[..., Any]) -> None:
     spec = tiny_trial()
     before = trial.run(spec)
@@ -219,7 +228,7 @@ def test_a_process_that_dies_while_training_leaves_no_earlier_record(
     stop = "if self.training: raise KeyboardInterrupt"
     spec = tiny_trial(model="mine", plugins=plugin(tmp_path / "mine", stop))
     spec.folder.mkdir(parents=True)
-    records.write_record(spec.folder, outline(spec, load_plugins(spec.plugin_folders).model("mine")))
+    records.write_record(spec.folder, outline(spec, load_plugins(spec.place.plugins).model("mine")))
     with pytest.raises(KeyboardInterrupt):
         trial.run(spec)
     record = trial.record_failure(spec, "crashed", "ended by SIGKILL", 5.0, lambda event: None)
