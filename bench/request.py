@@ -15,7 +15,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from bench.data.cache import Stored
 from bench.errors import RequestError, unknown
+from bench.plugins import Model
 from bench.protocol import Protocol
+from bench.records.identity import Identity, Way, canonical
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class RunOptions:
     executor: str = "local"
 
     def record(self) -> dict[str, bool]:
-        """What a record says of them, and what has to be equal for a record to stand for a trial."""
+        """What a record says of them: what changes the times that are shown."""
         return {"frozen_prefix": self.frozen_prefix, "compile": self.compile}
 
 
@@ -117,15 +119,26 @@ class Weights:
 
 @dataclass(frozen=True)
 class Ready:
-    """What is found ready for a request: the decoded data, and the weights of each model that takes a file's."""
+    """What is found ready for a request: the decoded data, the weights of each model that takes a file's, and on what
+    kind of device trials would run, with how many threads."""
 
     stored: Stored
     weights: dict[str, Weights]
+    device: str
+    threads: int
+
+    def way(self, options: RunOptions) -> Way:
+        """How trials with those options would run."""
+        threads = self.threads if self.device == "cpu" else None
+        return Way(self.device, threads, options.compile, options.frozen_prefix)
 
 
 @dataclass(frozen=True)
 class TrialSpec:
-    """One model (as asked for, with its options), one seed, one protocol; `folder` is where the trial's files go."""
+    """One model (as asked for, with its options), one seed, one protocol; `folder` is where the trial's files go.
+
+    `way` is how it is to run, as far as it changes what is shown; None: not known before it has.
+    """
 
     model: str
     seed: int
@@ -135,6 +148,20 @@ class TrialSpec:
     place: Place
     weights: Weights | None = None
     options: RunOptions = RunOptions()
+    way: Way | None = None
+
+    def identity(self, model: Model) -> Identity:
+        """What makes it this trial and no other; `model` is what the plugins of now say of its model."""
+        return Identity(
+            self.model,
+            canonical(model.options_under(dict(self.protocol.model.options))),
+            model.plugin.code,
+            self.weights.sha256 if self.weights is not None else None,
+            self.seed,
+            self.protocol.fingerprint,
+            self.stored.fingerprint,
+            self.way,
+        )
 
 
 Asked = TypeVar("Asked", RunRequest, MeasureRequest)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.data.cache import Stored
 from bench.errors import RequestError
 from bench.events import Checking, Event, Note, Tell
 from bench.files import check_writable
@@ -19,8 +16,9 @@ from bench.hookspecs import DiedError, Executor
 from bench.plugins import Model, Registry
 from bench.protocol import Protocol, load_protocol
 from bench.records.folder import record_files
+from bench.records.identity import Terms, differences, identity_of, terms_of
 from bench.records.record import Record, RecordError, read_record
-from bench.request import CheckRequest, Ready, RunOptions, RunRequest, TrialSpec
+from bench.request import CheckRequest, Ready, RunRequest, TrialSpec
 from bench.run import plan
 from bench.run.executors import follow, run_trials, work
 from bench.run.lock import sole_user
@@ -85,15 +83,18 @@ def opened(request: RunRequest, registry: Registry, tell: Tell) -> Iterator[Swee
     ready = _checked(
         CheckRequest(tuple(model.name for model in models), protocol, request.place, request.weights), executor, tell
     )
-    folder = results_folder(request.place.results, protocol, ready.stored, plan.is_unnamed_change(request))
+    terms = Terms(protocol.fingerprint, ready.stored.fingerprint, ready.way(request.options))
+    folder = results_folder(request.place.results, protocol.name, terms, plan.is_unnamed_change(request))
     with sole_user(folder):
         specs = plan.trials(request, models, protocol, ready, folder)
         by_name = {model.name: model for model in models}
         records, missing = [], []
         for spec in specs:
-            done = None if request.fresh else recorded(spec, by_name[spec.model])
+            done, why = (None, "") if request.fresh else recorded(spec, by_name[spec.model])
             if done is None:
                 missing.append(spec)
+                if why:
+                    tell(Note(f"{spec.model}, seed {spec.seed}, is run again: {why}"))
             else:
                 records.append(done)
         if records:
@@ -134,21 +135,16 @@ def _forget(specs: list[TrialSpec]) -> None:
             checkpoint.unlink()
 
 
-def results_folder(results: Path, protocol: Protocol, stored: Stored, changed: bool) -> Path:
-    """Where this protocol's records on this data go: results/<protocol>.
+def results_folder(results: Path, name: str, terms: Terms, changed: bool) -> Path:
+    """Where the records of the protocol of that name go: results/NAME.
 
-    Where settings were changed on the command line, or where that folder holds records of another
-    protocol or other data under the same name, the name gets a part of the fingerprint. So nothing
-    is overwritten, and no folder mixes what must not be compared.
+    Where settings were changed on the command line, or where that folder holds records under other terms (protocol,
+    data, way of running), the name gets a part of their digest. So nothing is overwritten, and no folder mixes
+    what must not be compared.
     """
-    plain = results / protocol.name
-    both = f"{protocol.fingerprint}{stored.fingerprint}"
-    apart = results / f"{protocol.name}-{hashlib.sha256(both.encode()).hexdigest()[:8]}"
-    if changed:
+    plain, apart = results / name, results / f"{name}-{terms.digest}"
+    if changed or any(not terms_of(record).agree(terms) for record in _readable(plain)):
         return apart
-    for record in _readable(plain):
-        if (record.protocol.fingerprint, record.data.fingerprint) != (protocol.fingerprint, stored.fingerprint):
-            return apart
     return plain
 
 
@@ -160,21 +156,16 @@ def _readable(folder: Path) -> Iterator[Record]:
             continue  # damaged: it says nothing, and will be run again
 
 
-def recorded(spec: TrialSpec, model: Model) -> Record | None:
-    """The record of this very trial, if it ended well: same protocol, data, weights, options, plugin source."""
-    file = spec.folder / "record.json"
+def recorded(spec: TrialSpec, model: Model) -> tuple[Record | None, str]:
+    """The record of this very trial, if it ended well; else in what the one that is there is of another, in words."""
     try:
-        record = read_record(file)
+        record = read_record(spec.folder / "record.json")
     except (OSError, RecordError):
-        return None
-    same = (
-        record.status == "ok"
-        and record.seed == spec.seed
-        and record.protocol.fingerprint == spec.protocol.fingerprint
-        and record.data.fingerprint == spec.stored.fingerprint
-        and (record.environment or {}).get("options", RunOptions().record()) == spec.options.record()
-        and record.model.code == model.plugin.code
-        and (spec.weights is None or (record.model.weights or {}).get("sha256") == spec.weights.sha256)
-        and record.model.options == json.loads(json.dumps(model.options_under(dict(spec.protocol.model.options))))
-    )
-    return record if same else None
+        return None, ""
+    if record.status != "ok":
+        return None, ""
+    found, asked = identity_of(record), spec.identity(model)
+    if found is None:
+        return None, "its record does not say how it ran"
+    differing = differences(found, asked)
+    return (None, ", ".join(differing)) if differing else (record, "")

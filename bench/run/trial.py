@@ -64,7 +64,7 @@ def run(spec: TrialSpec, emit: Callable[[Event], None] = lambda event: None) -> 
         _measure(trained_subject(spec, prepared, test), registry, record, emit)
         record.seconds = time.perf_counter() - started
         keep(spec, record)
-        remove_checkpoints(spec, record.model.code)
+        remove_checkpoints(spec, asked)
     return record
 
 
@@ -140,7 +140,7 @@ def record_failure(
     record = kept_record(spec) if status in ("crashed", "timeout") else None
     if record is not None:
         record.efficiency = Efficiency(errors={"measuring": f"{status}: {message}"})
-        remove_checkpoints(spec, record.model.code)
+        remove_checkpoints(spec, model)
     else:
         record = outline(spec, model)
         record.status = status

@@ -5,7 +5,6 @@ Gives the record's `training`, and leaves the model with the weights of its best
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,7 +35,7 @@ def train(
 
     def once(number: int, tried: Protocol) -> Progress:
         trainer = make_trainer(model, tried, inputs.train.steps, precision, device, inputs.forward)
-        checkpoint = checkpoint_file(spec, asked.plugin.code, number)
+        checkpoint = checkpoint_file(spec, asked, number)
 
         def epoch_ended(progress: Progress) -> None:
             emit(last_epoch(spec, number, progress))
@@ -46,18 +45,16 @@ def train(
     return training_record(tune(model, protocol, once), inputs, train)
 
 
-def checkpoint_file(spec: TrialSpec, code: str, number: int) -> Path:
-    """The checkpoint of the trial's try of that number. Its name bears what it was made under (protocol, data,
-    weights, the plugin's `code`), so that nothing else goes on from it."""
-    weights = spec.weights.sha256 if spec.weights is not None else ""
-    made_under = f"{spec.model}\n{code}\n{weights}\n{spec.protocol.fingerprint}\n{spec.stored.fingerprint}\n{number}"
-    return spec.folder / f"checkpoint-{hashlib.sha256(made_under.encode()).hexdigest()[:16]}.pt"
+def checkpoint_file(spec: TrialSpec, asked: Model, number: int) -> Path:
+    """The checkpoint of the trial's try of that number; its name bears which trial it is of, so that no other one
+    goes on from it."""
+    return spec.folder / f"checkpoint-{spec.identity(asked).digest[:16]}-{number}.pt"
 
 
-def remove_checkpoints(spec: TrialSpec, code: str) -> None:
+def remove_checkpoints(spec: TrialSpec, asked: Model) -> None:
     """Remove the checkpoints of a trial that is done."""
     for number in range(len(spec.protocol.tries)):
-        checkpoint_file(spec, code, number).unlink(missing_ok=True)
+        checkpoint_file(spec, asked, number).unlink(missing_ok=True)
 
 
 def last_epoch(spec: TrialSpec, number: int, progress: Progress) -> EpochEnded:

@@ -14,8 +14,8 @@ from bench.data.cache import Stored
 from bench.events import Event, Note, Tell, tell_nobody
 from bench.files import trial_folder
 from bench.hookspecs import ExecutorSpec
-from bench.plugins import Registry, load_plugins
-from bench.protocol import Protocol
+from bench.plugins import Model, Registry, load_plugins
+from bench.records.identity import Terms, Way
 from bench.records.record import Record, Status, read_record, write_record
 from bench.request import Ready, RunRequest, TrialSpec, request_from
 from bench.run import sweep
@@ -24,25 +24,31 @@ from bench.run.outline import outline
 from bench.run.sweep import Sweep
 
 
+def ran(spec: TrialSpec, registry: Registry, status: Status = "ok") -> Record:
+    """The record of a trial, written, as if it had been run as its spec says."""
+    way = spec.way
+    assert way is not None
+    environment = {"device_kind": way.device, "threads": way.threads, "options": spec.options.record()}
+    changes = {"status": status, "environment": environment}
+    record = outline(spec, registry.model(spec.model)).model_copy(update=changes)
+    write_record(spec.folder, record)
+    return record
+
+
 @pytest.fixture
 def finished(registry: Registry) -> Callable[..., Record]:
     """`finished(spec)`: as if that trial had been run: its record, written."""
 
-    def make(spec: TrialSpec, status: str = "ok") -> Record:
-        record = outline(spec, registry.model(spec.model)).model_copy(update={"status": status})
-        write_record(spec.folder, record)
-        return record
-
-    return make
+    return lambda spec, status="ok": ran(spec, registry, status)
 
 
 def test_a_trial_that_ended_well_is_recorded(
     tiny_trial: Callable[..., TrialSpec], finished: Callable[..., Record], registry: Registry
 ) -> None:
     spec = tiny_trial(model="tiny:width=4")
-    assert sweep.recorded(spec, registry.model(spec.model)) is None
+    assert sweep.recorded(spec, registry.model(spec.model)) == (None, "")
     record = finished(spec)
-    assert sweep.recorded(spec, registry.model(spec.model)) == record
+    assert sweep.recorded(spec, registry.model(spec.model)) == (record, "")
 
 
 @pytest.mark.parametrize("status", ["oom", "diverged", "timeout", "crashed", "error", "interrupted"])
@@ -51,22 +57,32 @@ def test_a_trial_that_did_not_end_well_is_run_again(
 ) -> None:
     spec = tiny_trial()
     finished(spec, status)
-    assert sweep.recorded(spec, registry.model("tiny")) is None
+    assert sweep.recorded(spec, registry.model("tiny")) == (None, "")
 
 
-def test_a_trial_is_run_again_where_anything_that_decides_over_it_has_changed(
+def test_a_trial_is_run_again_where_anything_that_decides_over_it_has_changed_and_says_what(
     tiny_trial: Callable[..., TrialSpec], finished: Callable[..., Record], registry: Registry
 ) -> None:
     spec, model = tiny_trial(), registry.model("tiny")
     finished(spec)
-    other_data = dataclasses.replace(spec, stored=dataclasses.replace(spec.stored, fingerprint="other"))
+    assert spec.way is not None
+
+    def why(changed: TrialSpec, changed_model: Model = model) -> str:
+        found, says = sweep.recorded(dataclasses.replace(changed, folder=spec.folder), changed_model)
+        assert found is None
+        return says
+
+    assert why(tiny_trial("train.epochs=9")) == "another protocol"
+    other_data = dataclasses.replace(spec.stored, fingerprint="other")
+    assert why(dataclasses.replace(spec, stored=other_data)) == "other pictures"
     other_code = dataclasses.replace(model, plugin=dataclasses.replace(model.plugin, code="other"))
-    assert sweep.recorded(spec, model) is not None
-    assert sweep.recorded(dataclasses.replace(tiny_trial("train.epochs=9")), model) is None
-    assert sweep.recorded(other_data, model) is None
-    assert sweep.recorded(spec, other_code) is None
-    assert sweep.recorded(spec, registry.model("tiny:width=4")) is None
-    assert sweep.recorded(dataclasses.replace(spec, seed=1), model) is None
+    assert why(spec, other_code) == "the plugin's code has changed"
+    wider = "tiny:width=4"
+    assert why(dataclasses.replace(spec, model=wider), registry.model(wider)) == "another model, another options"
+    assert why(dataclasses.replace(spec, seed=1)) == "another seed"
+    compiled = dataclasses.replace(spec, way=dataclasses.replace(spec.way, compiled=True))
+    assert why(compiled).startswith("it ran otherwise (cpu")
+    assert why(dataclasses.replace(spec, way=Way("cuda", None))).endswith("/ cuda)")
 
 
 def test_a_damaged_record_is_run_again(
@@ -75,48 +91,44 @@ def test_a_damaged_record_is_run_again(
     spec = tiny_trial()
     finished(spec)
     (spec.folder / "record.json").write_text("{")
-    assert sweep.recorded(spec, registry.model("tiny")) is None
+    assert sweep.recorded(spec, registry.model("tiny")) == (None, "")
 
 
 # Where results go
 
-
-def test_results_go_to_a_folder_of_the_protocol_s_name(
-    tiny_protocol: Callable[..., Protocol], digits: Stored, tmp_path: Path
-) -> None:
-    assert sweep.results_folder(tmp_path, tiny_protocol(), digits, changed=False) == tmp_path / "quick"
+TERMS = Terms("p" * 64, "d" * 64, Way("cpu", 2))
 
 
-def test_a_protocol_changed_on_the_command_line_gets_a_folder_of_its_own(
-    tiny_protocol: Callable[..., Protocol], digits: Stored, tmp_path: Path
-) -> None:
-    folders = {
-        sweep.results_folder(tmp_path, tiny_protocol(f"train.epochs={epochs}"), digits, changed=True)
-        for epochs in (1, 2)
-    }
+def test_results_go_to_a_folder_of_the_protocol_s_name(tmp_path: Path) -> None:
+    assert sweep.results_folder(tmp_path, "quick", TERMS, changed=False) == tmp_path / "quick"
+
+
+def test_a_protocol_changed_on_the_command_line_gets_a_folder_of_its_own(tmp_path: Path) -> None:
+    several = [dataclasses.replace(TERMS, protocol=fingerprint) for fingerprint in ("q" * 64, "r" * 64)]
+    folders = {sweep.results_folder(tmp_path, "quick", terms, changed=True) for terms in several}
     assert len(folders) == 2
     assert all(folder.name.startswith("quick-") for folder in folders)
 
 
-@pytest.mark.parametrize("change", ["protocol", "data"])
+OTHER = {
+    "protocol": {"protocol": "q" * 64},
+    "data": {"data": "e" * 64},
+    "compiled": {"way": Way("cpu", 2, compiled=True)},
+    "device": {"way": Way("cuda", None)},
+    "threads": {"way": Way("cpu", 4)},
+}
+
+
+@pytest.mark.parametrize("change", OTHER)
 def test_a_folder_that_holds_other_records_is_not_mixed_into(
-    change: str,
-    tiny_protocol: Callable[..., Protocol],
-    digits: Stored,
-    tiny_trial: Callable[..., TrialSpec],
-    finished: Callable[..., Record],
-    tmp_path: Path,
+    change: str, make_record: Callable[..., Record], tmp_path: Path
 ) -> None:
-    finished(dataclasses.replace(tiny_trial(), folder=trial_folder(tmp_path / "quick", "tiny", 0)))
-    protocol, stored = tiny_protocol(), digits
-    assert sweep.results_folder(tmp_path, protocol, stored, changed=False) == tmp_path / "quick"
-    if change == "protocol":
-        protocol = tiny_protocol("train.epochs=9")
-    else:
-        stored = dataclasses.replace(digits, fingerprint="other")
-    apart = sweep.results_folder(tmp_path, protocol, stored, changed=False)
+    write_record(trial_folder(tmp_path / "quick", "m", 0), make_record())
+    assert sweep.results_folder(tmp_path, "quick", TERMS, changed=False) == tmp_path / "quick"
+    other = dataclasses.replace(TERMS, **OTHER[change])
+    apart = sweep.results_folder(tmp_path, "quick", other, changed=False)
     assert apart.name.startswith("quick-")
-    assert apart == sweep.results_folder(tmp_path, protocol, stored, changed=False)
+    assert apart == sweep.results_folder(tmp_path, "quick", other, changed=False)
 
 
 # The run, with a stand-in for the processes
@@ -128,6 +140,7 @@ class StandIn:
     def __init__(self, stored: Stored, registry: Registry) -> None:
         self.stored, self.registry = stored, registry
         self.status: Status = "ok"
+        self.threads = 2
         self.ran: list[tuple[str, int]] = []
         self.meanwhile: Callable[[], None] = lambda: None
 
@@ -135,7 +148,7 @@ class StandIn:
         yield from ()
         answers: dict[Any, Callable[..., Any]] = {
             work.default_protocol: lambda device: "quick",
-            work.check: lambda request: Ready(self.stored, {}),
+            work.check: lambda request: Ready(self.stored, {}, "cpu", self.threads),
             work.run_trial: self.trial,
         }
         return answers[work_given.func](*work_given.args)
@@ -143,9 +156,7 @@ class StandIn:
     def trial(self, spec: TrialSpec) -> Record:
         self.ran.append((spec.model, spec.seed))
         self.meanwhile()
-        record = outline(spec, self.registry.model(spec.model)).model_copy(update={"status": self.status})
-        write_record(spec.folder, record)
-        return record
+        return ran(spec, self.registry, self.status)
 
 
 @pytest.fixture
@@ -191,6 +202,16 @@ def test_what_is_recorded_is_not_run_again_unless_afresh(run: Callable[..., Swee
     assert any("already recorded" in event.text for event in told if isinstance(event, Note))
     run("tiny", fresh=True)
     assert stand_in.ran[2:] == [("tiny", 0)]
+
+
+def test_another_way_of_running_runs_anew_and_overwrites_nothing(run: Callable[..., Sweep], stand_in: StandIn) -> None:
+    first = run("tiny")
+    compiled = run("tiny", compile=True)
+    stand_in.threads += 1
+    threads = run("tiny")
+    assert stand_in.ran == [("tiny", 0)] * 3
+    assert len({first.folder, compiled.folder, threads.folder}) == 3
+    assert all((one.folder / "tiny" / "seed0" / "record.json").exists() for one in (first, compiled, threads))
 
 
 def test_a_fresh_run_does_not_go_on_from_a_checkpoint(run: Callable[..., Sweep]) -> None:
