@@ -15,7 +15,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from bench.data.cache import Stored
 from bench.errors import RequestError, unknown
+from bench.plugins import Model
 from bench.protocol import Protocol
+from bench.records.identity import Identity, Way, canonical
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,12 @@ class RunOptions:
     executor: str = "local"
 
     def record(self) -> dict[str, bool]:
-        """What a record says of them, and what has to be equal for a record to stand for a trial."""
+        """What a record says of them."""
         return {"frozen_prefix": self.frozen_prefix, "compile": self.compile}
+
+    def way(self, device: str, threads: int) -> Way:
+        """The way trials run under these options, on a device of that kind, in a process of so many threads."""
+        return Way(device, threads if device == "cpu" else None, self.compile, self.frozen_prefix)
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,7 @@ class CheckRequest:
     place: Place
     # As typed: MODEL=FILE.
     weights: tuple[str, ...] = ()
+    options: RunOptions = RunOptions()
 
 
 @dataclass(frozen=True)
@@ -117,10 +124,11 @@ class Weights:
 
 @dataclass(frozen=True)
 class Ready:
-    """What is found ready for a request: the decoded data, and the weights of each model that takes a file's."""
+    """What is found ready: the decoded data, the weights of each model that takes a file's, the way trials will run."""
 
     stored: Stored
     weights: dict[str, Weights]
+    way: Way
 
 
 @dataclass(frozen=True)
@@ -135,6 +143,19 @@ class TrialSpec:
     place: Place
     weights: Weights | None = None
     options: RunOptions = RunOptions()
+
+    def identity(self, model: Model, way: Way) -> Identity:
+        """Which trial this is, where `model` is what the plugins make of its name, and it runs that way."""
+        return Identity(
+            model.name,
+            canonical(model.options_under(dict(self.protocol.model.options))),
+            model.plugin.code,
+            self.weights.sha256 if self.weights else None,
+            self.seed,
+            self.protocol.fingerprint,
+            self.stored.fingerprint,
+            way,
+        )
 
 
 Asked = TypeVar("Asked", RunRequest, MeasureRequest)

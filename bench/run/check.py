@@ -29,7 +29,7 @@ def check(request: CheckRequest, emit: Tell) -> Ready:
     Raises RequestError for what the user has to change. A model that fails in another way is left to
     its trial, whose record will say so.
     """
-    choose_device(request.place.device)
+    device = choose_device(request.place.device)
     registry = load_plugins(request.place.plugins, request.place.working_directory)
     protocol = request.protocol
     pretrained = protocol.model.weights == "pretrained"
@@ -69,7 +69,7 @@ def check(request: CheckRequest, emit: Tell) -> Ready:
     left = len(subsets(stored, protocol)["train"].indices)
     if left < 2:
         raise RequestError(f"dataset {stored.name}: {left} picture is left to train on")
-    return Ready(stored, weights)
+    return Ready(stored, weights, request.options.way(device.kind, torch.get_num_threads()))
 
 
 def trainable_layers(request: CheckRequest, classes: int) -> list[dict[str, Any]]:

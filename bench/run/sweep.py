@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,16 +9,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.data.cache import Stored
 from bench.errors import RequestError
 from bench.events import Checking, Event, Note, Tell
-from bench.files import check_writable
+from bench.files import check_writable, remove_checkpoints
 from bench.hookspecs import DiedError, Executor
-from bench.plugins import Model, Registry
+from bench.plugins import Registry
 from bench.protocol import Protocol, load_protocol
 from bench.records.folder import record_files
+from bench.records.identity import Identity, Terms, identity_of, terms_of
 from bench.records.record import Record, RecordError, read_record
-from bench.request import CheckRequest, Ready, RunOptions, RunRequest, TrialSpec
+from bench.request import CheckRequest, Ready, RunRequest, TrialSpec
 from bench.run import plan
 from bench.run.executors import follow, run_trials, work
 from bench.run.lock import sole_user
@@ -83,23 +81,27 @@ def opened(request: RunRequest, registry: Registry, tell: Tell) -> Iterator[Swee
         tell(Note(line))
     check_writable(request.place.results)
     ready = _checked(
-        CheckRequest(tuple(model.name for model in models), protocol, request.place, request.weights), executor, tell
+        CheckRequest(tuple(model.name for model in models), protocol, request.place, request.weights, request.options),
+        executor,
+        tell,
     )
-    folder = results_folder(request.place.results, protocol, ready.stored, plan.is_unnamed_change(request))
+    terms = Terms(protocol.fingerprint, ready.stored.fingerprint, ready.way)
+    folder = results_folder(request.place.results, protocol.name, terms, plan.is_unnamed_change(request))
     with sole_user(folder):
         specs = plan.trials(request, models, protocol, ready, folder)
         by_name = {model.name: model for model in models}
         records, missing = [], []
         for spec in specs:
-            done = None if request.fresh else recorded(spec, by_name[spec.model])
+            identity = spec.identity(by_name[spec.model], ready.way)
+            done = None if request.fresh else recorded(spec.folder, identity)
             if done is None:
                 missing.append(spec)
             else:
                 records.append(done)
         if records:
             tell(Note(f"already recorded in {folder}: {len(records)} of {len(specs)} trials; --fresh runs them again"))
-        if request.fresh:
-            _forget(missing)
+        for spec in missing if request.fresh else ():
+            remove_checkpoints(spec.folder)
         yield Sweep(protocol, folder, records, missing, executor, request.timeout)
 
 
@@ -127,29 +129,16 @@ def _checked(request: CheckRequest, executor: Executor, tell: Tell) -> Ready:
         return _checked(replace(request, models=others), executor, tell)
 
 
-def _forget(specs: list[TrialSpec]) -> None:
-    """Remove the checkpoints of trials that are to start anew."""
-    for spec in specs:
-        for checkpoint in spec.folder.glob("checkpoint-*"):
-            checkpoint.unlink()
+def results_folder(results: Path, name: str, terms: Terms, changed: bool) -> Path:
+    """Where the records of trials under these terms go: results/<the protocol's name>.
 
-
-def results_folder(results: Path, protocol: Protocol, stored: Stored, changed: bool) -> Path:
-    """Where this protocol's records on this data go: results/<protocol>.
-
-    Where settings were changed on the command line, or where that folder holds records of another
-    protocol or other data under the same name, the name gets a part of the fingerprint. So nothing
-    is overwritten, and no folder mixes what must not be compared.
+    Where settings were changed on the way (`changed`), or where that folder holds records under other terms (another
+    protocol of that name, other data, another device, …), the name gets the terms' digest. So nothing is overwritten,
+    and no folder mixes what must not be compared.
     """
-    plain = results / protocol.name
-    both = f"{protocol.fingerprint}{stored.fingerprint}"
-    apart = results / f"{protocol.name}-{hashlib.sha256(both.encode()).hexdigest()[:8]}"
-    if changed:
-        return apart
-    for record in _readable(plain):
-        if (record.protocol.fingerprint, record.data.fingerprint) != (protocol.fingerprint, stored.fingerprint):
-            return apart
-    return plain
+    plain = results / name
+    apart = changed or not all(terms_of(record).agree(terms) for record in _readable(plain))
+    return results / f"{name}-{terms.digest}" if apart else plain
 
 
 def _readable(folder: Path) -> Iterator[Record]:
@@ -160,21 +149,10 @@ def _readable(folder: Path) -> Iterator[Record]:
             continue  # damaged: it says nothing, and will be run again
 
 
-def recorded(spec: TrialSpec, model: Model) -> Record | None:
-    """The record of this very trial, if it ended well: same protocol, data, weights, options, plugin source."""
-    file = spec.folder / "record.json"
+def recorded(trial: Path, identity: Identity) -> Record | None:
+    """The record in that trial's folder, if it is of this very trial, and that ended well."""
     try:
-        record = read_record(file)
+        record = read_record(trial / "record.json")
     except (OSError, RecordError):
         return None
-    same = (
-        record.status == "ok"
-        and record.seed == spec.seed
-        and record.protocol.fingerprint == spec.protocol.fingerprint
-        and record.data.fingerprint == spec.stored.fingerprint
-        and (record.environment or {}).get("options", RunOptions().record()) == spec.options.record()
-        and record.model.code == model.plugin.code
-        and (spec.weights is None or (record.model.weights or {}).get("sha256") == spec.weights.sha256)
-        and record.model.options == json.loads(json.dumps(model.options_under(dict(spec.protocol.model.options))))
-    )
-    return record if same else None
+    return record if record.status == "ok" and identity_of(record) == identity else None

@@ -26,7 +26,7 @@ from bench.data.splits import subsets
 from bench.device import Device, choose_device, native_bf16
 from bench.errors import RequestError
 from bench.events import Event
-from bench.files import write_bytes
+from bench.files import remove_checkpoints, write_bytes
 from bench.measure import quantities
 from bench.measure.environment import environment
 from bench.measure.inference import Inference, InferenceOptions
@@ -46,7 +46,7 @@ from bench.run.keep import keep, write_predictions
 from bench.run.thumbnails import pictures_file
 from bench.train.loop import DivergedError, Evaluation, Trainer, evaluate, make_trainer
 from bench.train.metrics import accuracy
-from bench.train.training import remove_checkpoints, train
+from bench.train.training import train
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def run(spec: TrialSpec, emit: Callable[[Event], None] = lambda event: None) -> 
     record.seconds = time.perf_counter() - started
     keep(spec, record)
     if record.status == "ok":
-        remove_checkpoints(spec, record.model.code)
+        remove_checkpoints(spec.folder)
     return record
 
 

@@ -5,12 +5,13 @@ Gives the record's `training`, and leaves the model with the weights of its best
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from pathlib import Path
+
+import torch
 
 from bench.data.batches import Batches
 from bench.events import EpochEnded, Event
+from bench.files import checkpoint_file
 from bench.models.classifier import Classifier
 from bench.plugins import Model
 from bench.protocol import Protocol
@@ -32,11 +33,12 @@ def train(
 ) -> records.Training:
     """Train the model, with each learning rate where the protocol tunes; it is left with the best epoch's weights."""
     protocol, device = spec.protocol, train.device
+    identity = spec.identity(asked, spec.options.way(device.kind, torch.get_num_threads()))
     inputs = make_inputs(model, train, val, protocol, precision, spec.options, asked.spec.split)
 
     def once(number: int, tried: Protocol) -> Progress:
         trainer = make_trainer(model, tried, inputs.train.steps, precision, device, inputs.forward)
-        checkpoint = checkpoint_file(spec, asked.plugin.code, number)
+        checkpoint = checkpoint_file(spec.folder, identity.digest, number)
 
         def epoch_ended(progress: Progress) -> None:
             emit(last_epoch(spec, number, progress))
@@ -44,20 +46,6 @@ def train(
         return fit(trainer, inputs.train, inputs.val, tried, spec.seed, checkpoint, epoch_ended)
 
     return training_record(tune(model, protocol, once), inputs, train)
-
-
-def checkpoint_file(spec: TrialSpec, code: str, number: int) -> Path:
-    """The checkpoint of the trial's try of that number. Its name bears what it was made under (protocol, data,
-    weights, the plugin's `code`), so that nothing else goes on from it."""
-    weights = spec.weights.sha256 if spec.weights is not None else ""
-    made_under = f"{spec.model}\n{code}\n{weights}\n{spec.protocol.fingerprint}\n{spec.stored.fingerprint}\n{number}"
-    return spec.folder / f"checkpoint-{hashlib.sha256(made_under.encode()).hexdigest()[:16]}.pt"
-
-
-def remove_checkpoints(spec: TrialSpec, code: str) -> None:
-    """Remove the checkpoints of a trial that is done."""
-    for number in range(len(spec.protocol.tries)):
-        checkpoint_file(spec, code, number).unlink(missing_ok=True)
 
 
 def last_epoch(spec: TrialSpec, number: int, progress: Progress) -> EpochEnded:

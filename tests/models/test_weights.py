@@ -539,12 +539,16 @@ def test_the_record_names_the_weights_and_stands_for_no_others(
     named = {key: record.model.weights[key] for key in ("source", "origin", "file", "sha256")}
     digest = hashlib.sha256(files[0].read_bytes()).hexdigest()
     assert named == {"source": "pretrained", "origin": "file", "file": "one.pt", "sha256": digest}
-    model = registry.model("tiny")
-    assert recorded(one, model) is not None
-    assert recorded(other, model) is None
+
+    def is_recorded(spec: TrialSpec) -> bool:
+        way = spec.options.way("cpu", torch.get_num_threads())
+        return recorded(spec.folder, spec.identity(registry.model("tiny"), way)) is not None
+
+    assert is_recorded(one)
+    assert not is_recorded(other)
     record.model.weights = None
     write_record(one.folder, record)
-    assert recorded(one, model) is None
+    assert not is_recorded(one)
 
 
 def test_weights_that_only_the_plugin_knows_are_named_by_their_tensors(

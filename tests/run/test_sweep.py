@@ -14,8 +14,9 @@ from bench.data.cache import Stored
 from bench.events import Event, Note, Tell, tell_nobody
 from bench.files import trial_folder
 from bench.hookspecs import ExecutorSpec
-from bench.plugins import Registry, load_plugins
+from bench.plugins import Model, Registry, load_plugins
 from bench.protocol import Protocol
+from bench.records.identity import Terms, Way
 from bench.records.record import Record, Status, read_record, write_record
 from bench.request import Ready, RunRequest, TrialSpec, request_from
 from bench.run import sweep
@@ -23,82 +24,111 @@ from bench.run.executors import work
 from bench.run.sweep import Sweep
 from bench.run.trial import outline
 
+WAY = Way("cpu", threads=2)
+
 
 @pytest.fixture
 def finished(registry: Registry) -> Callable[..., Record]:
     """`finished(spec)`: as if that trial had been run: its record, written."""
 
-    def make(spec: TrialSpec, status: str = "ok") -> Record:
-        record = outline(spec, registry.model(spec.model)).model_copy(update={"status": status})
+    def make(spec: TrialSpec, status: str = "ok", way: Way = WAY) -> Record:
+        environment = {"device_kind": way.device, "threads": way.threads, "options": {"compile": way.compiled}}
+        ended = {"status": status, "environment": environment}
+        record = outline(spec, registry.model(spec.model)).model_copy(update=ended)
         write_record(spec.folder, record)
         return record
 
     return make
 
 
+@pytest.fixture
+def is_recorded(registry: Registry) -> Callable[..., bool]:
+    """Whether the trial's folder holds its record."""
+
+    def ask(spec: TrialSpec, model: Model | None = None, way: Way = WAY) -> bool:
+        return sweep.recorded(spec.folder, spec.identity(model or registry.model(spec.model), way)) is not None
+
+    return ask
+
+
 def test_a_trial_that_ended_well_is_recorded(
-    tiny_trial: Callable[..., TrialSpec], finished: Callable[..., Record], registry: Registry
+    tiny_trial: Callable[..., TrialSpec], finished: Callable[..., Record], is_recorded: Callable[..., bool]
 ) -> None:
     spec = tiny_trial(model="tiny:width=4")
-    assert sweep.recorded(spec, registry.model(spec.model)) is None
-    record = finished(spec)
-    assert sweep.recorded(spec, registry.model(spec.model)) == record
+    assert not is_recorded(spec)
+    finished(spec)
+    assert is_recorded(spec)
 
 
 @pytest.mark.parametrize("status", ["oom", "diverged", "timeout", "crashed", "error", "interrupted"])
 def test_a_trial_that_did_not_end_well_is_run_again(
-    status: str, tiny_trial: Callable[..., TrialSpec], finished: Callable[..., Record], registry: Registry
+    status: str, tiny_trial: Callable[..., TrialSpec], finished: Callable[..., Record], is_recorded: Callable[..., bool]
 ) -> None:
     spec = tiny_trial()
     finished(spec, status)
-    assert sweep.recorded(spec, registry.model("tiny")) is None
+    assert not is_recorded(spec)
 
 
 def test_a_trial_is_run_again_where_anything_that_decides_over_it_has_changed(
-    tiny_trial: Callable[..., TrialSpec], finished: Callable[..., Record], registry: Registry
+    tiny_trial: Callable[..., TrialSpec],
+    finished: Callable[..., Record],
+    is_recorded: Callable[..., bool],
+    registry: Registry,
 ) -> None:
     spec, model = tiny_trial(), registry.model("tiny")
     finished(spec)
     other_data = dataclasses.replace(spec, stored=dataclasses.replace(spec.stored, fingerprint="other"))
     other_code = dataclasses.replace(model, plugin=dataclasses.replace(model.plugin, code="other"))
-    assert sweep.recorded(spec, model) is not None
-    assert sweep.recorded(dataclasses.replace(tiny_trial("train.epochs=9")), model) is None
-    assert sweep.recorded(other_data, model) is None
-    assert sweep.recorded(spec, other_code) is None
-    assert sweep.recorded(spec, registry.model("tiny:width=4")) is None
-    assert sweep.recorded(dataclasses.replace(spec, seed=1), model) is None
+    assert is_recorded(spec, model)
+    assert not is_recorded(tiny_trial("train.epochs=9"), model)
+    assert not is_recorded(other_data, model)
+    assert not is_recorded(spec, other_code)
+    assert not is_recorded(spec, registry.model("tiny:width=4"))
+    assert not is_recorded(dataclasses.replace(spec, seed=1), model)
+
+
+@pytest.mark.parametrize("way", [Way("cuda", None), Way("cpu", 4), Way("cpu", 2, compiled=True)])
+def test_a_trial_is_run_again_where_it_runs_another_way(
+    way: Way, tiny_trial: Callable[..., TrialSpec], finished: Callable[..., Record], is_recorded: Callable[..., bool]
+) -> None:
+    spec = tiny_trial()
+    finished(spec)
+    assert not is_recorded(spec, way=way)
 
 
 def test_a_damaged_record_is_run_again(
-    tiny_trial: Callable[..., TrialSpec], finished: Callable[..., Record], registry: Registry
+    tiny_trial: Callable[..., TrialSpec], finished: Callable[..., Record], is_recorded: Callable[..., bool]
 ) -> None:
     spec = tiny_trial()
     finished(spec)
     (spec.folder / "record.json").write_text("{")
-    assert sweep.recorded(spec, registry.model("tiny")) is None
+    assert not is_recorded(spec)
 
 
 # Where results go
 
 
+def terms(protocol: Protocol, stored: Stored, way: Way = WAY) -> Terms:
+    return Terms(protocol.fingerprint, stored.fingerprint, way)
+
+
 def test_results_go_to_a_folder_of_the_protocol_s_name(
     tiny_protocol: Callable[..., Protocol], digits: Stored, tmp_path: Path
 ) -> None:
-    assert sweep.results_folder(tmp_path, tiny_protocol(), digits, changed=False) == tmp_path / "quick"
+    own = terms(tiny_protocol(), digits)
+    assert sweep.results_folder(tmp_path, "quick", own, changed=False) == tmp_path / "quick"
 
 
 def test_a_protocol_changed_on_the_command_line_gets_a_folder_of_its_own(
     tiny_protocol: Callable[..., Protocol], digits: Stored, tmp_path: Path
 ) -> None:
-    folders = {
-        sweep.results_folder(tmp_path, tiny_protocol(f"train.epochs={epochs}"), digits, changed=True)
-        for epochs in (1, 2)
-    }
+    changed = [terms(tiny_protocol(f"train.epochs={epochs}"), digits) for epochs in (1, 2)]
+    folders = {sweep.results_folder(tmp_path, "quick", one, changed=True) for one in changed}
     assert len(folders) == 2
     assert all(folder.name.startswith("quick-") for folder in folders)
 
 
-@pytest.mark.parametrize("change", ["protocol", "data"])
+@pytest.mark.parametrize("change", ["protocol", "data", "way"])
 def test_a_folder_that_holds_other_records_is_not_mixed_into(
     change: str,
     tiny_protocol: Callable[..., Protocol],
@@ -108,15 +138,16 @@ def test_a_folder_that_holds_other_records_is_not_mixed_into(
     tmp_path: Path,
 ) -> None:
     finished(dataclasses.replace(tiny_trial(), folder=trial_folder(tmp_path / "quick", "tiny", 0)))
-    protocol, stored = tiny_protocol(), digits
-    assert sweep.results_folder(tmp_path, protocol, stored, changed=False) == tmp_path / "quick"
-    if change == "protocol":
-        protocol = tiny_protocol("train.epochs=9")
-    else:
-        stored = dataclasses.replace(digits, fingerprint="other")
-    apart = sweep.results_folder(tmp_path, protocol, stored, changed=False)
+    others = {
+        "protocol": terms(tiny_protocol("train.epochs=9"), digits),
+        "data": terms(tiny_protocol(), dataclasses.replace(digits, fingerprint="other")),
+        "way": terms(tiny_protocol(), digits, Way("cuda", None)),
+    }
+    own = terms(tiny_protocol(), digits)
+    assert sweep.results_folder(tmp_path, "quick", own, changed=False) == tmp_path / "quick"
+    apart = sweep.results_folder(tmp_path, "quick", others[change], changed=False)
     assert apart.name.startswith("quick-")
-    assert apart == sweep.results_folder(tmp_path, protocol, stored, changed=False)
+    assert apart == sweep.results_folder(tmp_path, "quick", others[change], changed=False)
 
 
 # The run, with a stand-in for the processes
@@ -135,7 +166,7 @@ class StandIn:
         yield from ()
         answers: dict[Any, Callable[..., Any]] = {
             work.default_protocol: lambda device: "quick",
-            work.check: lambda request: Ready(self.stored, {}),
+            work.check: lambda request: Ready(self.stored, {}, request.options.way("cpu", 2)),
             work.run_trial: self.trial,
         }
         return answers[work_given.func](*work_given.args)
@@ -143,7 +174,9 @@ class StandIn:
     def trial(self, spec: TrialSpec) -> Record:
         self.ran.append((spec.model, spec.seed))
         self.meanwhile()
-        record = outline(spec, self.registry.model(spec.model)).model_copy(update={"status": self.status})
+        environment = {"device_kind": "cpu", "threads": 2, "options": spec.options.record()}
+        ended = {"status": self.status, "environment": environment}
+        record = outline(spec, self.registry.model(spec.model)).model_copy(update=ended)
         write_record(spec.folder, record)
         return record
 
@@ -293,5 +326,7 @@ def test_an_unknown_executor_is_answered_with_the_nearest(run: Callable[..., Swe
 
 def test_how_a_trial_is_run_elsewhere_is_no_part_of_what_it_is(run: Callable[..., Sweep], stand_in: StandIn) -> None:
     run("tiny")
-    run("tiny", keep_weights=False)
+    run("tiny", keep_weights=False, feature_memory=5)
     assert stand_in.ran == [("tiny", 0)]
+    run("tiny", frozen_prefix=False)
+    assert stand_in.ran == 2 * [("tiny", 0)]

@@ -554,11 +554,15 @@ def test_a_record_stands_only_for_trials_that_are_run_the_same_way(
         "tiny", 0, flips, digits, tmp_path, Place(device="cpu", plugins=(tiny_plugins,), working_directory=tmp_path)
     )
     run_trial(spec)
-    model = registry.model("tiny")
-    assert recorded(spec, model) is not None
-    assert recorded(replace(spec, options=RunOptions(feature_memory=5)), model) is not None
-    assert recorded(replace(spec, options=RunOptions(frozen_prefix=False)), model) is None
-    assert recorded(replace(spec, options=RunOptions(compile=True)), model) is None
+
+    def is_recorded(options: RunOptions) -> bool:
+        way = options.way("cpu", torch.get_num_threads())
+        return recorded(spec.folder, spec.identity(registry.model("tiny"), way)) is not None
+
+    assert is_recorded(RunOptions())
+    assert is_recorded(RunOptions(feature_memory=5))
+    assert not is_recorded(RunOptions(frozen_prefix=False))
+    assert not is_recorded(RunOptions(compile=True))
 
 
 def test_a_compiled_model_is_what_trains(
