@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.events import Event, Note, Tell, tell_nobody
+from bench.files import trial_folder
 from bench.plugins import Registry, load_plugins
 from bench.protocol import load_protocol
+from bench.records.comparison import comparisons, read_trial, trials_of
 from bench.records.measurement import Measurement
 from bench.report.make import report as reporting
-from bench.report.tables.folder_page import write_tables
+from bench.report.tables.folder_page import write_page, write_tables
 from bench.report.tables.measurements import write_measure_page
 from bench.request import CheckRequest, MeasureRequest, Place, RunRequest, request_from
 from bench.run import measuring, sweep
@@ -43,11 +45,14 @@ def run(asked: RunRequest | str | Sequence[str] = (), *, tell: Tell = tell_nobod
     registry = _plugins(request.place)
     announce = _heard(registry, tell)
     with sweep.opened(request, registry, announce) as found:
+        trials = trials_of(found.folder)  # once: the page of each trial must not read all records again
         try:
-            for _ in found.run(announce):
-                write_tables(found.folder)
-        finally:  # an interrupt leaves a page, too
-            write_tables(found.folder, figure=True)
+            for record in found.run(announce):
+                trial = read_trial(trial_folder(found.folder, record.model.name, record.seed))
+                trials[trial.folder] = trial
+                write_page(comparisons(trials.values()))
+        finally:  # an interrupt leaves tables, too
+            write_tables(comparisons(trials_of(found.folder).values()))
     return found
 
 
@@ -65,14 +70,28 @@ def measure(
     return found
 
 
-def report(results: str | Path = "results", *, quiet: bool = True) -> reporting.Outcome:
-    """Make what is not yet as the records give it: tables, figures, pages, and marked sections of Markdown texts."""
-    return reporting.report(Path(results), quiet)
+def report(
+    results: str | Path = "results", *, texts: Sequence[str | Path] | None = None, tell: Tell = tell_nobody
+) -> reporting.Outcome:
+    """Make what is not yet as the records give it: tables, figures, pages, and marked sections of Markdown texts.
+
+    `texts` are Markdown files, or folders of such; by default those of the results folder and the working directory.
+    """
+    return reporting.make_report(Path(results), **_handed(results, texts), tell=tell)
 
 
-def check_report(results: str | Path = "results") -> reporting.Checked:
+def check_report(
+    results: str | Path = "results", *, texts: Sequence[str | Path] | None = None, tell: Tell = tell_nobody
+) -> reporting.Checked:
     """What of a report is not as the records give it. Writes nothing."""
-    return reporting.check(Path(results))
+    return reporting.check(Path(results), **_handed(results, texts), tell=tell)
+
+
+def _handed(results: str | Path, texts: Sequence[str | Path] | None) -> dict[str, Any]:
+    """What a report is made from beside the records: the plugins' claims, and the texts with marked sections."""
+    claims, problems = _plugins(Place()).claims()
+    found = (results, Path.cwd()) if texts is None else texts
+    return {"claims": claims, "problems": problems, "texts": [Path(text) for text in found]}
 
 
 def doctor(device: str = "auto") -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -80,7 +80,7 @@ class Measuring:
 
 @dataclass(frozen=True)
 class ReportProgress:
-    """`done` of `total` files of a report are made, `file` the last of them."""
+    """`done` of `total` files of a report are made; `file`, a path in the results folder, is the last of them."""
 
     done: int
     total: int

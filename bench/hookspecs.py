@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pluggy
 
+from bench.records.evidence import Claim as Claim
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
     from bench.events import Event, Tell
-    from bench.records.evidence import Evidence, Verdict
     from bench.run.trial import TrainedModel
 
 # What `build` is always given; its other keyword parameters are the model's options.
@@ -147,19 +148,6 @@ class DatasetSpec:
     load: Callable[..., Pictures]
     source: str = ""
     key: Callable[[str, int], str] | None = None
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A published claim: its words, where it stands, and how it is tested.
-
-    `check(evidence)` gives a Verdict on the comparisons and measurements of a results folder, and changes nothing;
-    bench/report/claims/checks.py has ready-made ones, such as `counts_are("mine", {"params": 5.3})`.
-    """
-
-    text: str
-    source: str
-    check: Callable[[Evidence], Verdict]
 
 
 # Where work is done

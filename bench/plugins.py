@@ -25,7 +25,7 @@ from bench import hookspecs
 from bench.errors import RequestError, unknown
 from bench.events import Event
 from bench.files import bundled
-from bench.hookspecs import GIVEN, DatasetSpec, ExecutorSpec, ModelSpec
+from bench.hookspecs import GIVEN, Claim, DatasetSpec, ExecutorSpec, ModelSpec
 from bench.protocol import toml_value
 
 # One name is one folder of results, and `:`, `/`, `,` and `=` have meanings of their own.
@@ -109,6 +109,25 @@ class Registry:
                 self.deaf.add(hook.plugin_name)
                 failed.append(f"plugin {hook.plugin_name} hears no more: {type(error).__name__}: {error}")
         return failed
+
+    def claims(self) -> tuple[list[Claim], list[str]]:
+        """The plugins' claims, and a line for each plugin whose claims cannot be had."""
+        claims: list[Claim] = []
+        problems = []
+        for hook in self.manager.hook.bench_claims.get_hookimpls():
+            try:
+                answer: Any = hook.function()
+                own = list(answer or ())
+                for claim in own:
+                    if not isinstance(claim, Claim):
+                        raise TypeError(f"bench_claims gives {type(claim).__name__}, not Claim")
+            except Exception as error:  # a stranger's claims must not cost the others
+                problems.append(
+                    f"The claims of plugin {hook.plugin_name} are left out: {type(error).__name__}: {error}"
+                )
+            else:
+                claims += own
+        return claims, problems
 
     def dataset(self, text: str) -> tuple[DatasetSpec, str]:
         """The dataset that `NAME` or `NAME:LOCATION` means, and its location."""

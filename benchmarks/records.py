@@ -1,6 +1,7 @@
-"""How long a report takes, and how that grows with the records.
+"""How long a report takes, and the tables of a run, and how that grows with the records.
 
-    python benchmarks/records.py [COUNT…]          times; by default of 100, 1,000 and 10,000 records
+    python benchmarks/records.py [COUNT…]          times of a report; by default of 100, 1,000 and 10,000 records
+    python benchmarks/records.py --run COUNT        times of what a run of so many trials writes beside its records
     python benchmarks/records.py --write DIR COUNT  only writes so many records, for looking at
 
 The records are made from the published ones: as large, of as many models, with numbers of their own; three seeds, at
@@ -20,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from bench.files import trial_folder
-from bench.records.comparison import read_comparisons
-from bench.report.make import report as reporting
-from bench.report.make.report import FIGURES, report
+from bench.records.comparison import comparisons, read_comparisons, read_trials
+from bench.report.make.report import FIGURES, check, collect, make_report
+from bench.report.tables.folder_page import write_page, write_tables
 
 REFERENCE = Path(__file__).parent.parent / "results" / "reference" / "quick"
 SEEDS = 3
@@ -30,13 +31,13 @@ OF_A_PROTOCOL = 33  # models
 TEST_PICTURES, CLASSES = 200, 10
 
 
-def write_records(folder: Path, count: int) -> None:
-    """Write `count` synthetic records, as a results folder; the same ones each time."""
+def write_records(folder: Path, count: int, of_a_protocol: int = OF_A_PROTOCOL) -> None:
+    """Write `count` synthetic records, of so many models a protocol, as a results folder; the same ones each time."""
     random = np.random.default_rng(0)
     published = [json.loads(file.read_bytes()) for file in sorted(REFERENCE.glob("*/seed0/record.json"))]
     for number in range(count):
         model, seed = divmod(number, SEEDS)
-        protocol, model = divmod(model, OF_A_PROTOCOL)
+        protocol, model = divmod(model, of_a_protocol)
         document = changed(published[model % len(published)], random, f"study{protocol}", model, seed)
         place = trial_folder(folder / f"study{protocol}", document["model"]["name"], seed)
         place.mkdir(parents=True)
@@ -91,21 +92,33 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def time_report(results: Path) -> dict[str, float]:
-    """Seconds of each part alone, in one process; and of a whole report, which draws all figures on all cores."""
+    """Seconds of each text, by its name; and of a whole report, which draws all figures on all cores."""
     found = {"reading": seconds(lambda: read_comparisons(results))}
-    comparisons, _, _ = reporting.collect(results)
-    for part in reporting.PARTS:
-        name = part.__module__.removeprefix("bench.report.")
+    found["collecting, claims judged"] = seconds(lambda: collect(results))
+    _, artifacts, _ = collect(results)
+    for artifact in artifacts:
+        if artifact.file.suffix not in FIGURES:
+            found[artifact.file.name] = found.get(artifact.file.name, 0.0) + seconds(artifact.make)
+    found["whole report"] = seconds(lambda: make_report(results))
+    found["nothing changed"] = seconds(lambda: make_report(results))
+    found["check"] = seconds(lambda: check(results))
+    return found
 
-        def make(part: Any = part) -> None:
-            for artifact in part(results, comparisons):
-                if artifact.file.suffix not in FIGURES:
-                    artifact.make()
 
-        found[name] = seconds(make)
-    found["whole report"] = seconds(lambda: report(results))
-    found["nothing changed"] = seconds(lambda: report(results))
-    found["check"] = seconds(lambda: reporting.check(results))
+def time_run(results: Path, count: int) -> dict[str, float]:
+    """Seconds that a run of `count` trials, all of one folder, spends on its page and tables.
+
+    The page after each trial takes longer the more there are: it is timed at a few places, and the sum is that of the
+    lines between them.
+    """
+    write_records(results, count, of_a_protocol=count)
+    found = {"reading, at the start and at the end": 2 * seconds(lambda: read_trials(results))}
+    trials, _ = read_trials(results)
+    places = [1, count // 4, count // 2, count]
+    pages = [seconds(lambda number=place: write_page(comparisons(trials[:number]))) for place in places]
+    found |= {f"page after trial {place}": page for place, page in zip(places, pages, strict=True)}
+    found["all pages"] = float(np.trapezoid(pages, places))
+    found["tables and figure at the end"] = seconds(lambda: write_tables(comparisons(trials)))
     return found
 
 
@@ -113,11 +126,16 @@ def main(arguments: list[str]) -> None:
     if arguments[:1] == ["--write"]:
         write_records(Path(arguments[1]), int(arguments[2]))
         return
-    for count in [int(argument) for argument in arguments] or [100, 1_000, 10_000]:
+    of_a_run = arguments[:1] == ["--run"]
+    for count in [int(argument) for argument in arguments[of_a_run:]] or [100, 1_000, 10_000]:
         with tempfile.TemporaryDirectory() as folder:
             results = Path(folder) / "results"
-            write_records(results, count)
-            times = ", ".join(f"{name} {took:.2f} s" for name, took in time_report(results).items())
+            if of_a_run:
+                found = time_run(results, count)
+            else:
+                write_records(results, count)
+                found = time_report(results)
+            times = ", ".join(f"{name} {took:.2f} s" for name, took in found.items())
             print(f"{count:,} records: {times}", flush=True)
 
 

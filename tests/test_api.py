@@ -12,6 +12,8 @@ import bench
 from bench import api
 from bench.events import Event, Measuring, Note, TrialEnded
 from bench.plugins import Registry
+from bench.records.comparison import read_trial
+from bench.report.tables.folder_page import write_page
 
 # An executor of the user's own, which does everything here and now; and two that listen, one of which fails.
 HERE = """
@@ -84,10 +86,25 @@ def test_a_run_by_an_executor_of_a_plugin_leaves_its_record_and_tables_and_every
     assert api.check_report("results").problems == []
 
 
+def test_each_trial_is_on_the_page_at_once_and_no_other_record_is_read_again_for_it(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = {"protocol": "study.toml", "device": "cpu", "executor": "here"}
+    api.run("tiny", **study)
+    page, read, seen = Path("results/study/README.md"), [], []
+    monkeypatch.setattr(api, "read_trial", lambda folder: read.append(folder) or read_trial(folder))
+    monkeypatch.setattr(api, "write_page", lambda found: write_page(found) or seen.append(page.read_text()))
+    outcome = api.run(["tiny:width=4", "tiny:width=2"], **study)
+    assert [("| tiny:width=4" in text, "| tiny:width=2" in text, "| tiny " in text) for text in seen] == [
+        (True, False, True), (True, True, True),
+    ]  # fmt: skip
+    assert read == [outcome.folder / name / "seed0" for name in ("tiny@width=4", "tiny@width=2")]
+
+
 def test_measurements_are_given_and_kept_with_their_table(place: Path) -> None:
     told: list[Event] = []
     (found,) = api.measure("tiny", image_size=8, classes=3, only=["macs"], device="cpu", tell=told.append)
-    assert found.efficiency["macs"] > 0
+    assert found.efficiency.macs and found.efficiency.macs > 0
     assert (found.settings["image_size"], found.settings["classes"]) == (8, 3)
     assert any(isinstance(event, Measuring) for event in told)
     assert "tiny" in (place / "results" / "measure" / "README.md").read_text()

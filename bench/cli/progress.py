@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Hashable
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -26,18 +25,6 @@ from bench.events import (
 def watch(quiet: bool) -> Bars | PlainLines:
     """Bars in a terminal, lines elsewhere, nothing where quiet is asked for."""
     return PlainLines(quiet) if quiet or not sys.stderr.isatty() else Bars()
-
-
-@contextmanager
-def counting(what: str, total: int, quiet: bool) -> Iterator[Callable[[], None]]:
-    """A bar in a terminal, which goes on by one at each call of what is given; nothing elsewhere."""
-    if quiet or total == 0 or not sys.stderr.isatty():
-        yield lambda: None
-        return
-    columns = (TextColumn("{task.completed} of {task.total} {task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda: progress.advance(task)
 
 
 class PlainLines:

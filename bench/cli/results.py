@@ -22,16 +22,19 @@ def report(
 ) -> int:
     """Make tables, figures and pages from the records, and marked sections of *.md here and in DIR; or check them."""
     from bench import api
+    from bench.cli.progress import watch
 
     if check:
-        checked = api.check_report(results)
+        with watch(quiet) as tell:
+            checked = api.check_report(results, tell=tell)
         warn(checked.damaged)
         if as_json:
             print_json(checked.to_json())
         else:
             print("\n".join(map(str, checked.problems)) or f"{checked.files} files are what the records give")
         return 1 if checked.problems else 0
-    outcome = api.report(results, quiet=quiet)
+    with watch(quiet) as tell:
+        outcome = api.report(results, tell=tell)
     warn(outcome.damaged)
     warn(f"{results / path}: cannot be made: {why}" for path, why in outcome.failed.items())
     if as_json:

@@ -6,11 +6,12 @@ Only trials of one folder whose protocol, data and way of running agree are comp
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from bench.records.archive import checksums
 from bench.records.identity import Terms, terms_of
 from bench.records.quantities import Quantity, with_plugins
 from bench.records.record import Record, RecordError, parse_record
@@ -24,6 +25,12 @@ class Trial:
     record: Record
     digest: str = ""  # SHA-256 of record.json
 
+    @property
+    def ended(self) -> str:
+        """`ok`, or the status and what went wrong: `oom: CUDA out of memory`."""
+        error = self.record.error
+        return f"{self.record.status}: {error.message}" if error else self.record.status
+
 
 @dataclass(frozen=True)
 class Contender:
@@ -36,6 +43,16 @@ class Contender:
     def finished(self) -> tuple[Trial, ...]:
         """The trials that ended well."""
         return tuple(trial for trial in self.trials if trial.record.status == "ok" and trial.record.accuracy)
+
+    @property
+    def status(self) -> str:
+        """`ok`, or what went wrong, with how many of the trials ended well where there are several."""
+        failed = [trial for trial in self.trials if trial.record.status != "ok"]
+        if not failed:
+            return "ok"
+        reasons = dict.fromkeys(trial.ended for trial in failed)
+        good = len(self.trials) - len(failed)
+        return "; ".join([f"{good} of {len(self.trials)} ok", *reasons] if good else reasons)
 
     @property
     def first(self) -> Record:
@@ -53,9 +70,9 @@ class Comparison:
 
     @cached_property
     def digest(self) -> str:
-        """Of all that its records say, and where they lie."""
+        """Of all that its records and predictions say, and where they lie."""
         lines = [
-            f"{trial.folder.relative_to(self.folder)} {trial.digest}"
+            f"{trial.folder.relative_to(self.folder)} {trial.digest} {checksums(trial.folder / 'predictions.npz')}"
             for contender in self.contenders
             for trial in contender.trials
         ]
@@ -96,13 +113,25 @@ def read_trials(results: Path) -> tuple[list[Trial], list[str]]:
     trials, damaged = [], []
     for file in sorted(file for depth in ("*", "*/*") for file in results.glob(f"{depth}/seed*/record.json")):
         try:
-            content = file.read_bytes()
-            trials.append(Trial(file.parent, parse_record(content, file), hashlib.sha256(content).hexdigest()))
+            trials.append(read_trial(file.parent))
         except RecordError as error:
             damaged.append(str(error))
         except OSError as error:
             damaged.append(f"{file}: cannot be read: {error.strerror}")
     return trials, damaged
+
+
+def trials_of(protocol_folder: Path) -> dict[Path, Trial]:
+    """The trials of one protocol's folder and of none within it, each by its own folder; without damaged ones."""
+    trials, _ = read_trials(protocol_folder)
+    return {trial.folder: trial for trial in trials if trial.folder.parents[1] == protocol_folder}
+
+
+def read_trial(folder: Path) -> Trial:
+    """The trial in that folder. Raises RecordError for a damaged record, OSError for one that cannot be read."""
+    file = folder / "record.json"
+    content = file.read_bytes()
+    return Trial(folder, parse_record(content, file), hashlib.sha256(content).hexdigest())
 
 
 def read_comparisons(results: Path) -> tuple[list[Comparison], list[str]]:
@@ -111,11 +140,11 @@ def read_comparisons(results: Path) -> tuple[list[Comparison], list[str]]:
     return comparisons(trials), damaged
 
 
-def comparisons(trials: Sequence[Trial]) -> list[Comparison]:
+def comparisons(trials: Iterable[Trial]) -> list[Comparison]:
     """Group the trials by folder and by the terms that they share (bench/records/identity.py)."""
     groups: dict[Path, list[tuple[Terms, list[Trial]]]] = {}
     # Those that ended before it was known how they ran come last, and join the first that they may be compared with.
-    for trial in sorted(trials, key=lambda trial: terms_of(trial.record).way is None):
+    for trial in sorted(trials, key=lambda trial: (terms_of(trial.record).way is None, trial.folder)):
         terms, own = terms_of(trial.record).compared, groups.setdefault(trial.folder.parents[1], [])
         group = next((members for shared, members in own if shared.agree(terms)), None)
         if group is None:

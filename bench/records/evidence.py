@@ -1,14 +1,18 @@
-"""What claims are held against: the comparisons and the measurements of a results folder."""
+"""Claims, and what they are held against: the comparisons and the measurements of a results folder.
+
+Plugins import this through `bench`, so it imports nothing that takes time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from bench.records.comparison import Comparison, Contender
-from bench.records.measurement import Measurement
-from bench.records.record import Record
+if TYPE_CHECKING:
+    from bench.records.comparison import Comparison, Contender
+    from bench.records.measurement import Measurement
+    from bench.records.record import Record
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,19 @@ class Evidence:
                 continue
             if all(setting(comparison.first, key) == value for key, value in under.items()):
                 yield comparison, [by_name[model] for model in models]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A published claim: its words, where it stands, and how it is tested.
+
+    `check(evidence)` gives a Verdict on the comparisons and measurements of a results folder, and changes nothing;
+    bench/report/claims/checks.py has ready-made ones, such as `counts_are("mine", {"params": 5.3})`.
+    """
+
+    text: str
+    source: str
+    check: Callable[[Evidence], Verdict]
 
 
 def setting(record: Record, key: str) -> Any:

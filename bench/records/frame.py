@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import RequestError
 from bench.files import write_bytes
 from bench.records.comparison import Trial, read_trials
+from bench.records.dotted import dotted
 from bench.records.record import Record, RecordError
 
 if TYPE_CHECKING:
@@ -81,16 +82,8 @@ def frame(trials: Sequence[Trial], results: Path) -> DataFrame:
 
 def row(record: Record) -> dict[str, Any]:
     """The record's values under dotted names, lists as JSON."""
-    found: dict[str, Any] = {}
-
-    def add(name: str, value: Any) -> None:
-        if name in LEFT_OUT:
-            return
-        if isinstance(value, dict) and value and name not in WHOLE:
-            for key, own in value.items():
-                add(f"{name}.{key}" if name else key, own)
-        else:
-            found[name] = json.dumps(value) if isinstance(value, dict | list) else value
-
-    add("", record.to_json())
-    return found
+    return {
+        name: json.dumps(value) if isinstance(value, dict | list) else value
+        for name, value in dotted(record.to_json(), WHOLE | LEFT_OUT)
+        if name not in LEFT_OUT
+    }

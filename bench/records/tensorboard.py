@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.files import write_bytes
+from bench.records.dotted import dotted
 from bench.records.quantities import QUANTITIES
 from bench.records.record import Record
 
@@ -87,10 +88,8 @@ def hyperparameters(record: Record) -> dict[str, str | float | bool]:
     """What distinguishes trials: model, options, seed, and the protocol's settings, by dotted names."""
     found: dict[str, str | float | bool] = {"model": record.model.name, "family": record.model.family}
     found |= {"seed": float(record.seed), "data": record.data.name, "protocol": record.protocol.name}
-    for section, settings in record.protocol.settings.items():
-        if isinstance(settings, dict):
-            found |= {f"{section}.{key}": _plain(value) for key, value in settings.items()}
-    return found
+    settings = dotted(record.protocol.settings, whole={"model.options"})
+    return found | {name: _plain(value) for name, value in settings if "." in name}
 
 
 def _plain(value: Any) -> str | float | bool:

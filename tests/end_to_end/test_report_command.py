@@ -86,14 +86,15 @@ def test_all_records_go_into_one_file(place: Path, bench: Callable[..., Any]) ->
 SLOW = """
 import sys, time
 from functools import partial
-from bench.report.make import report
-from bench.report.make.artifact import Artifact
+from pathlib import Path
+from bench.report import figures
+from bench.report.artifact import Artifact
 
 def draw(number):
     time.sleep(0.3)
     return str(number).encode()
 
-report.PARTS += (lambda results, _: (Artifact(results / f"{one}.png", "", partial(draw, one)) for one in range(20)),)
+figures.artifacts = lambda _: [Artifact(Path("results") / f"{one}.png", partial(draw, one)) for one in range(20)]
 sys.argv[1:] = ["report"]
 from bench.__main__ import main
 main()

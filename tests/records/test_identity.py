@@ -86,3 +86,8 @@ def test_trials_on_two_machines_of_one_kind_are_compared(make_record: Make) -> N
 def test_a_trial_that_never_ran_joins_those_it_would_have_been_compared_with(make_record: Make) -> None:
     (one,) = compared(make_record("dead", top1=None), make_record("a"))
     assert {contender.model for contender in one.contenders} == {"dead", "a"}
+
+
+def test_the_order_in_which_trials_come_decides_nothing(make_record: Make) -> None:
+    records = [make_record("a"), make_record("b", environment=COMPILED), make_record("dead", top1=None)]
+    assert compared(*records) == compared(*reversed(records))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from made_results import answers, write_failure, write_measurement, write_trial
@@ -163,8 +162,9 @@ def page_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
         (tmp_path / "plugins" / "mine.py").write_text(source)
         monkeypatch.chdir(tmp_path)
         write_trial(tmp_path / "results", "m")
-        (artifact,) = claims.artifacts(tmp_path / "results", read_comparisons(tmp_path / "results")[0])
-        assert artifact.file == tmp_path / "results" / "claims.md"
+        file = tmp_path / "results" / "claims.md"
+        (artifact,) = claims.artifacts(file, *load_plugins().claims(), evidence(tmp_path / "results"))
+        assert artifact.file == file
         return artifact.make().decode()
 
     return make
@@ -210,14 +210,7 @@ def test_a_plugin_whose_claims_cannot_be_had_costs_no_others(
     assert "densenet121 at 224 pixels" in text
 
 
-def test_nothing_run_or_measured_gives_no_page(tmp_path: Path) -> None:
-    assert list(claims.artifacts(tmp_path, [])) == []
-    write_measurement(tmp_path, "m", macs={"conv": 1})
-    assert len(list(claims.artifacts(tmp_path, []))) == 1
-
-
 def test_a_claim_is_of_the_public_names() -> None:
     verdict = Verdict("confirmed", "1")
     assert Claim("a", "b", lambda evidence: verdict).check(Evidence((), ())) is verdict
-    registry: Any = load_plugins()
-    assert claims.collect(registry)[1] == []
+    assert load_plugins().claims()[1] == []

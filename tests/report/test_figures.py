@@ -19,6 +19,7 @@ from bench.records.comparison import Comparison, Trial, comparisons
 from bench.records.efficiency import Efficiency
 from bench.records.folder import record_files
 from bench.records.record import Failure, History, Record, read_record
+from bench.report.artifact import Artifact
 from bench.report.figures import artifacts, figure_file, model_figure
 from bench.report.figures.bars import draw_bars, step_memory
 from bench.report.figures.confusion import Confusion, Confusions, confusion, draw_confusion
@@ -27,7 +28,6 @@ from bench.report.figures.labels import place
 from bench.report.figures.pareto import costs
 from bench.report.figures.style import DPI, STYLE, WIDTH, _drawn, distinct, new_figure, panel, render, scales, shown
 from bench.report.judge.dominance import front
-from bench.report.make.artifact import Artifact
 
 RECORDS = Path(__file__).resolve().parents[1] / "copies"
 ODD = ["a$b$ $\\frac{1}{2}$", "x_1^{2}", '<b>&"q"', "rocket 🚀 \t日本\x00", "n" * 80]
@@ -50,7 +50,7 @@ def compared(records: Sequence[Record], results: Path = Path("results")) -> Comp
 
 
 def drawn(comparison: Comparison) -> dict[str, Artifact]:
-    return {one.file.name: one for one in artifacts(comparison.folder.parent, [comparison])}
+    return {one.file.name: one for one in artifacts([comparison])}
 
 
 def texts(svg: bytes) -> str:
@@ -236,7 +236,7 @@ def test_two_comparisons_in_one_folder_have_figures_of_their_own() -> None:
     trials = [Trial(trial_folder(Path("results/p"), one.model.name, 0), one) for one in (first, second)]
     both = comparisons(trials)
     assert len(both) == 2
-    files = [one.file for one in artifacts(Path("results"), both)]
+    files = [one.file for one in artifacts(both)]
     assert len(set(files)) == len(files)
     assert all(figure_file(one, "accuracy") in files for one in both)
 

@@ -3,45 +3,59 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.errors import RequestError
-from bench.files import trial_folder, write_text
+from bench.events import Event, ReportProgress
+from bench.files import PACKAGE, trial_folder, write_text
 from bench.records.comparison import Comparison
+from bench.records.evidence import Claim, Verdict
 from bench.records.record import Record, write_record
+from bench.report import figures
+from bench.report.artifact import Artifact
 from bench.report.make import report as reporting
-from bench.report.make.artifact import Artifact
-from bench.report.make.manifest import NAME
-from bench.report.make.report import check, report
+from bench.report.make.manifest import NAME, code_digest, read_manifest, write_manifest
+from bench.report.make.report import Outcome, check, make_report
 
 Make = Callable[..., Record]
 
 
-def drawing(model: str) -> bytes:
+def drawing(model: str, seeds: Sequence[int]) -> bytes:
     """Stands in for a figure."""
     if model == "cannot-be-drawn":
         raise ValueError("no such colour")
     return f"a figure of {model}".encode()
 
 
-def figures(results: Path, comparisons: Sequence[Comparison]) -> Iterator[Artifact]:
-    """A figure of each model, made from its seeds."""
+real_figures = figures.artifacts
+
+
+def quick_figures(comparisons: Sequence[Comparison]) -> Iterator[Artifact]:
+    """The real figures of all models together, and a stand-in of each model, made from its seeds."""
     for one in comparisons:
+        yield from (figure for figure in real_figures([one]) if figure.file.stem in ("accuracy", "curves"))
         for contender in one.contenders:
-            seeds = ",".join(str(trial.record.seed) for trial in contender.trials)
-            file = one.folder / "figures" / f"{contender.model}.png"
-            yield Artifact(file, seeds, partial(drawing, contender.model))
+            seeds = [trial.record.seed for trial in contender.trials]
+            yield Artifact(one.folder / "figures" / f"{contender.model}.png", partial(drawing, contender.model, seeds))
+
+
+def report(results: Path) -> Outcome:
+    """As the command asks for it: with the texts of the working directory and of the results folder."""
+    return make_report(results, texts=(results, Path.cwd()))
 
 
 @pytest.fixture
 def results(tmp_path: Path, make_record: Make, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A results folder with two models under one protocol; the working directory is beside it."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(reporting, "PARTS", (*reporting.PARTS, figures))
+    monkeypatch.setattr(figures, "artifacts", quick_figures)
     for name, top1 in (("good", 0.9), ("bad", 0.1)):
         add(tmp_path / "results", make_record(name, top1))
     return tmp_path / "results"
@@ -52,7 +66,8 @@ def add(results: Path, record: Record) -> None:
 
 
 def problems(results: Path) -> dict[str, str]:
-    return {one.file.relative_to(results.parent).as_posix(): one.what for one in check(results).problems}
+    found = check(results, texts=(results, Path.cwd())).problems
+    return {one.file.relative_to(results.parent).as_posix(): one.what for one in found}
 
 
 def test_everything_is_made_once_and_then_only_what_changed(results: Path, make_record: Make) -> None:
@@ -114,6 +129,62 @@ def test_an_edited_figure_is_drawn_again(results: Path) -> None:
     figure.write_bytes(b"painted over")
     assert report(results).made == ["quick/figures/good.png"]
     assert figure.read_bytes() == b"a figure of good"
+
+
+def test_by_other_code_everything_is_made_anew_and_a_check_says_which_figures_are_not(results: Path) -> None:
+    first = report(results)
+    older = {path: replace(made, code="older") for path, made in read_manifest(results).items()}
+    write_manifest(results, older)
+    found = problems(results)  # texts are the same by this code: that is found by remaking them
+    assert found == dict.fromkeys(
+        (f"results/{path}" for path in older if path.endswith(("png", "svg"))), "stale: made by other code than this"
+    )
+    assert found
+    assert report(results).made == first.made
+    assert problems(results) == {}
+
+
+def test_by_other_libraries_everything_is_made_anew_and_a_check_asks_nothing_of_them(results: Path) -> None:
+    first = report(results)
+    write_manifest(results, {path: replace(made, libraries="older") for path, made in read_manifest(results).items()})
+    assert problems(results) == {}
+    assert report(results).made == first.made
+
+
+@pytest.mark.parametrize("source", ["report/judge/marks.py", "report/web/page.css", "records/record.py", "files.py"])
+def test_all_code_that_decides_over_a_report_is_in_its_digest(source: str, tmp_path: Path) -> None:
+    package = tmp_path / "bench"
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    before = code_digest()
+    (package / "train" / "loop.py").write_text("")
+    assert code_digest(package) == before
+    (package / source).write_text("")
+    assert code_digest(package) != before
+
+
+def test_each_file_is_told_as_it_is_made(results: Path) -> None:
+    told: list[Event] = []
+    made = make_report(results, tell=told.append).made
+    assert [(one.done, one.total) for one in told if isinstance(one, ReportProgress)] == [
+        (number, len(made)) for number in range(1, len(made) + 1)
+    ]
+    assert sorted(one.file for one in told if isinstance(one, ReportProgress)) == made
+
+
+def test_claims_are_handed_in_and_nothing_is_taken_from_the_working_directory(results: Path) -> None:
+    (results.parent / "plugins").mkdir()
+    (results.parent / "plugins" / "mine.py").write_text("raise RuntimeError('was imported')")
+    readme = results.parent / "README.md"
+    readme.write_text(SECTION)
+    claim = Claim("mine is best", "a paper", lambda evidence: Verdict("confirmed", f"{len(evidence.comparisons)} seen"))
+    given: dict[str, Any] = {"claims": [claim], "problems": ["one plugin fails"]}
+    make_report(results, **given)
+    page = (results / "claims.md").read_text()
+    assert "- **confirmed**: mine is best. Here: 1 seen." in page
+    assert "one plugin fails" in page
+    assert readme.read_text() == SECTION
+    assert check(results, **given).problems == []
+    assert [one.file.name for one in check(results).problems] == ["claims.md"]
 
 
 def test_a_folder_that_holds_no_figures_any_more_goes_with_them(results: Path, make_record: Make) -> None:
@@ -242,7 +313,7 @@ def test_a_section_of_another_results_folder_and_an_example_in_a_text_are_left_a
 )
 def test_a_malformed_marker_is_refused_before_anything_is_made(results: Path, section: str, expected: str) -> None:
     (results.parent / "README.md").write_text(section)
-    for action in (report, check):
+    for action in (make_report, check):
         with pytest.raises(RequestError, match=expected):
-            action(results)
+            action(results, texts=[results.parent / "README.md"])
     assert not (results / NAME).exists()

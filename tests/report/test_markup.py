@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+import tabulate
 from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -80,3 +82,15 @@ def test_the_best_is_bold_and_a_tie_is_marked_in_every_style() -> None:
     assert "$\\approx$ 8" in written(table, "latex")
     assert "* 9" in written(table, "plain")
     assert "≈ 8" in written(table, "plain")
+
+
+def test_a_table_is_the_same_wherever_wide_letters_are_counted_and_leaves_tabulate_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = Table(["name", "n"], [[Cell("猫"), Cell("1")]])
+    texts = set()
+    for wide in (True, False):
+        monkeypatch.setattr(tabulate, "WIDE_CHARS_MODE", wide)
+        texts.add(written(table, "plain"))
+        assert tabulate.WIDE_CHARS_MODE is wide
+    assert len(texts) == 1

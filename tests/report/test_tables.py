@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from bench.report.tables.comparison import (
     notes,
     run_text,
 )
-from bench.report.tables.folder_page import write_tables
+from bench.report.tables.folder_page import write_page, write_tables
 from bench.report.text.markup import Table
 
 Make = Callable[..., Record]
@@ -203,7 +204,7 @@ def page(tmp_path: Path) -> Callable[..., str]:
     def write(*records: Record) -> str:
         for each in records:
             write_record(trial_folder(tmp_path / "quick", each.model.name, each.seed), each)
-        write_tables(tmp_path / "quick")
+        write_tables(read_comparisons(tmp_path)[0])
         return (tmp_path / "quick" / "README.md").read_text()
 
     return write
@@ -217,6 +218,16 @@ def test_the_page_holds_the_table_and_what_it_was_made_under(page: Callable[...,
         "360 for testing", "p" * 12, "d" * 12, "Some CPU, 2 threads, fp32, torch 2.13", "**90.00**",
     ):  # fmt: skip
         assert expected in text
+
+
+def test_the_page_of_a_run_is_that_of_a_report_and_needs_no_files(
+    page: Callable[..., str], make_record: Make, tmp_path: Path
+) -> None:
+    text = page(make_record("high", 0.9), make_record("low", 0.1))
+    found = read_comparisons(tmp_path)[0]
+    shutil.rmtree(tmp_path / "quick")
+    write_page(found)
+    assert (tmp_path / "quick" / "README.md").read_text() == text
 
 
 def test_the_page_explains_the_interval_where_there_are_several_seeds(

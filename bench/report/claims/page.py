@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from bench.hookspecs import Claim
-from bench.plugins import Registry, load_plugins
-from bench.records.comparison import Comparison
-from bench.records.evidence import Evidence, Verdict
-from bench.records.measurement import read_measurements
+from bench.records.evidence import Claim, Evidence, Verdict
+from bench.report.artifact import Artifact
 from bench.report.claims.published import published_claims
-from bench.report.make.artifact import Artifact
 from bench.report.text.markup import markdown
 
 ORDER = ("refuted", "confirmed", "not testable")
@@ -30,39 +24,14 @@ class Judged:
     problem: str = ""
 
 
-def artifacts(results: Path, comparisons: Sequence[Comparison]) -> Iterator[Artifact]:
-    """claims.md, where anything was run or measured.
+def artifacts(file: Path, claims: Sequence[Claim], problems: Sequence[str], evidence: Evidence) -> Iterator[Artifact]:
+    """claims.md: the project's claims, and `claims` beside them; `problems` are lines on claims that cannot be had.
 
     Claims are judged here, not in `make`: a plugin's check cannot be sent to another process, and its code is among
-    what the page follows from. So the digest is that of the text.
+    what the page follows from. So the page is made from its own text.
     """
-    measurements, _ = read_measurements(results / "measure")
-    if not comparisons and not measurements:
-        return
-    claims, problems = collect(load_plugins())
-    text = page(judge(claims, Evidence(comparisons, measurements)), problems)
-    yield Artifact(results / "claims.md", hashlib.sha256(text.encode()).hexdigest(), partial(str.encode, text))
-
-
-def collect(registry: Registry) -> tuple[list[Claim], list[str]]:
-    """The project's claims and the plugins', and a line for each plugin whose claims cannot be had."""
-    claims, problems = list(published_claims()), []
-    for hook in registry.manager.hook.bench_claims.get_hookimpls():
-        try:
-            own = _claims(hook.function())
-        except Exception as error:  # a stranger's claims must not cost the others
-            problems.append(f"The claims of plugin {hook.plugin_name} are left out: {type(error).__name__}: {error}")
-        else:
-            claims += own
-    return claims, problems
-
-
-def _claims(answer: Any) -> list[Claim]:
-    own = list(answer or ())
-    for claim in own:
-        if not isinstance(claim, Claim):
-            raise TypeError(f"bench_claims gives {type(claim).__name__}, not Claim")
-    return own
+    text = page(judge([*published_claims(), *claims], evidence), problems)
+    yield Artifact(file, partial(str.encode, text))
 
 
 def judge(claims: Sequence[Claim], evidence: Evidence) -> list[Judged]:

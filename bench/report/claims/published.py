@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.hookspecs import Claim
+from bench.records.evidence import Claim
 from bench.report.claims import checks
 
 FILE = Path(__file__).with_name("published.toml")

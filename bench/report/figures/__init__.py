@@ -14,24 +14,23 @@ from typing import Any
 
 from bench.files import file_name
 from bench.records.comparison import Comparison
+from bench.report.artifact import Artifact
 from bench.report.figures.bars import draw_bars, step_memory, step_time
 from bench.report.figures.confusion import confusion, draw_confusion
 from bench.report.figures.curves import all_curves, curves, draw_all_curves, draw_curves
 from bench.report.figures.pareto import costs, draw_pareto
 from bench.report.figures.pictures import draw_mistakes, draw_samples, mistakes, samples
-from bench.report.figures.style import digest, render
-from bench.report.make.artifact import Artifact
+from bench.report.figures.style import render
 
 FORMS = ("png", "svg")
 
 
-def artifacts(results: Path, comparisons: Sequence[Comparison]) -> Iterator[Artifact]:
-    """Every figure of the comparisons that their records and pictures allow; `results` is where they lie."""
+def artifacts(comparisons: Sequence[Comparison]) -> Iterator[Artifact]:
+    """Every figure of the comparisons that their records and pictures allow."""
     for comparison in comparisons:
         for name, draw, values in _figures(comparison):
-            inputs = digest(values)
             for form in FORMS:
-                yield Artifact(figure_file(comparison, name, form), inputs, partial(render, draw, values, form, inputs))
+                yield Artifact(figure_file(comparison, name, form), partial(render, draw, values, form))
 
 
 def figure_file(comparison: Comparison, name: str, form: str = "png") -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.records.classes import confusion_counts
 from bench.records.comparison import Contender
 from bench.report.figures.style import (
     GREY,
@@ -56,13 +57,12 @@ def confusion(contender: Contender) -> Confusion | Confusions | None:
     """Summed over the finished trials; None where there is none."""
     import numpy as np
 
-    matrices = [one.record.accuracy.confusion for one in contender.finished if one.record.accuracy]
-    if not matrices or not matrices[0]:
+    counts = confusion_counts(contender)
+    if counts is None:
         return None
-    counts = sum((np.array(matrix, dtype=np.int64) for matrix in matrices[1:]), np.array(matrices[0], dtype=np.int64))
     record = contender.first
     model, names, number = shown(record.model.name, 60), record.data.classes, len(counts)
-    about = f"{conditions(record)}; {int(counts.sum()):,} test pictures over {trials_of(len(matrices))}"
+    about = f"{conditions(record)}; {int(counts.sum()):,} test pictures over {trials_of(len(contender.finished))}"
     if number <= MOST_CLASSES:
         return Confusion(model, about, tuple(shown(name, 16) for name in names), _plain(counts))
     wrong = counts - np.diag(np.diag(counts))

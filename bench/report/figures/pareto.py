@@ -82,6 +82,11 @@ def costs(comparison: Comparison) -> dict[str, Pareto]:
     return figures | {key: Pareto(about, (one,)) for key, one in found.items()}
 
 
+def has_overview(comparison: Comparison) -> bool:
+    """Whether `costs` has an overview, without the rest."""
+    return any(_points(comparison, BY_KEY[key]) for key in OVERVIEW)
+
+
 def draw_pareto(values: Pareto) -> Figure:
     families = sorted({point.family for one in values.panels for point in one.points})
     rows = -(-(len(families) + 1) // LEGEND_ACROSS)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.records.archive import checksums
 from bench.records.comparison import Comparison, Contender, Trial
 from bench.report.figures.style import (
     SMALL,
@@ -31,12 +32,20 @@ NARROWEST = 3.4  # inches: room for the heading
 
 
 @dataclass(frozen=True)
+class Kept:
+    """An archive beside a record, and what tells its content from another's."""
+
+    file: Path
+    checksums: str
+
+
+@dataclass(frozen=True)
 class Samples:
     """Training pictures of each class, in a trial's pictures.npz."""
 
     conditions: str
     classes: tuple[str, ...]
-    pictures: Path
+    pictures: Kept
 
 
 @dataclass(frozen=True)
@@ -46,8 +55,8 @@ class Mistakes:
     model: str
     conditions: str
     classes: tuple[str, ...]
-    pictures: Path
-    predictions: Path
+    pictures: Kept
+    predictions: Kept
 
 
 def samples(comparison: Comparison) -> Samples | None:
@@ -55,29 +64,33 @@ def samples(comparison: Comparison) -> Samples | None:
     trials = [trial for contender in comparison.contenders for trial in contender.trials]
     for trial in sorted(trials, key=lambda one: (one.record.seed, one.record.model.name)):
         if _number(trial, "samples"):
-            return Samples(conditions(trial.record), tuple(trial.record.data.classes), trial.folder / "pictures.npz")
+            return Samples(conditions(trial.record), tuple(trial.record.data.classes), _kept(trial, "pictures.npz"))
     return None
 
 
 def mistakes(contender: Contender) -> Mistakes | None:
     """From the finished trial with the lowest seed that kept some; None where none did."""
     for trial in contender.finished:
-        predictions = trial.folder / "predictions.npz"
-        if predictions.is_file() and _number(trial, "mistakes"):
+        predictions = _kept(trial, "predictions.npz")
+        if predictions.checksums and _number(trial, "mistakes"):
             record = trial.record
             about = f"{conditions(record)}; seed {record.seed}; class, and what it was taken for with which confidence"
             return Mistakes(
                 shown(record.model.name, 60), about,
-                tuple(record.data.classes), trial.folder / "pictures.npz", predictions,
+                tuple(record.data.classes), _kept(trial, "pictures.npz"), predictions,
             )  # fmt: skip
     return None
+
+
+def _kept(trial: Trial, name: str) -> Kept:
+    return Kept(trial.folder / name, checksums(trial.folder / name))
 
 
 def draw_samples(values: Samples) -> Figure:
     """Some pictures of each class, one above the other; of many classes, some spread evenly."""
     import numpy as np
 
-    with np.load(values.pictures) as kept:
+    with np.load(values.pictures.file) as kept:
         pictures, labels = kept["samples"], kept["sample_label"]
     known = np.unique(labels)
     places = np.linspace(0, len(known) - 1, min(len(known), MOST_CLASSES))
@@ -105,9 +118,9 @@ def draw_mistakes(values: Mistakes) -> Figure:
     """The surest first; below each, its class, what it was taken for, and how sure the model was of that."""
     import numpy as np
 
-    with np.load(values.pictures) as kept:
+    with np.load(values.pictures.file) as kept:
         pictures, rows = kept["mistakes"], kept["mistake_index"]
-    with np.load(values.predictions) as kept:
+    with np.load(values.predictions.file) as kept:
         labels, probabilities = kept["label"][rows], kept["probabilities"][rows]
     predicted, confidence = probabilities.argmax(1), probabilities.max(1)
     order = np.argsort(-confidence, kind="stable")

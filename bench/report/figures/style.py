@@ -1,20 +1,17 @@
 """How every figure looks, and its way from values to the bytes of a file.
 
 A figure is a function of values alone: `draw(values)`, with values that are plain (numbers, texts, tuples and frozen
-dataclasses of them; a path stands for the file's content). So its digest follows from the values, it can be drawn in
-another process, and the same values give the same bytes. Margins are given in inches rather than found by a layout
-engine, which would draw each figure twice.
+dataclasses of them; beside a path stands a digest of the file). So its digest follows from the values, it can be
+drawn in another process, and the same values give the same bytes. Margins are given in inches rather than found by a
+layout engine, which would draw each figure twice.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.records.record import Record
@@ -68,11 +65,8 @@ STYLE: dict[str, Any] = {
 }
 
 
-def render(draw: Callable[[Values], Figure], values: Values, form: str, inputs: str = "") -> bytes:
-    """The figure as a file of that form, `png` or `svg`; the same values give the same bytes.
-
-    `inputs` is the values' digest, needed where they name files.
-    """
+def render(draw: Callable[[Values], Figure], values: Values, form: str) -> bytes:
+    """The figure as a file of that form, `png` or `svg`; the same values give the same bytes."""
     import matplotlib
 
     buffer = io.BytesIO()
@@ -86,23 +80,14 @@ def render(draw: Callable[[Values], Figure], values: Values, form: str, inputs: 
             options: dict[str, Any] = {"metadata": {"Date": None, "Creator": None}}
         else:
             options = {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": PACKED}}
-        _drawn(draw, values, inputs).savefig(buffer, format=form, dpi=DPI, **options)
+        _drawn(draw, values).savefig(buffer, format=form, dpi=DPI, **options)
     return buffer.getvalue()
 
 
 # The other form of the figure, where it is asked for next, needs no drawing from the start.
 @lru_cache(maxsize=1)
-def _drawn(draw: Callable[[Values], Figure], values: Values, inputs: str) -> Figure:
+def _drawn(draw: Callable[[Values], Figure], values: Values) -> Figure:
     return draw(values)
-
-
-def digest(values: Any) -> str:
-    """SHA-256 of what a figure is drawn from, the content of files included."""
-
-    def plain(value: Any) -> Any:
-        return hashlib.sha256(value.read_bytes()).hexdigest() if isinstance(value, Path) else vars(value)
-
-    return hashlib.sha256(json.dumps(values, sort_keys=True, default=plain).encode()).hexdigest()
 
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:

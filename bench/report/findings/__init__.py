@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import zipfile
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from bench.records.comparison import Comparison, Trial
-from bench.report.make.artifact import Artifact
+from bench.report.artifact import Artifact
 from bench.report.text.markup import markdown
 from bench.report.text.numbers import counted
 
@@ -24,9 +21,7 @@ HOW_TO_READ = (
 def artifacts(results: Path, comparisons: Sequence[Comparison]) -> Iterator[Artifact]:
     """findings.md, where there is any comparison."""
     if comparisons:
-        inputs = json.dumps([[one.name, [_digest(trial) for trial in _trials(one)]] for one in comparisons])
-        digest = hashlib.sha256(inputs.encode()).hexdigest()
-        yield Artifact(results / "findings.md", digest, partial(make, tuple(comparisons)))
+        yield Artifact(results / "findings.md", partial(make, tuple(comparisons)))
 
 
 def make(comparisons: Sequence[Comparison]) -> bytes:
@@ -80,13 +75,3 @@ def _about(comparison: Comparison) -> str:
 
 def _trials(comparison: Comparison) -> list[Trial]:
     return [trial for contender in comparison.contenders for trial in contender.trials]
-
-
-def _digest(trial: Trial) -> list[object]:
-    """The record's digest, and of the predictions the checksums that the archive itself keeps."""
-    try:
-        with zipfile.ZipFile(trial.folder / "predictions.npz") as archive:
-            members = [[one.filename, one.CRC, one.file_size] for one in archive.infolist()]
-    except (OSError, zipfile.BadZipFile):
-        members = []
-    return [trial.folder.name, trial.record.model.name, trial.digest, members]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bench.records.classes import confusion_counts
 from bench.records.comparison import Contender
 from bench.records.quantities import BY_KEY
 from bench.records.record import Training
@@ -21,13 +22,9 @@ def confusion_lines(contenders: Sequence[Contender]) -> list[str]:
     """Of each model the classes that it confuses most often, more than once, over all its seeds."""
     lines = []
     for contender in contenders:
-        trials = [trial.record for trial in contender.finished]
-        matrices = [np.array(record.accuracy.confusion) for record in trials if record.accuracy]
-        classes = trials[0].data.classes
-        total = sum(matrices[1:], start=matrices[0])
-        if total.shape != (len(classes), len(classes)):
-            continue  # a record of which the confusions were not kept
-        lines.append(_confusions(contender.model, total, classes, len(matrices)))
+        counts = confusion_counts(contender)
+        if counts is not None:
+            lines.append(_confusions(contender.model, counts, contender.first.data.classes, len(contender.finished)))
     return ["True class → class it was taken for, and how often.", *cut(lines)] if lines else []
 
 
@@ -128,9 +125,7 @@ def _last_gain(training: Training) -> float | None:
 def failure_lines(contenders: Sequence[Contender]) -> list[str]:
     """Each trial that did not end well, with its reason."""
     lines = [
-        f"{markdown(contender.model)}, seed {trial.record.seed}: {trial.record.status}"
-        + (f": {markdown(trial.record.error.message)}" if trial.record.error else "")
-        + "."
+        f"{markdown(contender.model)}, seed {trial.record.seed}: {markdown(trial.ended)}."
         for contender in contenders
         for trial in contender.trials
         if trial.record.status != "ok"

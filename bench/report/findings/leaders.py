@@ -64,21 +64,23 @@ def _best_line(standing: Standing, quantity: Quantity, found: Mapping[int, Estim
     head = f"**{markdown(quantity.label)}** ({quantity.better} is better): "
     if len(level) > 1:
         shared = listed([names[place] for place in level])
-        head += f"{shared} share the best value, {with_interval(quantity, first)}"
+        head += f"{shared} share the best value, {_known(quantity, first)}"
         if len(level) == len(order):
             return f"{head}; all models have it."
     else:
-        head += f"{markdown(names[order[0]])} is best with {with_interval(quantity, first)}"
+        head += f"{markdown(names[order[0]])} is best with {_known(quantity, first)}"
     after = order[len(level)]
     second = found[after]
-    tail = (
-        f"{markdown(names[after])} follows with {with_interval(quantity, second)} ({_margin(quantity, first, second)})"
-    )
+    tail = f"{markdown(names[after])} follows with {_known(quantity, second)} ({_margin(quantity, first, second)})"
     if quantity.key == "accuracy":
         doubt = _paired(standing.pair(order[0], after))
     else:
         doubt = "; their intervals overlap: the order may be chance" if _overlap(first, second) else ""
     return f"{head}; {tail}{doubt}."
+
+
+def _known(quantity: Quantity, value: Estimate) -> str:
+    return with_interval(quantity, value.mean, value.low, value.high)
 
 
 def _paired(pair: Pair | None) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.errors import RequestError, unknown
 from bench.records.comparison import Comparison, read_comparisons
+from bench.records.dotted import dotted
 from bench.records.record import Record
 
 
@@ -43,7 +44,7 @@ def only_one(comparisons: Sequence[Comparison], results: Path) -> Comparison:
 
 def other_settings(a: Record, b: Record) -> list[str]:
     """What keeps two trials from being compared: `train.epochs 8 / 10`, and the data where they differ."""
-    one, other = _flat(a.protocol.settings), _flat(b.protocol.settings)
+    one, other = _settings(a), _settings(b)
     lines = [
         f"{key} {_written(one, key)} / {_written(other, key)}"
         for key in dict.fromkeys([*one, *other])
@@ -55,11 +56,8 @@ def other_settings(a: Record, b: Record) -> list[str]:
     return lines or ["the protocols' fingerprints alone, as by another version of bench"]
 
 
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
+def _settings(record: Record) -> dict[str, Any]:
+    return {key: value for key, value in dotted(record.protocol.settings) if value != {}}
 
 
 def _written(settings: dict[str, Any], key: str) -> str:

@@ -209,9 +209,8 @@ def compare_two(name: str, a: Contender, b: Contender, tolerances: Mapping[str, 
     """All quantities that both have, and what B lacks of A's: trials that ended well, measurements."""
     problem = ""
     if a.finished and len(b.finished) < len(b.trials):
-        failed = next(trial.record for trial in b.trials if trial.record.status != "ok")
-        reason = f"{failed.status}: {failed.error.message}" if failed.error else failed.status
-        problem = f"{b.model}: {len(b.trials) - len(b.finished)} of {len(b.trials)} trials failed ({reason})"
+        failed = next(trial for trial in b.trials if trial.record.status != "ok")
+        problem = f"{b.model}: {len(b.trials) - len(b.finished)} of {len(b.trials)} trials failed ({failed.ended})"
     changes = tuple(_changes(a, b, tolerances)) if a.finished and b.finished else ()
     lost = [key for key in tolerances if estimate(BY_KEY[key], a) and not estimate(BY_KEY[key], b)]
     if lost and not problem:  # what cannot be judged must not pass

@@ -134,7 +134,8 @@ def _candidate(contender: Contender, limits: Sequence[Limit]) -> Candidate:
     keys = dict.fromkeys(["accuracy", *(limit.quantity.key for limit in limits)])
     values = {key: found for key in keys if (found := estimate(BY_KEY[key], contender)) is not None}
     if not contender.finished:
-        return Candidate(contender.model, values, (_failure(contender),), (), math.inf)
+        failure = f"no trial ended well ({contender.trials[0].ended})"
+        return Candidate(contender.model, values, (failure,), (), math.inf)
     reasons: list[str] = []
     doubts: list[str] = []
     miss = 0.0
@@ -165,11 +166,6 @@ def _doubt(limit: Limit, value: Estimate) -> Iterator[str]:
             f"the 95 % interval of {limit.quantity.label} reaches across {limit.bound:,g}: "
             f"[{value.low:,.{decimals}f}, {value.high:,.{decimals}f}]"
         )
-
-
-def _failure(contender: Contender) -> str:
-    record = contender.first
-    return f"no trial ended well ({record.status}{f': {record.error.message}' if record.error else ''})"
 
 
 def recommend_text(found: Recommendation) -> str:

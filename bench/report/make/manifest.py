@@ -9,24 +9,28 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
-from bench.files import write_text
+from bench.files import PACKAGE, write_text
 
 NAME = ".report.json"
-# What decides over the bytes of a figure or a page, beside bench's own code.
-PACKAGES = ("jinja2", "matplotlib", "tabulate")
+# Of the package bench, all that decides over the content of a report.
+SOURCES = ("files.py", "protocol.py", "records", "report")
+LIBRARIES = ("jinja2", "markupsafe", "matplotlib", "numpy", "pillow", "scipy", "tabulate")
 
 
 @dataclass(frozen=True)
 class Made:
-    """A generated file: digests of its inputs and of the code that made it, and SHA-256 of its content."""
+    """A generated file: digests of its inputs, of the code and the libraries that made it, and of its content.
+
+    Files are made anew where any of these changed, but a check asks nothing of the libraries: a clone's may be newer.
+    """
 
     inputs: str
     code: str
     sha256: str
+    libraries: str = ""  # a manifest of an older bench does not say
 
 
 def read_manifest(results: Path) -> dict[str, Made]:
@@ -51,20 +55,18 @@ def write_manifest(results: Path, made: Mapping[str, Made]) -> None:
         write_text(file, text)
 
 
-@cache
-def code_digest() -> str:
-    """Of the report's own source files and of the versions of the packages that it draws and writes with."""
+def code_digest(package: Path = PACKAGE) -> str:
+    """SHA-256 of the package's source files that decide over a report's content."""
     digest = hashlib.sha256()
-    folder = Path(__file__).parents[1]
-    for file in sorted(folder.rglob("*")):
+    for file in sorted(file for source in SOURCES for file in (package / source, *(package / source).rglob("*"))):
         if file.is_file() and "__pycache__" not in file.parts:
-            digest.update(f"{file.relative_to(folder).as_posix()}\n".encode() + file.read_bytes())
-    for package in PACKAGES:
-        try:
-            digest.update(f"{package} {version(package)}\n".encode())
-        except PackageNotFoundError:
-            continue
+            digest.update(f"{file.relative_to(package).as_posix()}\n".encode() + file.read_bytes())
     return digest.hexdigest()
+
+
+def libraries_digest() -> str:
+    """SHA-256 of the names and versions of the libraries that a report is written and drawn with."""
+    return hashlib.sha256("\n".join(f"{name} {version(name)}" for name in LIBRARIES).encode()).hexdigest()
 
 
 def content_digest(file: Path) -> str | None:

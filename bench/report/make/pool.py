@@ -11,10 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import groupby
 
-from bench.report.make.artifact import Artifact
-
-# What a process of the pool makes; given once, for many artifacts hold the same records.
-_artifacts: Sequence[Sequence[Artifact]] = ()
+from bench.report.artifact import Artifact
 
 
 def make_all(
@@ -26,39 +23,36 @@ def make_all(
     """
     # A figure's PNG and SVG go to one process, in their order: it draws once for both.
     elsewhere = [
-        list(forms)
+        tuple(forms)
         for _, forms in groupby(filter(pooled, artifacts), key=lambda artifact: artifact.file.with_suffix(""))
     ]
-    pool = _pool(elsewhere) if elsewhere else None
+    pool = _pool(len(elsewhere)) if elsewhere else None
     try:
         # Before anything else starts a thread: processes are forked here.
-        futures = {pool.submit(_make_number, number): number for number in range(len(elsewhere))} if pool else {}
+        futures = {pool.submit(_make_each, forms): forms for forms in elsewhere} if pool else {}
         for artifact in artifacts:
             if not pooled(artifact):
                 yield artifact, _make(artifact)
         for future in as_completed(futures):
-            yield from zip(elsewhere[futures[future]], future.result(), strict=True)
+            yield from zip(futures[future], future.result(), strict=True)
     finally:
         if pool:
             pool.shutdown(cancel_futures=True)
 
 
-def _pool(artifacts: Sequence[Sequence[Artifact]]) -> ProcessPoolExecutor:
-    # A fork has the records already; elsewhere they are sent, once to each process.
+def _pool(most: int) -> ProcessPoolExecutor:
+    # A fork has all modules already.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    workers = min(os.cpu_count() or 1, len(artifacts))
-    return ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(artifacts,))
+    return ProcessPoolExecutor(min(os.cpu_count() or 1, most), context, initializer=_begin)
 
 
-def _begin(artifacts: Sequence[Sequence[Artifact]]) -> None:
-    global _artifacts
-    _artifacts = artifacts
-    gc.freeze()  # no collection need walk through the records
+def _begin() -> None:
+    gc.freeze()  # no collection need walk through the records, which a fork has, too
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
 
 
-def _make_number(number: int) -> list[bytes | Exception]:
-    return [_make(artifact) for artifact in _artifacts[number]]
+def _make_each(artifacts: Sequence[Artifact]) -> list[bytes | Exception]:
+    return [_make(artifact) for artifact in artifacts]
 
 
 def _make(artifact: Artifact) -> bytes | Exception:

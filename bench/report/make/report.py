@@ -1,42 +1,40 @@
-"""`python -m bench report`: everything that is made from a results folder's records, made anew or checked.
+"""Everything that is made from a results folder's records, made anew or checked.
 
 Only what changed is made: see bench/report/make/manifest.py. Texts are compared by remaking them; figures, whose bytes
-differ from one machine's fonts to another's, by what they were made from.
+differ from one machine's fonts to another's, by what they were made from, and by which code.
 """
 
 from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.cli.progress import counting
 from bench.errors import RequestError
+from bench.events import Event, ReportProgress
 from bench.files import check_writable, write_bytes, write_text
 from bench.records.comparison import Comparison, read_comparisons
+from bench.records.evidence import Claim, Evidence
 from bench.records.measurement import read_measurements
 from bench.report import figures, findings
-from bench.report.claims import page as claims
-from bench.report.make.artifact import Artifact
-from bench.report.make.manifest import NAME, Made, code_digest, content_digest, read_manifest, write_manifest
-from bench.report.make.pool import make_all
-from bench.report.page import html as page
-from bench.report.tables import folder_page as run_page
-from bench.report.tables import measurements as measure_table
-from bench.report.tables import sections
-
-# Each gives a part of the report.
-PARTS: tuple[Callable[[Path, Sequence[Comparison]], Iterator[Artifact]], ...] = (
-    run_page.artifacts,
-    measure_table.artifacts,
-    findings.artifacts,
-    claims.artifacts,
-    page.artifacts,
-    figures.artifacts,
+from bench.report.artifact import Artifact
+from bench.report.claims import page as claims_page
+from bench.report.make.manifest import (
+    NAME,
+    Made,
+    code_digest,
+    content_digest,
+    libraries_digest,
+    read_manifest,
+    write_manifest,
 )
+from bench.report.make.pool import make_all
+from bench.report.page import html
+from bench.report.tables import folder_page, measurements, sections
+
 FIGURES = {".png", ".svg"}
 
 
@@ -85,75 +83,98 @@ class Checked:
         return {"ok": not problems, "problems": problems, "files": self.files, "damaged": self.damaged}
 
 
-def report(results: Path, quiet: bool = True) -> Outcome:
+def make_report(
+    results: Path,
+    *,
+    claims: Sequence[Claim] = (),
+    problems: Sequence[str] = (),
+    texts: Sequence[Path] = (),
+    tell: Callable[[Event], None] = lambda event: None,
+) -> Outcome:
     """Make what is not yet as the records give it, and remove what nothing makes any more.
 
-    Raises RequestError where there are no records. An interrupt keeps what is finished.
+    `claims` are judged beside the project's own; `problems` are lines on claims that could not be had. `texts` are
+    Markdown files, or folders of such, whose marked sections are written anew. Raises RequestError where there are no
+    records. An interrupt keeps what is finished.
     """
     results = _named(results)
-    comparisons, artifacts, damaged = collect(results)
+    comparisons, artifacts, damaged = collect(results, claims, problems)
     check_writable(results)
-    texts = sections.find(results, comparisons)
+    marked = sections.find(texts, results, comparisons)
     outcome = Outcome(damaged=damaged, results=str(results))
-    code, before = code_digest(), read_manifest(results)
+    code, libraries, before = code_digest(), libraries_digest(), read_manifest(results)
     now: dict[str, Made] = {}
     todo = []
     for artifact in artifacts:
-        path = _path(artifact, results)
-        made = before.get(path)
-        if made and (made.inputs, made.code, made.sha256) == (artifact.inputs, code, content_digest(artifact.file)):
-            now[path] = made
+        path, content = _path(artifact, results), content_digest(artifact.file)
+        if content and before.get(path) == Made(artifact.inputs, code, content, libraries):
+            now[path] = before[path]
         else:
             todo.append(artifact)
     outcome.kept = len(now)
     try:
-        with counting("files", len(todo), quiet) as count:
-            for artifact, content in make_all(todo, pooled=lambda one: one.file.suffix in {*FIGURES, ".html"}):
-                path = _path(artifact, results)
-                if isinstance(content, Exception):
-                    outcome.failed[path] = f"{type(content).__name__}: {content}"
-                else:
-                    write_bytes(artifact.file, content)
-                    now[path] = Made(artifact.inputs, code, hashlib.sha256(content).hexdigest())
-                    outcome.made.append(path)
-                count()
+        made = make_all(todo, pooled=lambda one: one.file.suffix in {*FIGURES, ".html"})
+        for done, (artifact, content_or_error) in enumerate(made, start=1):
+            path = _path(artifact, results)
+            if isinstance(content_or_error, Exception):
+                outcome.failed[path] = f"{type(content_or_error).__name__}: {content_or_error}"
+            else:
+                write_bytes(artifact.file, content_or_error)
+                now[path] = Made(artifact.inputs, code, hashlib.sha256(content_or_error).hexdigest(), libraries)
+                outcome.made.append(path)
+            tell(ReportProgress(done, len(todo), path))
         outcome.made.sort()
         wanted = {_path(artifact, results) for artifact in artifacts}
         outcome.removed = [path for path in before if path not in wanted and _remove(results, path)]
     finally:
         # What was not come to keeps its old entry, which says that it is stale.
         write_manifest(results, {**{p: made for p, made in before.items() if (results / p).exists()}, **now})
-    for text in texts:
+    for text in marked:
         if text.stale:
             write_text(text.file, text.wanted)
             outcome.sections.append(str(text.file))
     return outcome
 
 
-def check(results: Path) -> Checked:
-    """Hold every generated file against the records. Raises RequestError where there are none. Writes nothing."""
+def check(
+    results: Path,
+    *,
+    claims: Sequence[Claim] = (),
+    problems: Sequence[str] = (),
+    texts: Sequence[Path] = (),
+    tell: Callable[[Event], None] = lambda event: None,
+) -> Checked:
+    """Hold every generated file against the records, with what `make_report` is given. Writes nothing.
+
+    Raises RequestError where there are no records.
+    """
     results = _named(results)
-    comparisons, artifacts, damaged = collect(results)
+    comparisons, artifacts, damaged = collect(results, claims, problems)
     mend = f"python -m bench report --results {shlex.quote(str(results))}"
-    before = read_manifest(results)
-    problems = []
-    texts = [artifact for artifact in artifacts if artifact.file.suffix not in FIGURES]
-    contents = dict(make_all(texts, pooled=lambda one: one.file.suffix == ".html"))
-    for artifact in artifacts:
-        what = _problem(artifact, contents.get(artifact), before.get(_path(artifact, results)))
-        if what:
-            problems.append(Problem(artifact.file, what, mend))
+    code, before = code_digest(), read_manifest(results)
+    remade = [artifact for artifact in artifacts if artifact.file.suffix not in FIGURES]
+    contents: dict[Path, bytes | Exception] = {}
+    for done, (artifact, content) in enumerate(
+        make_all(remade, pooled=lambda one: one.file.suffix == ".html"), start=1
+    ):
+        contents[artifact.file] = content
+        tell(ReportProgress(done, len(remade), _path(artifact, results)))
+    found = [
+        Problem(artifact.file, what, mend)
+        for artifact in artifacts
+        if (what := _problem(artifact, contents.get(artifact.file), before.get(_path(artifact, results)), code))
+    ]
     wanted = {_path(artifact, results) for artifact in artifacts}
     for path in before:
         if path not in wanted and (results / path).exists():
-            problems.append(Problem(results / path, "left over: nothing makes it any more", mend))
-    marked = sections.find(results, comparisons)
-    problems += [
+            found.append(Problem(results / path, "left over: nothing makes it any more", mend))
+    marked = sections.find(texts, results, comparisons)
+    found += [
         Problem(text.file, f"line {line}: the marked section is not what the records give", mend)
         for text in marked
         for line in text.stale
     ]
-    return Checked(problems, len(artifacts) + len(marked), damaged)
+    return Checked(found, len(artifacts) + len(marked), damaged)
 
 
 def _named(folder: Path) -> Path:
@@ -161,29 +182,39 @@ def _named(folder: Path) -> Path:
     return folder if folder.name.strip(".") else folder.resolve()
 
 
-def collect(results: Path) -> tuple[list[Comparison], list[Artifact], list[str]]:
+def collect(
+    results: Path, claims: Sequence[Claim] = (), problems: Sequence[str] = ()
+) -> tuple[list[Comparison], list[Artifact], list[str]]:
     """The comparisons of the folder, all that is to be made of it, and a line for each damaged record."""
     comparisons, damaged = read_comparisons(results)
-    measurements, damaged_measurements = read_measurements(results / "measure")
+    measured, damaged_measurements = read_measurements(results / "measure")
     damaged += damaged_measurements
-    if not comparisons and not measurements:
+    if not comparisons and not measured:
         raise RequestError(_nothing(results, damaged))
-    return comparisons, [artifact for part in PARTS for artifact in part(results, comparisons)], damaged
+    artifacts = [
+        *folder_page.artifacts(comparisons),
+        *measurements.artifacts(results / "measure", measured),
+        *findings.artifacts(results, comparisons),
+        *claims_page.artifacts(results / "claims.md", claims, problems, Evidence(comparisons, measured)),
+        *html.artifacts(results, comparisons),
+        *figures.artifacts(comparisons),
+    ]
+    return comparisons, artifacts, damaged
 
 
 def _nothing(results: Path, damaged: Sequence[str]) -> str:
     if damaged:
-        return f"--results {results}: no record can be read: {damaged[0]}"
+        return f"{results}: no record can be read: {damaged[0]}"
     if not results.is_dir():
-        return f"--results {results}: no such folder; `python -m bench run` makes records"
+        return f"{results}: no such folder; `python -m bench run` makes records"
     deeper = sorted({file.parents[3] for file in results.glob("*/*/*/seed*/record.json")})
     if deeper:
-        return f"--results {results}: no records of its own; there are some in {deeper[0]}: name that"
-    return f"--results {results}: no records; `python -m bench run` makes some, in {results}/<protocol>/<model>/seed<N>"
+        return f"{results}: no records of its own; there are some in {deeper[0]}: name that"
+    return f"{results}: no records; `python -m bench run` makes some, in {results}/<protocol>/<model>/seed<N>"
 
 
-def _problem(artifact: Artifact, content: bytes | Exception | None, made: Made | None) -> str | None:
-    """What is wrong with the file; `content` is what it should be, None of a figure."""
+def _problem(artifact: Artifact, content: bytes | Exception | None, made: Made | None, code: str) -> str | None:
+    """What is wrong with the file; `content` is what it should be, None of a figure; `code` is this one's digest."""
     found = content_digest(artifact.file)
     if isinstance(content, Exception):
         return f"cannot be made: {type(content).__name__}: {content}"
@@ -193,9 +224,11 @@ def _problem(artifact: Artifact, content: bytes | Exception | None, made: Made |
         return None
     if made is not None and found != made.sha256:
         return "changed since it was made: by hand, or by another command"
-    if content is None and made is not None and made.inputs == artifact.inputs:
-        return None
-    return "stale: not what the records give" if made else f"not what the records give, and not in {NAME}"
+    if made is None:
+        return f"not what the records give, and not in {NAME}"
+    if content is None and made.inputs == artifact.inputs:
+        return None if made.code == code else "stale: made by other code than this"
+    return "stale: not what the records give"
 
 
 def _path(artifact: Artifact, results: Path) -> str:

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.records.classes import class_rows, confusion_counts
 from bench.records.comparison import Comparison, Contender, Trial
+from bench.records.dotted import dotted
 from bench.records.quantities import QUANTITIES, Quantity
 from bench.records.record import Record
 from bench.report.judge.intervals import estimate, student
@@ -182,13 +184,14 @@ def _add_details(ranked: Iterable[tuple[int, int, dict[str, Any], Contender]]) -
 def _detail(contender: Contender) -> dict[str, Any]:
     records = [trial.record for trial in contender.finished]
     classes = contender.first.data.classes
-    confusion = _confusion(records, len(classes))
+    counts = confusion_counts(contender)
+    confusion: list[list[int]] = [] if counts is None else counts.tolist()
     small = len(classes) <= MATRIX_CLASSES
     return {
         "curves": [_curves(record) for record in records if record.training],
         "confusion": confusion if small else None,
         "confused": None if small else _most_confused(confusion),
-        "report": _report(records, classes),
+        "report": [[_short(value, 4) for value in row.values] for row in class_rows(contender)],
     }
 
 
@@ -206,17 +209,6 @@ def _curves(record: Record) -> dict[str, Any]:
     return {"seed": record.seed, "best": best, "epochs": [at + 1 for at in kept], **series}
 
 
-def _confusion(records: Sequence[Record], classes: int) -> list[list[int]]:
-    """True classes down, predicted across; counts of all trials together. Empty where a record lacks it."""
-    matrices = [record.accuracy.confusion for record in records if record.accuracy]
-    if not matrices or any(len(one) != classes or any(len(row) != classes for row in one) for one in matrices):
-        return []
-    import numpy as np
-
-    counts: list[list[int]] = np.sum(matrices, axis=0).tolist()
-    return counts
-
-
 def _most_confused(matrix: Sequence[Sequence[int]]) -> list[list[int]]:
     """[true class, predicted class, count, all of the true class], most frequent first."""
     import numpy as np
@@ -227,18 +219,6 @@ def _most_confused(matrix: Sequence[Sequence[int]]) -> list[list[int]]:
     order = np.argsort(-counts, axis=None, kind="stable")[:LISTED_CONFUSIONS]
     pairs = ((int(at) // len(counts), int(at) % len(counts)) for at in order)
     return [[true, taken, int(counts[true, taken]), int(totals[true])] for true, taken in pairs if counts[true, taken]]
-
-
-def _report(records: Sequence[Record], classes: Sequence[str]) -> list[list[float | None]]:
-    """By class, precision, recall, F1 (means over the trials) and support; empty where a record lacks it."""
-    reports = [record.accuracy.per_class for record in records if record.accuracy]
-    if not reports or any(name not in report for report in reports for name in classes):
-        return []
-    keys = ("precision", "recall", "f1", "support")
-    return [
-        [_short(math.fsum(report[name].get(key, math.nan) for report in reports) / len(reports), 4) for key in keys]
-        for name in classes
-    ]
 
 
 class _Environments:
@@ -260,13 +240,9 @@ class _Environments:
         return number
 
 
-def _flat(settings: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+def _flat(settings: dict[str, Any]) -> Iterable[tuple[str, str]]:
     """`train.epochs`, `8` for {"train": {"epochs": 8}}; what is null is empty text."""
-    for key, value in settings.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", _text(value)
+    return ((key, _text(value)) for key, value in dotted(settings))
 
 
 def _text(value: Any) -> str:

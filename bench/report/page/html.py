@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from bench.records.comparison import Comparison
-from bench.report.make.artifact import Artifact
+from bench.report.artifact import Artifact
 from bench.report.page.data import embedded, page_data
 
 # In the order in which they stand in the page; each may use what is before it.
@@ -26,9 +26,7 @@ def artifacts(results: Path, comparisons: Sequence[Comparison]) -> Iterator[Arti
     """`index.html` in the results folder; none where there is no trial to show."""
     if not comparisons:
         return
-    lines = [f"{one.folder.relative_to(results).as_posix()} {one.digest}" for one in comparisons]
-    digest = hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
-    yield Artifact(results / "index.html", digest, partial(make, results, tuple(comparisons)))
+    yield Artifact(results / "index.html", partial(make, results, tuple(comparisons)))
 
 
 def make(results: Path, comparisons: Sequence[Comparison]) -> bytes:

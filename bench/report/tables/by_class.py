@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import math
-from dataclasses import dataclass
 
+from bench.records.classes import METRICS, ClassRow, class_rows
 from bench.records.comparison import Comparison, Contender
 from bench.report.text.markup import Cell, Table, latex, markdown, written
 
-METRICS = ("precision", "recall", "f1", "support")
 HEADERS = ("class", "precision", "recall", "F1", "support")
 HOW_TO_READ = (
     "Of the test pictures. Precision: which share of those called the class are of it. Recall: which share of those of "
@@ -19,27 +18,9 @@ HOW_TO_READ = (
 )
 
 
-@dataclass(frozen=True)
-class ClassRow:
-    """A class, and the means over a model's seeds of its metrics."""
-
-    name: str
-    values: tuple[float, ...]  # in the order of METRICS
-
-
 def has_classes(comparison: Comparison) -> bool:
     """Whether any model's metrics by class are known."""
     return any(class_rows(contender) for contender in comparison.finished)
-
-
-def class_rows(contender: Contender) -> list[ClassRow]:
-    """A row for each class, in the dataset's order; none where the records have no metrics by class."""
-    tables = [trial.record.accuracy.per_class for trial in contender.finished if trial.record.accuracy]
-    return [
-        ClassRow(name, tuple(math.fsum(table[name][metric] for table in tables) / len(tables) for metric in METRICS))
-        for name in contender.first.data.classes
-        if tables and all(name in table for table in tables)
-    ]
 
 
 def _table(rows: list[ClassRow]) -> Table:

@@ -34,14 +34,14 @@ def comparison_table(comparison: Comparison, keys: Sequence[str] = COLUMNS) -> T
     Quantities that no model has are left out.
     """
     quantities, _ = measured(comparison, keys)
-    failed = any(status(contender) != "ok" for contender in comparison.contenders)
+    failed = any(contender.status != "ok" for contender in comparison.contenders)
     finished = {contender.model: contender for contender in comparison.finished}
     given = {quantity.key: marks(quantity, finished) for quantity in quantities}
     rows = [
         [
             Cell(contender.model),
             *(Cell(_shown(one, contender), given[one.key].get(contender.model, "")) for one in quantities),
-            *([Cell(_short(status(contender)))] if failed else []),
+            *([Cell(_short(contender.status))] if failed else []),
         ]
         for contender in comparison.contenders
     ]
@@ -145,7 +145,7 @@ def comparison_csv(comparison: Comparison) -> bytes:
         first = contender.first
         values = [cell for one in quantities for cell in _csv_cells(estimate(one, contender))]
         fingerprints = [first.protocol.fingerprint, first.data.fingerprint]
-        writer.writerow([contender.model, first.model.family, *values, status(contender), *fingerprints])
+        writer.writerow([contender.model, first.model.family, *values, contender.status, *fingerprints])
     return stream.getvalue().encode()
 
 
@@ -182,16 +182,6 @@ def _disagreements(comparison: Comparison) -> list[str]:
         if check is not None and not check.agrees:
             lines.append(f"{contender.model}: the two counters of MACs differ by {check.difference:.2%}.")
     return lines
-
-
-def status(contender: Contender) -> str:
-    """`ok`, or what went wrong, with how many of the trials ended well where there are several."""
-    failed = [trial.record for trial in contender.trials if trial.record.status != "ok"]
-    if not failed:
-        return "ok"
-    reasons = dict.fromkeys(f"{one.status}: {one.error.message}" if one.error else one.status for one in failed)
-    good = len(contender.trials) - len(failed)
-    return "; ".join([f"{good} of {len(contender.trials)} ok", *reasons] if good else reasons)
 
 
 def _short(reason: str) -> str:

@@ -5,42 +5,42 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import groupby
-from pathlib import Path
 
 from bench.files import write_bytes
-from bench.records.comparison import Comparison, read_comparisons
+from bench.records.comparison import Comparison
 from bench.report import figures
+from bench.report.artifact import Artifact
 from bench.report.figures import figure_file
-from bench.report.figures.pareto import costs
-from bench.report.make.artifact import Artifact
+from bench.report.figures.pareto import has_overview
 from bench.report.tables.by_class import classes_csv, classes_latex, classes_page, has_classes
 from bench.report.tables.comparison import comparison_csv, comparison_latex, comparison_table, conditions, notes
 from bench.report.text.markup import markdown, paragraphs, written
 
 
-def artifacts(results: Path, comparisons: Sequence[Comparison]) -> Iterator[Artifact]:
+def artifacts(comparisons: Sequence[Comparison]) -> Iterator[Artifact]:
     """Of each folder its README.md; of each comparison its table as CSV and LaTeX, and its models' classes."""
     for folder, group in groupby(comparisons, key=lambda one: one.folder):
         own = tuple(group)
-        yield Artifact(folder / "README.md", " ".join(one.digest for one in own), partial(folder_page, own))
+        yield Artifact(folder / "README.md", partial(folder_page, own))
         for one in own:
-            yield Artifact(one.file("comparison.csv"), one.digest, partial(comparison_csv, one))
-            yield Artifact(one.file("comparison.tex"), one.digest, partial(comparison_latex, one))
+            yield Artifact(one.file("comparison.csv"), partial(comparison_csv, one))
+            yield Artifact(one.file("comparison.tex"), partial(comparison_latex, one))
             if has_classes(one):
-                yield Artifact(one.file("classes.md"), one.digest, partial(classes_page, one))
-                yield Artifact(one.file("classes.csv"), one.digest, partial(classes_csv, one))
-                yield Artifact(one.file("classes.tex"), one.digest, partial(classes_latex, one))
+                yield Artifact(one.file("classes.md"), partial(classes_page, one))
+                yield Artifact(one.file("classes.csv"), partial(classes_csv, one))
+                yield Artifact(one.file("classes.tex"), partial(classes_latex, one))
 
 
-def write_tables(folder: Path, figure: bool = False) -> None:
-    """Write a protocol's tables, as `report` does, and maybe their figure; `run` calls it after every trial."""
-    found, _ = read_comparisons(folder)
-    own = [one for one in found if one.folder == folder]
-    wanted = list(artifacts(folder, own))
-    if figure:
-        pictures = {figure_file(one, "accuracy") for one in own}
-        wanted += [one for one in figures.artifacts(folder, own) if one.file in pictures]
-    for artifact in wanted:
+def write_page(comparisons: Sequence[Comparison]) -> None:
+    """Write the README.md of one folder's comparisons, as `report` does; `run` calls it after every trial."""
+    write_bytes(comparisons[0].folder / "README.md", folder_page(comparisons))
+
+
+def write_tables(comparisons: Sequence[Comparison]) -> None:
+    """Write all tables of one folder's comparisons and their overview figure; `run` calls it at its end."""
+    overviews = {figure_file(one, "accuracy") for one in comparisons}
+    drawn = (one for one in figures.artifacts(comparisons) if one.file in overviews)
+    for artifact in (*artifacts(comparisons), *drawn):
         write_bytes(artifact.file, artifact.make())
 
 
@@ -71,6 +71,6 @@ def _comparison(one: Comparison) -> list[str]:
 
 def _figure(one: Comparison) -> list[str]:
     """Accuracy against cost, where any cost is known."""
-    if not one.finished or "" not in costs(one):
+    if not has_overview(one):
         return []
     return [f"![Test top-1 against GMACs and against seconds of an epoch](figures/{figure_file(one, 'accuracy').name})"]

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from tabulate import tabulate
-
 from bench.files import write_bytes
-from bench.records.comparison import Comparison
 from bench.records.efficiency import Latency, Memory, Step, Throughput
 from bench.records.measurement import Measurement, read_measurements
-from bench.report.make.artifact import Artifact
+from bench.report.artifact import Artifact
+from bench.report.text.markup import Cell, Table, written
 
 HOW_TO_READ = (
     "Fewest MACs first. GMACs: billions of multiply-accumulates of one picture's forward pass; train GMACs: of its "
@@ -28,30 +25,32 @@ HEADERS = [
 ]  # fmt: skip
 
 
-def measure_table(measurements: Iterable[Measurement], style: str = "simple") -> str:
-    """One row a model, fewest MACs first, failed ones last; `style` is tabulate's."""
+def measure_table(measurements: Iterable[Measurement]) -> Table:
+    """One row a model, fewest MACs first, failed ones last."""
     ordered = sorted(
         measurements,
         key=lambda one: (one.status != "ok", one.efficiency.macs or 0, one.model["name"]),
     )
-    rows = [_row(one) for one in ordered]
-    return tabulate(rows, HEADERS, tablefmt=style, disable_numparse=True, colalign=["left"] + ["right"] * 11 + ["left"])
+    rows = [[Cell(text) for text in _row(one)] for one in ordered]
+    return Table(HEADERS, rows, frozenset({0, len(HEADERS) - 1}))
 
 
 def explained(measurements: Sequence[Measurement]) -> str:
     """The table with how to read it, the conditions, and what disagreed or was not counted."""
     return "\n\n".join(
-        [measure_table(measurements), HOW_TO_READ, *_warnings(measurements), _conditions(measurements[0])]
+        [
+            written(measure_table(measurements), "plain"),
+            HOW_TO_READ,
+            *_warnings(measurements),
+            _conditions(measurements[0]),
+        ]
     )
 
 
-def artifacts(results: Path, comparisons: Sequence[Comparison]) -> Iterator[Artifact]:
+def artifacts(folder: Path, measurements: Sequence[Measurement]) -> Iterator[Artifact]:
     """README.md of the folder `measure/`, where there are measurements."""
-    folder = results / "measure"
-    measurements, _ = read_measurements(folder)
     if measurements:
-        digest = hashlib.sha256("\n".join(one.model_dump_json() for one in measurements).encode()).hexdigest()
-        yield Artifact(folder / "README.md", digest, partial(measure_page, measurements))
+        yield Artifact(folder / "README.md", partial(measure_page, tuple(measurements)))
 
 
 def write_measure_page(folder: Path) -> None:
@@ -69,7 +68,7 @@ def measure_page(measurements: Iterable[Measurement]) -> bytes:
     parts = ["# Measurements without training", HOW_TO_READ]
     for conditions, group in groups.items():
         parts += [f"## {group[0].settings['image_size']} pixels, {group[0].settings['precision']}", conditions]
-        parts += [measure_table(group, "github"), *_warnings(group)]
+        parts += [written(measure_table(group), "markdown"), *_warnings(group)]
     return ("\n\n".join(parts) + "\n").encode()
 
 
@@ -80,13 +79,10 @@ def profile_text(measurement: Measurement) -> str:
         return f"not profiled: {measurement.error.message if measurement.error else 'no reason is known'}"
     shares = ", ".join(f"{phase} {share:.0%}" for phase, share in profile.phases.items())
     rows = [
-        [one["name"], f"{one['calls']:g}", f"{1e3 * one['seconds']:.2f}", f"{one['share']:.1%}"]
+        [Cell(one["name"]), Cell(f"{one['calls']:g}"), Cell(f"{1e3 * one['seconds']:.2f}"), Cell(f"{one['share']:.1%}")]
         for one in profile.operators
     ]
-    table = tabulate(
-        rows, ["operator", "calls/step", "ms/step", "share"], disable_numparse=True,
-        colalign=["left", "right", "right", "right"],
-    )  # fmt: skip
+    table = written(Table(["operator", "calls/step", "ms/step", "share"], rows), "plain")
     return (
         f"{measurement.model['name']}: {profile.steps} training steps of {measurement.settings['train_batch']}, "
         f"{profile.seconds:.3f} s each under the profiler: {shares}; device busy {profile.busy or 0:.0%}.\n\n{table}"

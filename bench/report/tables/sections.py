@@ -36,14 +36,14 @@ class MarkedText:
     stale: tuple[int, ...]
 
 
-def find(results: Path, comparisons: Sequence[Comparison]) -> list[MarkedText]:
-    """The Markdown files in the working directory and in that results folder that have sections of the latter.
+def find(texts: Sequence[Path], results: Path, comparisons: Sequence[Comparison]) -> list[MarkedText]:
+    """Those of the Markdown files that have sections of that results folder; a folder stands for the files in it.
 
     Raises RequestError for a malformed marker, and for one that names what there is no record of.
     """
     found = []
-    texts = {file.resolve(): file for folder in (results, Path.cwd()) for file in sorted(folder.glob("*.md"))}
-    for file in texts.values():
+    files = (file for text in texts for file in (sorted(text.glob("*.md")) if text.is_dir() else [text]))
+    for file in {file.resolve(): file for file in files}.values():
         content = file.read_bytes()
         if BEGIN.encode() in content:
             try:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import tabulate
-
-# A table's text must not depend on whether the package wcwidth happens to be installed.
-tabulate.WIDE_CHARS_MODE = False
 
 Style = Literal["plain", "markdown", "latex"]
 
@@ -37,14 +35,25 @@ def written(table: Table, style: Style) -> str:
     escape = ESCAPES[style]
     rows = [[_marked(escape(cell.text), cell.mark, style) for cell in row] for row in table.rows]
     alignment = ["left" if column in table.left else "right" for column in range(len(table.headers))]
-    text = tabulate.tabulate(
-        rows,
-        [escape(header) for header in table.headers],
-        tablefmt={"plain": "simple", "markdown": "pipe", "latex": "latex_raw"}[style],
-        disable_numparse=True,
-        colalign=alignment if rows else None,
-    )
+    with _narrow():
+        text = tabulate.tabulate(
+            rows,
+            [escape(header) for header in table.headers],
+            tablefmt={"plain": "simple", "markdown": "pipe", "latex": "latex_raw"}[style],
+            disable_numparse=True,
+            colalign=alignment if rows else None,
+        )
     return _booktabs(text) if style == "latex" else text
+
+
+@contextmanager
+def _narrow() -> Iterator[None]:
+    """tabulate counting letters: a table must not depend on whether the package wcwidth happens to be installed."""
+    before, tabulate.WIDE_CHARS_MODE = tabulate.WIDE_CHARS_MODE, False
+    try:
+        yield
+    finally:
+        tabulate.WIDE_CHARS_MODE = before
 
 
 def _marked(text: str, mark: str, style: Style) -> str:
@@ -95,6 +104,7 @@ _LATEX = {
     "[": "{[}",  # after the end of a row it would begin an optional argument
     "]": "{]}",
     "±": r"$\pm$",
+    "−": "$-$",
     "×": r"$\times$",
     "≈": r"$\approx$",
     "†": r"$^\dagger$",

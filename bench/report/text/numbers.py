@@ -1,4 +1,4 @@
-"""How findings say numbers and names."""
+"""How numbers and names are said, in findings, tables and answers alike."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import re
 from collections.abc import Sequence
 
 from bench.records.quantities import Quantity
-from bench.report.judge.intervals import Estimate
 from bench.report.text.markup import markdown
 
 LISTED = 20  # the most lines of one kind; what is left out is counted
 
 
-def number(quantity: Quantity, value: float) -> str:
-    return f"{value:,.{quantity.decimals}f}".replace("-", "−")
+def number(quantity: Quantity, value: float, sign: bool = False) -> str:
+    """`1,234.50`, with the quantity's decimals; with `sign` a difference: `+0.83`, `−1.20`."""
+    return f"{value:{'+' if sign else ''},.{quantity.decimals}f}".replace("-", "−")
 
 
-def with_interval(quantity: Quantity, estimate: Estimate) -> str:
-    """The mean, with its 95 % interval in brackets where one is known, unless it is printed alike."""
-    text = number(quantity, estimate.mean)
-    if estimate.low is None or estimate.high is None:
+def with_interval(quantity: Quantity, value: float, low: float | None, high: float | None, sign: bool = False) -> str:
+    """The number, with its 95 % interval in brackets where one is known, unless its ends are printed alike."""
+    text = number(quantity, value, sign)
+    if low is None or high is None:
         return text
-    low, high = number(quantity, estimate.low), number(quantity, estimate.high)
-    return text if low == high else f"{text} [{low}, {high}]"
+    ends = number(quantity, low, sign), number(quantity, high, sign)
+    return text if ends[0] == ends[1] else f"{text} [{', '.join(ends)}]"
 
 
 def with_unit(quantity: Quantity, value: float) -> str:
