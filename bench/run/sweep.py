@@ -86,7 +86,10 @@ def opened(request: RunRequest, registry: Registry, tell: Tell) -> Iterator[Swee
         tell,
     )
     terms = Terms(protocol.fingerprint, ready.stored.fingerprint, ready.way)
-    folder = results_folder(request.place.results, protocol.name, terms, plan.is_unnamed_change(request))
+    changed = plan.is_unnamed_change(request)
+    folder = results_folder(request.place.results, protocol.name, terms, changed)
+    if folder.name != protocol.name and not changed:
+        tell(Note(f"{request.place.results / protocol.name} holds other trials of that name: these go to {folder}"))
     with sole_user(folder):
         specs = plan.trials(request, models, protocol, ready, folder)
         by_name = {model.name: model for model in models}
