@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import RequestError
 from bench.hookspecs import Claim, DatasetSpec, ExecutorSpec, ModelSpec, Pictures, Split, hookimpl
-from bench.torchvision_operators import tolerate_missing_operators
 
 if TYPE_CHECKING:
     from bench.api import measure as measure_models
     from bench.api import report as make_report
     from bench.api import run as run_models
+    from bench.models.kept import load_model
     from bench.protocol import Protocol
     from bench.records.evidence import Verdict
     from bench.records.folder import load_records
@@ -43,13 +43,12 @@ __all__ = [
     "Verdict",
     "hookimpl",
     "load_frame",
+    "load_model",
     "load_records",
     "make_report",
     "measure_models",
     "run_models",
 ]
-
-tolerate_missing_operators()
 
 _LAZY = {
     "MeasureRequest": "bench.request:MeasureRequest",
@@ -60,6 +59,7 @@ _LAZY = {
     "RunRequest": "bench.request:RunRequest",
     "Verdict": "bench.records.evidence:Verdict",
     "load_frame": "bench.records.frame:load_frame",
+    "load_model": "bench.models.kept:load_model",
     "load_records": "bench.records.folder:load_records",
     "make_report": "bench.api:report",
     "measure_models": "bench.api:measure",

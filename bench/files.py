@@ -35,17 +35,6 @@ def trial_folder(results: Path, model: str, seed: int) -> Path:
     return results / file_name(model) / f"seed{seed}"
 
 
-def checkpoint_file(trial: Path, identity: str, number: int) -> Path:
-    """The checkpoint of a trial's try of that number; its name bears the digest of what makes the trial that one."""
-    return trial / f"checkpoint-{identity[:16]}-{number}.pt"
-
-
-def remove_checkpoints(trial: Path) -> None:
-    """Remove all checkpoints of a trial's folder, whatever they were made under."""
-    for file in trial.glob("checkpoint-*.pt"):
-        file.unlink(missing_ok=True)
-
-
 def file_name(model: str) -> str:
     """The model's name made fit for a file system: `/` is `+`, `:` is `@`, and no two names become one."""
     return quote(model, safe="/:=,[]").replace("/", "+").replace(":", "@")

@@ -48,12 +48,8 @@ class RunOptions:
     executor: str = "local"
 
     def record(self) -> dict[str, bool]:
-        """What a record says of them."""
+        """What a record says of them: what changes the times that are shown."""
         return {"frozen_prefix": self.frozen_prefix, "compile": self.compile}
-
-    def way(self, device: str, threads: int) -> Way:
-        """The way trials run under these options, on a device of that kind, in a process of so many threads."""
-        return Way(device, threads if device == "cpu" else None, self.compile, self.frozen_prefix)
 
 
 @dataclass(frozen=True)
@@ -105,7 +101,6 @@ class CheckRequest:
     place: Place
     # As typed: MODEL=FILE.
     weights: tuple[str, ...] = ()
-    options: RunOptions = RunOptions()
 
 
 @dataclass(frozen=True)
@@ -124,16 +119,26 @@ class Weights:
 
 @dataclass(frozen=True)
 class Ready:
-    """What is found ready: the decoded data, the weights of each model that takes a file's, the way trials will run."""
+    """What is found ready for a request: the decoded data, the weights of each model that takes a file's, and on what
+    kind of device trials would run, with how many threads."""
 
     stored: Stored
     weights: dict[str, Weights]
-    way: Way
+    device: str
+    threads: int
+
+    def way(self, options: RunOptions) -> Way:
+        """How trials with those options would run."""
+        threads = self.threads if self.device == "cpu" else None
+        return Way(self.device, threads, options.compile, options.frozen_prefix)
 
 
 @dataclass(frozen=True)
 class TrialSpec:
-    """One model (as asked for, with its options), one seed, one protocol; `folder` is where the trial's files go."""
+    """One model (as asked for, with its options), one seed, one protocol; `folder` is where the trial's files go.
+
+    `way` is how it is to run, as far as it changes what is shown; None: not known before it has.
+    """
 
     model: str
     seed: int
@@ -143,18 +148,19 @@ class TrialSpec:
     place: Place
     weights: Weights | None = None
     options: RunOptions = RunOptions()
+    way: Way | None = None
 
-    def identity(self, model: Model, way: Way) -> Identity:
-        """Which trial this is, where `model` is what the plugins make of its name, and it runs that way."""
+    def identity(self, model: Model) -> Identity:
+        """What makes it this trial and no other; `model` is what the plugins of now say of its model."""
         return Identity(
-            model.name,
+            self.model,
             canonical(model.options_under(dict(self.protocol.model.options))),
             model.plugin.code,
-            self.weights.sha256 if self.weights else None,
+            self.weights.sha256 if self.weights is not None else None,
             self.seed,
             self.protocol.fingerprint,
             self.stored.fingerprint,
-            way,
+            self.way,
         )
 
 

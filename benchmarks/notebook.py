@@ -31,8 +31,6 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import bench  # noqa: F401  (before timm: a torchvision built for CUDA then imports beside a torch that is not)
-
 SIZE, CLASSES, BATCH = 224, 10, 64
 PER_CLASS = {"train": 64, "val": 7, "test": 50}
 LONG = 50  # epochs, for the computed ratio
@@ -55,6 +53,9 @@ class Outcome:
 
 def in_a_notebook(name: str, pictures: Path, seed: int, epochs: int, flip: bool) -> Outcome:
     """As a notebook would train it; nothing of bench is used but its way to import torchvision."""
+    from bench.models.torchvision_operators import import_torchvision
+
+    import_torchvision()
     import timm
     import torch
     from torch import nn

@@ -39,9 +39,9 @@ def measure_once() -> dict[str, Any]:
     from bench.device import Device
     from bench.measure.inference import Inference, InferenceOptions
     from bench.measure.speed import latency_ratio, measure_latency
-    from bench.torchvision_operators import tolerate_missing_operators
+    from bench.models.torchvision_operators import import_torchvision
 
-    tolerate_missing_operators()
+    import_torchvision()
     import timm
 
     device = Device("cpu")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import platformdirs
 import pytest
+import torch
 from filelock import FileLock
 from hypothesis import settings
 from PIL import Image
@@ -24,6 +25,7 @@ from bench.data.cache import Stored, prepare
 from bench.files import trial_folder
 from bench.plugins import Registry, load_plugins
 from bench.protocol import Protocol, load_protocol
+from bench.records.identity import Way
 from bench.records.record import Record
 from bench.request import Place, TrialSpec
 
@@ -117,9 +119,9 @@ def tiny_trial(
     def make(*overrides: str, model: str = "tiny", seed: int = 0, plugins: Path = tiny_plugins) -> TrialSpec:
         protocol = tiny_protocol(*overrides)
         folder = trial_folder(tmp_path / "results", model, seed)
-        return TrialSpec(
-            model, seed, protocol, digits, folder, Place(device="cpu", plugins=(plugins,), working_directory=tmp_path)
-        )
+        place = Place(device="cpu", plugins=(plugins,), working_directory=tmp_path)
+        way = Way("cpu", torch.get_num_threads())
+        return TrialSpec(model, seed, protocol, digits, folder, place, way=way)
 
     return make
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from bench.device import Device
 from bench.measure.allocations import Block, Recording, record_allocations
-from bench.models.training_only import inference_tensors
+from bench.models.parts import inference_tensors
 
 MODEL_CALLED = "bench: model called"
 

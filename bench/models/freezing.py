@@ -5,15 +5,12 @@ Frozen parts are in evaluation mode, so that their batch norms do not drift and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from torch import nn
 
 from bench.errors import RequestError
 from bench.models.classifier import Classifier
-from bench.models.training_only import training_only
 
 
 def freeze(model: Classifier, what: str, last_block: str | None, name: str) -> None:
@@ -64,41 +61,3 @@ def train_mode(model: nn.Module) -> None:
         if path:
             reached[parent] = so_far or any(trains)
         reached[path] = all(trains) if trains else so_far
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A part of the model that trains as a whole or not at all: its name, kind and number of parameters."""
-
-    name: str
-    kind: str
-    parameters: int
-    trains: bool
-
-
-def layers(model: nn.Module) -> Iterator[Layer]:
-    """The model's largest parts that train as a whole or not at all, in the order of registration.
-
-    Parts without parameters are left out; a parameter that hangs directly on a mixed part is one by itself.
-    """
-
-    def within(module: nn.Module, name: str) -> Iterator[Layer]:
-        parameters = list(module.parameters())
-        trains = {parameter.requires_grad for parameter in parameters}
-        if len(trains) == 1 and name not in {"", "backbone", "head"}:
-            yield Layer(name, type(module).__name__, sum(p.numel() for p in parameters), trains.pop())
-            return
-        for key, parameter in module.named_parameters(recurse=False):
-            yield Layer(f"{name}.{key}", "Parameter", parameter.numel(), parameter.requires_grad)
-        for key, child in module.named_children():
-            if any(True for _ in child.parameters()):
-                yield from within(child, f"{name}.{key}" if name else key)
-
-    yield from within(model, "")
-
-
-def parameter_counts(model: nn.Module) -> tuple[int, int]:
-    """(all parameters, those that train), without the ones that serve a loss term of training alone."""
-    left_out = training_only(model)
-    sizes = [(p.numel(), p.requires_grad) for name, p in model.named_parameters() if not name.startswith(left_out)]
-    return sum(size for size, _ in sizes), sum(size for size, trains in sizes if trains)

@@ -46,7 +46,7 @@ class Identity:
     seed: int
     protocol: str
     data: str
-    way: Way
+    way: Way | None
 
     @property
     def digest(self) -> str:

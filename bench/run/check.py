@@ -17,7 +17,8 @@ from bench.device import choose_device
 from bench.errors import RequestError
 from bench.events import Checking, DataProgress, Note, Tell
 from bench.models.classifier import build_classifier, build_weightless
-from bench.models.freezing import freeze, layers
+from bench.models.freezing import freeze
+from bench.models.parts import layers
 from bench.models.weights.find import find_weights, named_weights
 from bench.plugins import load_plugins
 from bench.request import CheckRequest, Ready, Weights
@@ -69,7 +70,7 @@ def check(request: CheckRequest, emit: Tell) -> Ready:
     left = len(subsets(stored, protocol)["train"].indices)
     if left < 2:
         raise RequestError(f"dataset {stored.name}: {left} picture is left to train on")
-    return Ready(stored, weights, request.options.way(device.kind, torch.get_num_threads()))
+    return Ready(stored, weights, device.kind, torch.get_num_threads())
 
 
 def trainable_layers(request: CheckRequest, classes: int) -> list[dict[str, Any]]:

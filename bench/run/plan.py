@@ -41,6 +41,7 @@ def trials(
             request.place,
             ready.weights.get(model.name),
             request.options,
+            ready.way(request.options),
         )
         for seed in dict.fromkeys(request.seeds or protocol.seeds)
         for model in models

@@ -11,12 +11,12 @@ from typing import Any
 
 from bench.errors import RequestError
 from bench.events import Checking, Event, Note, Tell
-from bench.files import check_writable, remove_checkpoints
+from bench.files import check_writable
 from bench.hookspecs import DiedError, Executor
-from bench.plugins import Registry
+from bench.plugins import Model, Registry
 from bench.protocol import Protocol, load_protocol
 from bench.records.folder import record_files
-from bench.records.identity import Identity, Terms, identity_of, terms_of
+from bench.records.identity import Terms, differences, identity_of, terms_of
 from bench.records.record import Record, RecordError, read_record
 from bench.request import CheckRequest, Ready, RunRequest, TrialSpec
 from bench.run import plan
@@ -81,30 +81,29 @@ def opened(request: RunRequest, registry: Registry, tell: Tell) -> Iterator[Swee
         tell(Note(line))
     check_writable(request.place.results)
     ready = _checked(
-        CheckRequest(tuple(model.name for model in models), protocol, request.place, request.weights, request.options),
-        executor,
-        tell,
+        CheckRequest(tuple(model.name for model in models), protocol, request.place, request.weights), executor, tell
     )
-    terms = Terms(protocol.fingerprint, ready.stored.fingerprint, ready.way)
+    terms = Terms(protocol.fingerprint, ready.stored.fingerprint, ready.way(request.options))
     changed = plan.is_unnamed_change(request)
     folder = results_folder(request.place.results, protocol.name, terms, changed)
     if folder.name != protocol.name and not changed:
-        tell(Note(f"{request.place.results / protocol.name} holds other trials of that name: these go to {folder}"))
+        tell(Note(f"{request.place.results / protocol.name} holds trials under other terms: these go to {folder}"))
     with sole_user(folder):
         specs = plan.trials(request, models, protocol, ready, folder)
         by_name = {model.name: model for model in models}
         records, missing = [], []
         for spec in specs:
-            identity = spec.identity(by_name[spec.model], ready.way)
-            done = None if request.fresh else recorded(spec.folder, identity)
+            done, why = (None, "") if request.fresh else recorded(spec, by_name[spec.model])
             if done is None:
                 missing.append(spec)
+                if why:
+                    tell(Note(f"{spec.model}, seed {spec.seed}, is run again: {why}"))
             else:
                 records.append(done)
         if records:
             tell(Note(f"already recorded in {folder}: {len(records)} of {len(specs)} trials; --fresh runs them again"))
-        for spec in missing if request.fresh else ():
-            remove_checkpoints(spec.folder)
+        if request.fresh:
+            _forget(missing)
         yield Sweep(protocol, folder, records, missing, executor, request.timeout)
 
 
@@ -132,16 +131,24 @@ def _checked(request: CheckRequest, executor: Executor, tell: Tell) -> Ready:
         return _checked(replace(request, models=others), executor, tell)
 
 
-def results_folder(results: Path, name: str, terms: Terms, changed: bool) -> Path:
-    """Where the records of trials under these terms go: results/<the protocol's name>.
+def _forget(specs: list[TrialSpec]) -> None:
+    """Remove the checkpoints of trials that are to start anew."""
+    for spec in specs:
+        for checkpoint in spec.folder.glob("checkpoint-*"):
+            checkpoint.unlink()
 
-    Where settings were changed on the way (`changed`), or where that folder holds records under other terms (another
-    protocol of that name, other data, another device, …), the name gets the terms' digest. So nothing is overwritten,
-    and no folder mixes what must not be compared.
+
+def results_folder(results: Path, name: str, terms: Terms, changed: bool) -> Path:
+    """Where the records of the protocol of that name go: results/NAME.
+
+    Where settings were changed on the command line, or where that folder holds records under other terms (protocol,
+    data, way of running), the name gets a part of their digest. So nothing is overwritten, and no folder mixes
+    what must not be compared.
     """
-    plain = results / name
-    apart = changed or not all(terms_of(record).agree(terms) for record in _readable(plain))
-    return results / f"{name}-{terms.digest}" if apart else plain
+    plain, apart = results / name, results / f"{name}-{terms.digest}"
+    if changed or any(not terms_of(record).agree(terms) for record in _readable(plain)):
+        return apart
+    return plain
 
 
 def _readable(folder: Path) -> Iterator[Record]:
@@ -152,10 +159,16 @@ def _readable(folder: Path) -> Iterator[Record]:
             continue  # damaged: it says nothing, and will be run again
 
 
-def recorded(trial: Path, identity: Identity) -> Record | None:
-    """The record in that trial's folder, if it is of this very trial, and that ended well."""
+def recorded(spec: TrialSpec, model: Model) -> tuple[Record | None, str]:
+    """The record of this very trial, if it ended well; else in what the one that is there is of another, in words."""
     try:
-        record = read_record(trial / "record.json")
+        record = read_record(spec.folder / "record.json")
     except (OSError, RecordError):
-        return None
-    return record if record.status == "ok" and identity_of(record) == identity else None
+        return None, ""
+    if record.status != "ok":
+        return None, ""
+    found, asked = identity_of(record), spec.identity(model)
+    if found is None:
+        return None, "its record does not say how it ran"
+    differing = differences(found, asked)
+    return (None, ", ".join(differing)) if differing else (record, "")

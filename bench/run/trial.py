@@ -26,15 +26,16 @@ from bench.data.splits import subsets
 from bench.device import Device, choose_device, native_bf16
 from bench.errors import RequestError
 from bench.events import Event
-from bench.files import remove_checkpoints, write_bytes
+from bench.files import write_bytes
 from bench.measure import quantities
 from bench.measure.environment import environment
 from bench.measure.inference import Inference, InferenceOptions
 from bench.measure.memory import out_of_memory
 from bench.measure.speed import measure_latency
 from bench.models.classifier import build_classifier, preparation, resolved_options
-from bench.models.freezing import freeze, parameter_counts
-from bench.models.training_only import training_only_parameters
+from bench.models.freezing import freeze
+from bench.models.kept import KeptModel, write_model
+from bench.models.parts import parameter_counts, training_only_parameters
 from bench.models.weights.load import state_digest
 from bench.plugins import Model, Registry, load_plugins
 from bench.protocol import Protocol
@@ -46,7 +47,7 @@ from bench.run.keep import keep, write_predictions
 from bench.run.thumbnails import pictures_file
 from bench.train.loop import DivergedError, Evaluation, Trainer, evaluate, make_trainer
 from bench.train.metrics import accuracy
-from bench.train.training import train
+from bench.train.training import remove_checkpoints, train
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def run(spec: TrialSpec, emit: Callable[[Event], None] = lambda event: None) -> 
     record.seconds = time.perf_counter() - started
     keep(spec, record)
     if record.status == "ok":
-        remove_checkpoints(spec.folder)
+        remove_checkpoints(spec, registry.model(spec.model))
     return record
 
 
@@ -121,6 +122,7 @@ def _run(spec: TrialSpec, registry: Registry, record: Record, emit: Callable[[Ev
         accuracy(test.probabilities.numpy(), test.labels.numpy(), spec.stored.classes, test.loss, best_val_top1)
     )
     write_predictions(spec, test, parts["test"])
+    write_model(spec.folder, model, KeptModel.of(model_asked, protocol, spec.stored.classes, prepare))
     labels, probabilities = test.labels.numpy(), test.probabilities.float().numpy()
     pictures = pictures_file(spec.stored, parts["train"], parts["test"], labels, probabilities)
     write_bytes(spec.folder / "pictures.npz", pictures)

@@ -27,8 +27,7 @@ from bench.measure.environment import environment
 from bench.measure.inference import Inference, InferenceOptions
 from bench.measure.speed import BATCHES, measure_latency
 from bench.models.classifier import Classifier, build_backbone, build_head, features_of, resolved_options
-from bench.models.freezing import parameter_counts
-from bench.models.training_only import training_only_parameters
+from bench.models.parts import parameter_counts, training_only_parameters
 from bench.plugins import Model, load_plugins
 from bench.protocol import Head
 from bench.records.efficiency import Efficiency

@@ -6,12 +6,10 @@ Gives the record's `training`, and leaves the model with the weights of its best
 from __future__ import annotations
 
 from collections.abc import Callable
-
-import torch
+from pathlib import Path
 
 from bench.data.batches import Batches
 from bench.events import EpochEnded, Event
-from bench.files import checkpoint_file
 from bench.models.classifier import Classifier
 from bench.plugins import Model
 from bench.protocol import Protocol
@@ -33,12 +31,11 @@ def train(
 ) -> records.Training:
     """Train the model, with each learning rate where the protocol tunes; it is left with the best epoch's weights."""
     protocol, device = spec.protocol, train.device
-    identity = spec.identity(asked, spec.options.way(device.kind, torch.get_num_threads()))
     inputs = make_inputs(model, train, val, protocol, precision, spec.options, asked.spec.split)
 
     def once(number: int, tried: Protocol) -> Progress:
         trainer = make_trainer(model, tried, inputs.train.steps, precision, device, inputs.forward)
-        checkpoint = checkpoint_file(spec.folder, identity.digest, number)
+        checkpoint = checkpoint_file(spec, asked, number)
 
         def epoch_ended(progress: Progress) -> None:
             emit(last_epoch(spec, number, progress))
@@ -46,6 +43,18 @@ def train(
         return fit(trainer, inputs.train, inputs.val, tried, spec.seed, checkpoint, epoch_ended)
 
     return training_record(tune(model, protocol, once), inputs, train)
+
+
+def checkpoint_file(spec: TrialSpec, asked: Model, number: int) -> Path:
+    """The checkpoint of the trial's try of that number; its name bears which trial it is of, so that no other one
+    goes on from it."""
+    return spec.folder / f"checkpoint-{spec.identity(asked).digest[:16]}-{number}.pt"
+
+
+def remove_checkpoints(spec: TrialSpec, asked: Model) -> None:
+    """Remove the checkpoints of a trial that is done."""
+    for number in range(len(spec.protocol.tries)):
+        checkpoint_file(spec, asked, number).unlink(missing_ok=True)
 
 
 def last_epoch(spec: TrialSpec, number: int, progress: Progress) -> EpochEnded:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-import bench  # noqa: F401  (makes timm importable)
+import bench.models  # noqa: F401  (makes timm importable)
 from bench.measure.macs import MacCount, count_macs, training_macs
 from bench.measure.macs.handlers import contraction_cost
 

@@ -16,7 +16,8 @@ from bench.data.cache import Stored
 from bench.data.splits import Subset
 from bench.device import Device
 from bench.models.classifier import Classifier, build_classifier, build_head, preparation
-from bench.models.freezing import freeze, parameter_counts, train_mode
+from bench.models.freezing import freeze, train_mode
+from bench.models.parts import parameter_counts
 from bench.plugins import Registry
 from bench.protocol import Head, Protocol
 from bench.train.loop import fit, make_trainer

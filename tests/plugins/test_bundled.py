@@ -10,7 +10,8 @@ from torch import nn
 
 from bench import RequestError
 from bench.models.classifier import Classifier, build_classifier
-from bench.models.freezing import freeze, parameter_counts
+from bench.models.freezing import freeze
+from bench.models.parts import parameter_counts
 from bench.plugins import Registry
 from bench.protocol import load_protocol
 

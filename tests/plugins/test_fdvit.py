@@ -21,8 +21,8 @@ from bench.measure.inference import Inference, InferenceOptions
 from bench.measure.macs import count_macs, training_macs
 from bench.measure.memory import inference_memory
 from bench.models.classifier import Classifier, build_classifier
-from bench.models.freezing import freeze, parameter_counts, train_mode
-from bench.models.training_only import training_only_parameters
+from bench.models.freezing import freeze, train_mode
+from bench.models.parts import parameter_counts, training_only_parameters
 from bench.models.weights.load import file_digest
 from bench.plugins import Registry
 from bench.protocol import load_protocol

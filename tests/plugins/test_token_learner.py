@@ -20,7 +20,8 @@ from bench import RequestError
 from bench.device import Device
 from bench.measure.macs import count_macs
 from bench.models.classifier import Classifier, build_classifier
-from bench.models.freezing import freeze, parameter_counts, train_mode
+from bench.models.freezing import freeze, train_mode
+from bench.models.parts import parameter_counts
 from bench.plugins import Registry
 from bench.protocol import load_protocol
 from bench.request import RunOptions, TrialSpec

@@ -10,7 +10,6 @@ import pytest
 from bench.data.cache import Stored
 from bench.plugins import Registry
 from bench.protocol import Protocol
-from bench.records.identity import Way
 from bench.request import Place, Ready, RunOptions, RunRequest
 from bench.run import plan
 
@@ -38,7 +37,7 @@ def test_every_seed_s_trials_come_in_the_order_of_asking_each_with_its_folder_an
     request = RunRequest(("tiny:width=4", "tiny", "tiny"), seeds=(3, 0, 3), options=options, place=place)
     protocol = tiny_protocol()
     models, left_out = plan.models_asked(request, registry, protocol)
-    specs = plan.trials(request, models, protocol, Ready(digits, {}, Way("cpu", 2)), Path("results/quick"))
+    specs = plan.trials(request, models, protocol, Ready(digits, {}, "cpu", 2), Path("results/quick"))
     assert left_out == []
     assert [(spec.model, spec.seed) for spec in specs] == [
         ("tiny:width=4", 3), ("tiny", 3), ("tiny:width=4", 0), ("tiny", 0),

@@ -15,7 +15,6 @@ from bench.events import Event, Note, Tell, tell_nobody
 from bench.files import trial_folder
 from bench.hookspecs import ExecutorSpec
 from bench.plugins import Model, Registry, load_plugins
-from bench.protocol import Protocol
 from bench.records.identity import Terms, Way
 from bench.records.record import Record, Status, read_record, write_record
 from bench.request import Ready, RunRequest, TrialSpec, request_from
@@ -24,130 +23,112 @@ from bench.run.executors import work
 from bench.run.sweep import Sweep
 from bench.run.trial import outline
 
-WAY = Way("cpu", threads=2)
+
+def ran(spec: TrialSpec, registry: Registry, status: Status = "ok") -> Record:
+    """The record of a trial, written, as if it had been run as its spec says."""
+    way = spec.way
+    assert way is not None
+    environment = {"device_kind": way.device, "threads": way.threads, "options": spec.options.record()}
+    changes = {"status": status, "environment": environment}
+    record = outline(spec, registry.model(spec.model)).model_copy(update=changes)
+    write_record(spec.folder, record)
+    return record
 
 
 @pytest.fixture
 def finished(registry: Registry) -> Callable[..., Record]:
     """`finished(spec)`: as if that trial had been run: its record, written."""
 
-    def make(spec: TrialSpec, status: str = "ok", way: Way = WAY) -> Record:
-        environment = {"device_kind": way.device, "threads": way.threads, "options": {"compile": way.compiled}}
-        ended = {"status": status, "environment": environment}
-        record = outline(spec, registry.model(spec.model)).model_copy(update=ended)
-        write_record(spec.folder, record)
-        return record
-
-    return make
-
-
-@pytest.fixture
-def is_recorded(registry: Registry) -> Callable[..., bool]:
-    """Whether the trial's folder holds its record."""
-
-    def ask(spec: TrialSpec, model: Model | None = None, way: Way = WAY) -> bool:
-        return sweep.recorded(spec.folder, spec.identity(model or registry.model(spec.model), way)) is not None
-
-    return ask
+    return lambda spec, status="ok": ran(spec, registry, status)
 
 
 def test_a_trial_that_ended_well_is_recorded(
-    tiny_trial: Callable[..., TrialSpec], finished: Callable[..., Record], is_recorded: Callable[..., bool]
+    tiny_trial: Callable[..., TrialSpec], finished: Callable[..., Record], registry: Registry
 ) -> None:
     spec = tiny_trial(model="tiny:width=4")
-    assert not is_recorded(spec)
-    finished(spec)
-    assert is_recorded(spec)
+    assert sweep.recorded(spec, registry.model(spec.model)) == (None, "")
+    record = finished(spec)
+    assert sweep.recorded(spec, registry.model(spec.model)) == (record, "")
 
 
 @pytest.mark.parametrize("status", ["oom", "diverged", "timeout", "crashed", "error", "interrupted"])
 def test_a_trial_that_did_not_end_well_is_run_again(
-    status: str, tiny_trial: Callable[..., TrialSpec], finished: Callable[..., Record], is_recorded: Callable[..., bool]
+    status: str, tiny_trial: Callable[..., TrialSpec], finished: Callable[..., Record], registry: Registry
 ) -> None:
     spec = tiny_trial()
     finished(spec, status)
-    assert not is_recorded(spec)
+    assert sweep.recorded(spec, registry.model("tiny")) == (None, "")
 
 
-def test_a_trial_is_run_again_where_anything_that_decides_over_it_has_changed(
-    tiny_trial: Callable[..., TrialSpec],
-    finished: Callable[..., Record],
-    is_recorded: Callable[..., bool],
-    registry: Registry,
+def test_a_trial_is_run_again_where_anything_that_decides_over_it_has_changed_and_says_what(
+    tiny_trial: Callable[..., TrialSpec], finished: Callable[..., Record], registry: Registry
 ) -> None:
     spec, model = tiny_trial(), registry.model("tiny")
     finished(spec)
-    other_data = dataclasses.replace(spec, stored=dataclasses.replace(spec.stored, fingerprint="other"))
+    assert spec.way is not None
+
+    def why(changed: TrialSpec, changed_model: Model = model) -> str:
+        found, says = sweep.recorded(dataclasses.replace(changed, folder=spec.folder), changed_model)
+        assert found is None
+        return says
+
+    assert why(tiny_trial("train.epochs=9")) == "another protocol"
+    other_data = dataclasses.replace(spec.stored, fingerprint="other")
+    assert why(dataclasses.replace(spec, stored=other_data)) == "other pictures"
     other_code = dataclasses.replace(model, plugin=dataclasses.replace(model.plugin, code="other"))
-    assert is_recorded(spec, model)
-    assert not is_recorded(tiny_trial("train.epochs=9"), model)
-    assert not is_recorded(other_data, model)
-    assert not is_recorded(spec, other_code)
-    assert not is_recorded(spec, registry.model("tiny:width=4"))
-    assert not is_recorded(dataclasses.replace(spec, seed=1), model)
-
-
-@pytest.mark.parametrize("way", [Way("cuda", None), Way("cpu", 4), Way("cpu", 2, compiled=True)])
-def test_a_trial_is_run_again_where_it_runs_another_way(
-    way: Way, tiny_trial: Callable[..., TrialSpec], finished: Callable[..., Record], is_recorded: Callable[..., bool]
-) -> None:
-    spec = tiny_trial()
-    finished(spec)
-    assert not is_recorded(spec, way=way)
+    assert why(spec, other_code) == "the plugin's code has changed"
+    wider = "tiny:width=4"
+    assert why(dataclasses.replace(spec, model=wider), registry.model(wider)) == "another model, another options"
+    assert why(dataclasses.replace(spec, seed=1)) == "another seed"
+    compiled = dataclasses.replace(spec, way=dataclasses.replace(spec.way, compiled=True))
+    assert why(compiled).startswith("it ran otherwise (cpu")
+    assert why(dataclasses.replace(spec, way=Way("cuda", None))).endswith("/ cuda)")
 
 
 def test_a_damaged_record_is_run_again(
-    tiny_trial: Callable[..., TrialSpec], finished: Callable[..., Record], is_recorded: Callable[..., bool]
+    tiny_trial: Callable[..., TrialSpec], finished: Callable[..., Record], registry: Registry
 ) -> None:
     spec = tiny_trial()
     finished(spec)
     (spec.folder / "record.json").write_text("{")
-    assert not is_recorded(spec)
+    assert sweep.recorded(spec, registry.model("tiny")) == (None, "")
 
 
 # Where results go
 
-
-def terms(protocol: Protocol, stored: Stored, way: Way = WAY) -> Terms:
-    return Terms(protocol.fingerprint, stored.fingerprint, way)
+TERMS = Terms("p" * 64, "d" * 64, Way("cpu", 2))
 
 
-def test_results_go_to_a_folder_of_the_protocol_s_name(
-    tiny_protocol: Callable[..., Protocol], digits: Stored, tmp_path: Path
-) -> None:
-    own = terms(tiny_protocol(), digits)
-    assert sweep.results_folder(tmp_path, "quick", own, changed=False) == tmp_path / "quick"
+def test_results_go_to_a_folder_of_the_protocol_s_name(tmp_path: Path) -> None:
+    assert sweep.results_folder(tmp_path, "quick", TERMS, changed=False) == tmp_path / "quick"
 
 
-def test_a_protocol_changed_on_the_command_line_gets_a_folder_of_its_own(
-    tiny_protocol: Callable[..., Protocol], digits: Stored, tmp_path: Path
-) -> None:
-    changed = [terms(tiny_protocol(f"train.epochs={epochs}"), digits) for epochs in (1, 2)]
-    folders = {sweep.results_folder(tmp_path, "quick", one, changed=True) for one in changed}
+def test_a_protocol_changed_on_the_command_line_gets_a_folder_of_its_own(tmp_path: Path) -> None:
+    several = [dataclasses.replace(TERMS, protocol=fingerprint) for fingerprint in ("q" * 64, "r" * 64)]
+    folders = {sweep.results_folder(tmp_path, "quick", terms, changed=True) for terms in several}
     assert len(folders) == 2
     assert all(folder.name.startswith("quick-") for folder in folders)
 
 
-@pytest.mark.parametrize("change", ["protocol", "data", "way"])
+OTHER = {
+    "protocol": {"protocol": "q" * 64},
+    "data": {"data": "e" * 64},
+    "compiled": {"way": Way("cpu", 2, compiled=True)},
+    "device": {"way": Way("cuda", None)},
+    "threads": {"way": Way("cpu", 4)},
+}
+
+
+@pytest.mark.parametrize("change", OTHER)
 def test_a_folder_that_holds_other_records_is_not_mixed_into(
-    change: str,
-    tiny_protocol: Callable[..., Protocol],
-    digits: Stored,
-    tiny_trial: Callable[..., TrialSpec],
-    finished: Callable[..., Record],
-    tmp_path: Path,
+    change: str, make_record: Callable[..., Record], tmp_path: Path
 ) -> None:
-    finished(dataclasses.replace(tiny_trial(), folder=trial_folder(tmp_path / "quick", "tiny", 0)))
-    others = {
-        "protocol": terms(tiny_protocol("train.epochs=9"), digits),
-        "data": terms(tiny_protocol(), dataclasses.replace(digits, fingerprint="other")),
-        "way": terms(tiny_protocol(), digits, Way("cuda", None)),
-    }
-    own = terms(tiny_protocol(), digits)
-    assert sweep.results_folder(tmp_path, "quick", own, changed=False) == tmp_path / "quick"
-    apart = sweep.results_folder(tmp_path, "quick", others[change], changed=False)
+    write_record(trial_folder(tmp_path / "quick", "m", 0), make_record())
+    assert sweep.results_folder(tmp_path, "quick", TERMS, changed=False) == tmp_path / "quick"
+    other = dataclasses.replace(TERMS, **OTHER[change])
+    apart = sweep.results_folder(tmp_path, "quick", other, changed=False)
     assert apart.name.startswith("quick-")
-    assert apart == sweep.results_folder(tmp_path, "quick", others[change], changed=False)
+    assert apart == sweep.results_folder(tmp_path, "quick", other, changed=False)
 
 
 # The run, with a stand-in for the processes
@@ -159,6 +140,7 @@ class StandIn:
     def __init__(self, stored: Stored, registry: Registry) -> None:
         self.stored, self.registry = stored, registry
         self.status: Status = "ok"
+        self.threads = 2
         self.ran: list[tuple[str, int]] = []
         self.meanwhile: Callable[[], None] = lambda: None
 
@@ -166,7 +148,7 @@ class StandIn:
         yield from ()
         answers: dict[Any, Callable[..., Any]] = {
             work.default_protocol: lambda device: "quick",
-            work.check: lambda request: Ready(self.stored, {}, request.options.way("cpu", 2)),
+            work.check: lambda request: Ready(self.stored, {}, "cpu", self.threads),
             work.run_trial: self.trial,
         }
         return answers[work_given.func](*work_given.args)
@@ -174,11 +156,7 @@ class StandIn:
     def trial(self, spec: TrialSpec) -> Record:
         self.ran.append((spec.model, spec.seed))
         self.meanwhile()
-        environment = {"device_kind": "cpu", "threads": 2, "options": spec.options.record()}
-        ended = {"status": self.status, "environment": environment}
-        record = outline(spec, self.registry.model(spec.model)).model_copy(update=ended)
-        write_record(spec.folder, record)
-        return record
+        return ran(spec, self.registry, self.status)
 
 
 @pytest.fixture
@@ -224,6 +202,16 @@ def test_what_is_recorded_is_not_run_again_unless_afresh(run: Callable[..., Swee
     assert any("already recorded" in event.text for event in told if isinstance(event, Note))
     run("tiny", fresh=True)
     assert stand_in.ran[2:] == [("tiny", 0)]
+
+
+def test_another_way_of_running_runs_anew_and_overwrites_nothing(run: Callable[..., Sweep], stand_in: StandIn) -> None:
+    first = run("tiny")
+    compiled = run("tiny", compile=True)
+    stand_in.threads += 1
+    threads = run("tiny")
+    assert stand_in.ran == [("tiny", 0)] * 3
+    assert len({first.folder, compiled.folder, threads.folder}) == 3
+    assert all((one.folder / "tiny" / "seed0" / "record.json").exists() for one in (first, compiled, threads))
 
 
 def test_a_fresh_run_does_not_go_on_from_a_checkpoint(run: Callable[..., Sweep]) -> None:
@@ -326,7 +314,5 @@ def test_an_unknown_executor_is_answered_with_the_nearest(run: Callable[..., Swe
 
 def test_how_a_trial_is_run_elsewhere_is_no_part_of_what_it_is(run: Callable[..., Sweep], stand_in: StandIn) -> None:
     run("tiny")
-    run("tiny", keep_weights=False, feature_memory=5)
+    run("tiny", keep_weights=False)
     assert stand_in.ran == [("tiny", 0)]
-    run("tiny", frozen_prefix=False)
-    assert stand_in.ran == 2 * [("tiny", 0)]

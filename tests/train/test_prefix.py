@@ -21,6 +21,7 @@ from bench.models.classifier import Classifier, build_classifier, preparation
 from bench.models.freezing import freeze, train_mode
 from bench.plugins import Registry, load_plugins
 from bench.protocol import Protocol, load_protocol
+from bench.records.identity import Way
 from bench.records.record import Record
 from bench.request import Place, RunOptions, TrialSpec
 from bench.run.sweep import recorded
@@ -556,8 +557,9 @@ def test_a_record_stands_only_for_trials_that_are_run_the_same_way(
     run_trial(spec)
 
     def is_recorded(options: RunOptions) -> bool:
-        way = options.way("cpu", torch.get_num_threads())
-        return recorded(spec.folder, spec.identity(registry.model("tiny"), way)) is not None
+        way = Way("cpu", torch.get_num_threads(), options.compile, options.frozen_prefix)
+        found, _ = recorded(replace(spec, options=options, way=way), registry.model("tiny"))
+        return found is not None
 
     assert is_recorded(RunOptions())
     assert is_recorded(RunOptions(feature_memory=5))

@@ -67,6 +67,13 @@ def nothing_hidden() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast_path)
 
 
+# torch 2.10 cannot say what shape `_convolution` gives on meta, later ones can; `convolution` has the same result.
+if not torch._C._dispatch_has_kernel_for_dispatch_key("aten::_convolution", "Meta"):
+    # In force as long as it lives.
+    _SHAPES: Any = torch.library.Library("aten", "IMPL", "Meta")  # type: ignore[no-untyped-call]
+    _SHAPES.impl("_convolution", lambda *arguments: torch.convolution(*arguments[:9]))
+
+
 class RecordedConvolutions(TorchFunctionMode):
     """While active, `_convolution` is called in place of `conv2d` and its like.
 

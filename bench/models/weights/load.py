@@ -1,8 +1,12 @@
-"""Pretrained weights from a file: read without running code, fitted to the model as timm does, or refused in a line.
+"""Pretrained weights from a file, fitted to the model as timm does, or refused in a line.
 
 timm itself adapts a checkpoint (position embeddings to another grid, names of older versions, input
 channels) with a filter that only its own loading knows. So bench lets the plugin build the model with
 its pretrained weights, and hands timm the file's in place of those that it would download.
+
+Not by `pretrained_cfg_overlay={"state_dict": …}`: without a classifier timm then loads what fits and leaves
+the rest random without a word, checks nothing on the device `meta`, refuses weights for grey pictures, and
+keeps a copy of the file in the model; and a plugin that calls timm itself would be passed by.
 """
 
 from __future__ import annotations
@@ -10,9 +14,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
-import pickle
-import re
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -21,58 +22,12 @@ from typing import Any
 from unittest import mock
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 from bench.errors import RequestError
-from bench.models.training_only import training_only
+from bench.models.parts import training_only
+from bench.models.weights.read import State, is_kept, read_state
 from bench.request import Weights
-
-State = dict[str, torch.Tensor]
-
-# Where training scripts keep the state dict inside their checkpoints; averaged weights first, as in timm.
-WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
-
-
-def read_state(file: Path) -> State:
-    """The tensors of a safetensors file or of a state dict saved by torch, by name; on the CPU.
-
-    Raises RequestError for a file that is missing, damaged, no such file, or that wants to run code.
-    """
-    try:
-        if file.suffix == ".safetensors":
-            return load_file(file)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what they warn of is refused below
-            content = torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise RequestError(f"weights {file}: no such file") from None
-    except Exception as error:  # the readers raise nearly everything at a file that is not theirs
-        raise RequestError(f"weights {file}: {_why_unreadable(file, error)}") from None
-    for wrapper in WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-            break
-    if not isinstance(content, dict) or not any(isinstance(value, torch.Tensor) for value in content.values()):
-        raise RequestError(f"weights {file}: holds no state dict; save one with torch.save(model.state_dict(), FILE)")
-    tensors = {str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)}
-    # The prefixes that torch.compile and DistributedDataParallel leave.
-    return {re.sub(r"^((_orig_mod|module)\.)+", "", name): value for name, value in tensors.items()}
-
-
-def _why_unreadable(file: Path, error: Exception) -> str:
-    with file.open("rb") as stream:
-        start = stream.read(2)
-    if isinstance(error, SafetensorError):
-        return f"is cut short, or no safetensors file ({error})"
-    wants = re.search(r"GLOBAL ([\w.]+)", str(error))
-    if "TorchScript" in str(error) or wants or (isinstance(error, pickle.UnpicklingError) and start[:1] == b"\x80"):
-        what = f" ({wants[1]})" if wants else ""
-        return f"would run code{what} when loaded, and is refused; save its state dict, or use safetensors"
-    if start in {b"PK", b"\x80\x02"} or not start:
-        return "is damaged or cut short; fetch it again"
-    return "is neither a safetensors file nor a state dict saved by torch"
 
 
 def build_with_weights(
@@ -84,8 +39,11 @@ def build_with_weights(
     for none: then they stay as they were initialised. On the device `meta` nothing is copied, but all is
     checked. Raises RequestError where the file does not fit the model.
     """
-    new_state, state = parted(read_state(weights.file), new_layers)
-    if weights.through_timm:
+    state = read_state(weights.file)
+    # A model that bench has kept lacks what timm's own files have for it, such as the wide layers of a VGG.
+    through_timm = weights.through_timm and not (is_kept(weights.file) and builds_exactly(build, state))
+    new_state, state = parted(state, new_layers)
+    if through_timm:
         with timm_loads(functools.partial(_load_through_timm, state, weights, name)):
             backbone = build(pretrained=True)
         wanted_new, _ = parted(backbone.state_dict(), new_layers)
@@ -96,6 +54,13 @@ def build_with_weights(
     if new_state:
         load(backbone, wanted_new, new_state, weights, name)
     return backbone
+
+
+def builds_exactly(build: Callable[..., nn.Module], state: State) -> bool:
+    """Whether what `build` builds without weights has exactly the tensors of the state, by name and shape."""
+    with torch.device("meta"):
+        built = build(pretrained=False).state_dict()
+    return {name: tensor.shape for name, tensor in built.items()} == {name: state[name].shape for name in state}
 
 
 def parted(state: State, new_layers: Sequence[str]) -> tuple[State, State]:

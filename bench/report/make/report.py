@@ -106,21 +106,20 @@ def make_report(
     now: dict[str, Made] = {}
     todo = []
     for artifact in artifacts:
-        path, content = _path(artifact, results), content_digest(artifact.file)
-        if content and before.get(path) == Made(artifact.inputs, code, content, libraries):
+        path, sha256 = _path(artifact, results), content_digest(artifact.file)
+        if sha256 and before.get(path) == Made(artifact.inputs, code, sha256, libraries):
             now[path] = before[path]
         else:
             todo.append(artifact)
     outcome.kept = len(now)
     try:
-        made = make_all(todo, pooled=lambda one: one.file.suffix in {*FIGURES, ".html"})
-        for done, (artifact, content_or_error) in enumerate(made, start=1):
+        for done, (artifact, result) in enumerate(make_all(todo, _slow), start=1):
             path = _path(artifact, results)
-            if isinstance(content_or_error, Exception):
-                outcome.failed[path] = f"{type(content_or_error).__name__}: {content_or_error}"
+            if isinstance(result, Exception):
+                outcome.failed[path] = f"{type(result).__name__}: {result}"
             else:
-                write_bytes(artifact.file, content_or_error)
-                now[path] = Made(artifact.inputs, code, hashlib.sha256(content_or_error).hexdigest(), libraries)
+                write_bytes(artifact.file, result)
+                now[path] = Made(artifact.inputs, code, hashlib.sha256(result).hexdigest(), libraries)
                 outcome.made.append(path)
             tell(ReportProgress(done, len(todo), path))
         outcome.made.sort()
@@ -154,9 +153,7 @@ def check(
     code, before = code_digest(), read_manifest(results)
     remade = [artifact for artifact in artifacts if artifact.file.suffix not in FIGURES]
     contents: dict[Path, bytes | Exception] = {}
-    for done, (artifact, content) in enumerate(
-        make_all(remade, pooled=lambda one: one.file.suffix == ".html"), start=1
-    ):
+    for done, (artifact, content) in enumerate(make_all(remade, _slow), start=1):
         contents[artifact.file] = content
         tell(ReportProgress(done, len(remade), _path(artifact, results)))
     found = [
@@ -175,6 +172,10 @@ def check(
         for line in text.stale
     ]
     return Checked(found, len(artifacts) + len(marked), damaged)
+
+
+def _slow(artifact: Artifact) -> bool:
+    return artifact.file.suffix in {*FIGURES, ".html"}
 
 
 def _named(folder: Path) -> Path:

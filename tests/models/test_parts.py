@@ -19,7 +19,8 @@ from bench.data.splits import subsets
 from bench.device import Device
 from bench.errors import RequestError
 from bench.models.classifier import Classifier, build_classifier, build_weightless, preparation
-from bench.models.freezing import freeze, layers, parameter_counts, train_mode
+from bench.models.freezing import freeze, train_mode
+from bench.models.parts import layers, parameter_counts
 from bench.plugins import Registry
 from bench.protocol import Protocol, load_protocol
 from bench.train.loop import make_trainer, train_epoch
