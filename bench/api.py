@@ -14,10 +14,10 @@ what to do, for what cannot be carried out; `tell` is called with every event, b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bench.events import Event, Note, Tell, tell_nobody
 from bench.files import trial_folder
@@ -33,6 +33,8 @@ from bench.run import measuring, sweep
 from bench.run.executors import follow, work
 from bench.run.executors.local import Local
 from bench.run.sweep import Sweep
+
+T = TypeVar("T")
 
 
 def run(asked: RunRequest | str | Sequence[str] = (), *, tell: Tell = tell_nobody, **parameters: Any) -> Sweep:
@@ -71,27 +73,39 @@ def measure(
 
 
 def report(
-    results: str | Path = "results", *, texts: Sequence[str | Path] | None = None, tell: Tell = tell_nobody
+    results: str | Path = "results",
+    *,
+    plugins: Sequence[Path] = (),
+    texts: Sequence[Path] | None = None,
+    tell: Tell = tell_nobody,
 ) -> reporting.Outcome:
     """Make what is not yet as the records give it: tables, figures, pages, and marked sections of Markdown texts.
 
-    `texts` are Markdown files, or folders of such; by default those of the results folder and the working directory.
+    The claims of the plugins, those in the folders `plugins` too, are judged beside the project's own. `texts` are
+    Markdown files, or folders of such; by default the results folder and the working directory.
     """
-    return reporting.make_report(Path(results), **_handed(results, texts), tell=tell)
+    return _handed(reporting.make_report, Path(results), plugins, texts, tell)
 
 
 def check_report(
-    results: str | Path = "results", *, texts: Sequence[str | Path] | None = None, tell: Tell = tell_nobody
+    results: str | Path = "results",
+    *,
+    plugins: Sequence[Path] = (),
+    texts: Sequence[Path] | None = None,
+    tell: Tell = tell_nobody,
 ) -> reporting.Checked:
-    """What of a report is not as the records give it. Writes nothing."""
-    return reporting.check(Path(results), **_handed(results, texts), tell=tell)
+    """What is not as `report` would make it. Writes nothing."""
+    return _handed(reporting.check, Path(results), plugins, texts, tell)
 
 
-def _handed(results: str | Path, texts: Sequence[str | Path] | None) -> dict[str, Any]:
-    """What a report is made from beside the records: the plugins' claims, and the texts with marked sections."""
-    claims, problems = _plugins(Place()).claims()
-    found = (results, Path.cwd()) if texts is None else texts
-    return {"claims": claims, "problems": problems, "texts": [Path(text) for text in found]}
+def _handed(
+    make: Callable[..., T], results: Path, plugins: Sequence[Path], texts: Sequence[Path] | None, tell: Tell
+) -> T:
+    """What `make` makes of the results, handed what it does not look for itself."""
+    registry = load_plugins(plugins)
+    claims, problems = registry.claims()
+    marked = (results, Path.cwd()) if texts is None else texts
+    return make(results, claims=claims, problems=problems, texts=marked, tell=_heard(registry, tell))
 
 
 def doctor(device: str = "auto") -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import RESULTS, Comparison, Json, Quiet, Results
+from bench.cli.options import RESULTS, Comparison, Json, Plugins, Quiet, Results
 from bench.cli.printing import print_json, warn
 
 
@@ -17,6 +17,7 @@ def report(
     check: Annotated[
         bool, typer.Option("--check", help="Only say what is not as the records give it; exit status 1 if anything.")
     ] = False,
+    plugins: Plugins = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> int:
@@ -26,7 +27,7 @@ def report(
 
     if check:
         with watch(quiet) as tell:
-            checked = api.check_report(results, tell=tell)
+            checked = api.check_report(results, plugins=plugins or (), tell=tell)
         warn(checked.damaged)
         if as_json:
             print_json(checked.to_json())
@@ -34,7 +35,7 @@ def report(
             print("\n".join(map(str, checked.problems)) or f"{checked.files} files are what the records give")
         return 1 if checked.problems else 0
     with watch(quiet) as tell:
-        outcome = api.report(results, tell=tell)
+        outcome = api.report(results, plugins=plugins or (), tell=tell)
     warn(outcome.damaged)
     warn(f"{results / path}: cannot be made: {why}" for path, why in outcome.failed.items())
     if as_json:

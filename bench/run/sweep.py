@@ -84,7 +84,10 @@ def opened(request: RunRequest, registry: Registry, tell: Tell) -> Iterator[Swee
         CheckRequest(tuple(model.name for model in models), protocol, request.place, request.weights), executor, tell
     )
     terms = Terms(protocol.fingerprint, ready.stored.fingerprint, ready.way(request.options))
-    folder = results_folder(request.place.results, protocol.name, terms, plan.is_unnamed_change(request))
+    changed = plan.is_unnamed_change(request)
+    folder = results_folder(request.place.results, protocol.name, terms, changed)
+    if folder.name != protocol.name and not changed:
+        tell(Note(f"{request.place.results / protocol.name} holds trials under other terms: these go to {folder}"))
     with sole_user(folder):
         specs = plan.trials(request, models, protocol, ready, folder)
         by_name = {model.name: model for model in models}

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from bench.records.quantities import BY_KEY
-from bench.records.record import read_record
+from bench.records.record import SCHEMA, read_record
 from bench.report.tables.comparison import RUN_COLUMNS
 
 MINE = """
@@ -156,7 +156,7 @@ def test_a_record_has_the_keys_of_the_design(first: Place) -> None:
     record = first.record()
     for part, keys in DESIGN.items():
         assert set(keys.split()) <= set(record[part] if part else record), part
-    assert (record["status"], record["error"], record["schema"]) == ("ok", None, 1)
+    assert (record["status"], record["error"], record["schema"]) == ("ok", None, SCHEMA)
     assert read_record(first.trial() / "record.json").to_json() == record
 
 

@@ -21,6 +21,7 @@ from bench.models.classifier import Classifier, build_classifier, preparation
 from bench.models.freezing import freeze, train_mode
 from bench.plugins import Registry, load_plugins
 from bench.protocol import Protocol, load_protocol
+from bench.records.identity import Way
 from bench.records.record import Record
 from bench.request import Place, RunOptions, TrialSpec
 from bench.run.sweep import recorded
@@ -554,11 +555,16 @@ def test_a_record_stands_only_for_trials_that_are_run_the_same_way(
         "tiny", 0, flips, digits, tmp_path, Place(device="cpu", plugins=(tiny_plugins,), working_directory=tmp_path)
     )
     run_trial(spec)
-    model = registry.model("tiny")
-    assert recorded(spec, model) is not None
-    assert recorded(replace(spec, options=RunOptions(feature_memory=5)), model) is not None
-    assert recorded(replace(spec, options=RunOptions(frozen_prefix=False)), model) is None
-    assert recorded(replace(spec, options=RunOptions(compile=True)), model) is None
+
+    def is_recorded(options: RunOptions) -> bool:
+        way = Way("cpu", torch.get_num_threads(), options.compile, options.frozen_prefix)
+        found, _ = recorded(replace(spec, options=options, way=way), registry.model("tiny"))
+        return found is not None
+
+    assert is_recorded(RunOptions())
+    assert is_recorded(RunOptions(feature_memory=5))
+    assert not is_recorded(RunOptions(frozen_prefix=False))
+    assert not is_recorded(RunOptions(compile=True))
 
 
 def test_a_compiled_model_is_what_trains(
