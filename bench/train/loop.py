@@ -25,7 +25,7 @@ from bench.device import Device
 from bench.models.classifier import Classifier
 from bench.models.freezing import train_mode
 from bench.protocol import Protocol
-from bench.train.optimizer import make_optimizer, make_schedule
+from bench.train.optimizer import Loss, make_loss, make_optimizer, make_schedule
 from bench.train.prefix.features import Forward, Source
 
 State = dict[str, torch.Tensor]
@@ -70,7 +70,7 @@ class Progress:
 
 
 class Step(NamedTuple):
-    """What a training step gives, detached: the mean cross-entropy, the logits (B, classes), the model's own term."""
+    """What a training step gives, detached: the mean loss, the logits (B, classes), the model's own term."""
 
     loss: torch.Tensor
     logits: torch.Tensor
@@ -89,14 +89,15 @@ class Trainer:
     device: Device
     # What takes a batch to its logits in place of the model: what remains behind a frozen prefix, or a compiled one.
     forward: Forward | None = None
+    loss: Loss = functional.cross_entropy
 
     def step(self, inputs: Any, labels: torch.Tensor) -> Step:
-        """Forward, backward, optimizer. The loss is the cross-entropy and, where the model has one, its own term."""
+        """Forward, backward, optimizer. What is minimised is the loss and, where the model has one, its own term."""
         self.optimizer.zero_grad(set_to_none=True)
         with self.device.autocast(self.precision):
             logits = (self.forward or self.model)(inputs)
             extra = self.model.training_loss()
-        loss = functional.cross_entropy(logits.float(), labels)
+        loss = self.loss(logits.float(), labels)
         self.scaler.scale(loss if extra is None else loss + extra).backward()  # type: ignore[no-untyped-call]
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -138,7 +139,7 @@ def make_trainer(
     optimizer = make_optimizer(model, protocol)
     schedule = make_schedule(optimizer, protocol, steps)
     scaler = device.gradient_scaler(precision)
-    return Trainer(model, optimizer, schedule, scaler, precision, device, forward)
+    return Trainer(model, optimizer, schedule, scaler, precision, device, forward, make_loss(protocol))
 
 
 def fit(

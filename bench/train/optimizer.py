@@ -1,13 +1,23 @@
-"""The protocol's optimizer over what trains, and its schedule."""
+"""What the protocol says of a training step: its loss, its optimizer over what trains, and the schedule."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from bench.protocol import Protocol
+
+# From logits (B, classes) in float32 and classes (B) to the scalar that a training step minimises.
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def make_loss(protocol: Protocol) -> Loss:
+    """What training minimises. Evaluation has the plain cross-entropy whatever this is, so that losses compare."""
+    return functional.cross_entropy
 
 
 def make_optimizer(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer:
