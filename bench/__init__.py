@@ -11,7 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import RequestError
-from bench.hookspecs import Claim, DatasetSpec, ExecutorSpec, ModelSpec, Pictures, Split, hookimpl
+from bench.hookspecs import Claim, DatasetSpec, ExecutorSpec, MeasureSpec, ModelSpec, Pictures, Split, hookimpl
+from bench.records.quantities import Quantity
 
 if TYPE_CHECKING:
     from bench.api import measure as measure_models
@@ -31,10 +32,12 @@ __all__ = [
     "DatasetSpec",
     "ExecutorSpec",
     "MeasureRequest",
+    "MeasureSpec",
     "ModelSpec",
     "Pictures",
     "Place",
     "Protocol",
+    "Quantity",
     "Record",
     "RequestError",
     "RunOptions",

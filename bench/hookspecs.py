@@ -1,4 +1,4 @@
-"""The whole plugin contract on one page: six hooks, and the values that pass through them.
+"""The whole plugin contract on one page, however long: the hooks, and the values that pass through them.
 
 A plugin is a Python file (or an installed package with an entry point in the group `bench`) with
 functions marked `@hookimpl` that are named as below. It imports torch and timm inside `build` and
@@ -8,7 +8,7 @@ functions marked `@hookimpl` that are named as below. It imports torch and timm 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -19,10 +19,13 @@ from bench.records.evidence import Claim as Claim
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import nn
+    import torch
+    from torch import Tensor, nn
 
+    from bench import protocol as protocols
+    from bench.device import Device
     from bench.events import Event, Tell
-    from bench.run.trial import TrainedModel
+    from bench.records.quantities import Quantity
 
 # What `build` is always given; its other keyword parameters are the model's options.
 GIVEN = {"num_classes", "image_size", "pretrained"}
@@ -42,8 +45,13 @@ def bench_datasets() -> Iterable[DatasetSpec]:  # type: ignore[empty-body]
 
 
 @hookspec
-def bench_measure(trial: TrainedModel) -> dict[str, Any] | None:
-    """Extra quantities of a trained model, JSON-serialisable; stored under the plugin's name."""
+def bench_measurements() -> Iterable[MeasureSpec]:  # type: ignore[empty-body]
+    """What this plugin measures of a model, in `run` as in `measure`."""
+
+
+@hookspec
+def bench_executors() -> Iterable[ExecutorSpec]:  # type: ignore[empty-body]
+    """The executors that this plugin adds: where `run --executor NAME` has its trials run."""
 
 
 @hookspec
@@ -150,14 +158,134 @@ class DatasetSpec:
     key: Callable[[str, int], str] | None = None
 
 
+@dataclass(frozen=True)
+class MeasureSpec:
+    """A measurement: its name, how a model is measured, and the quantities that are found in what it gives.
+
+    `measure(subject)` gives any JSON value without NaN. It is recorded as `plugins.NAME`; where it raises,
+    `{"error": …}` is, and the other measurements go on. What the bundled ones give (`plugins/measurements.py`)
+    are keys of the record's `efficiency`, and their quantities the rows of bench/records/quantities.py.
+
+    `quantities` make columns, axes and limits out of the value: each one's `path` leads from the value to its number.
+
+    Where `together`, models are measured in turns, so that a slow minute of the machine hits all alike:
+    `measure(subjects)` is given several, and gives a value for each, in their order.
+    """
+
+    name: str
+    measure: Callable[[Any], Any]
+    quantities: tuple[Quantity, ...] = ()
+    together: bool = False
+
+
+class Subject(Protocol):
+    """What is measured: a model as a trial has trained it, or, under `measure`, with random weights.
+
+    `model` and `shape` are every measurement's: whoever wants to change one copies it before.
+    """
+
+    @property
+    def name(self) -> str:
+        """As the user would type it, options included."""
+
+    @property
+    def model(self) -> nn.Module:
+        """From images (N, 3, S, S; float32, normalised) on the device to logits (N, classes), in evaluation mode."""
+
+    @property
+    def shape(self) -> nn.Module:
+        """The same, maybe without its weights (on torch's device `meta`): all that counting needs."""
+
+    @property
+    def image_size(self) -> int:
+        """The side S of an image in pixels."""
+
+    @property
+    def device(self) -> Device:
+        """Where the model is; it knows how to wait for what was started, and how to count memory."""
+
+    @property
+    def precision(self) -> str:
+        """Of training and inference: fp32, bf16 or fp16."""
+
+    @property
+    def brief(self) -> bool:
+        """Whether a trial waits for the answer; else there is time for many repetitions."""
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds of timing are wanted where models take turns."""
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """Batch sizes of inference; empty: whichever suit the quantity."""
+
+    @property
+    def folder(self) -> Path:
+        """Where files such as traces go, beside the record."""
+
+    @property
+    def training(self) -> Training:
+        """A training step, on a copy of the model: it takes nothing from `model`."""
+
+    @property
+    def trained(self) -> Trained | None:
+        """What is known of the trial; None where nothing was trained."""
+
+    def inference(self, batch: int) -> Callable[[], Tensor]:
+        """A forward pass of `batch` images (random, made once), and nothing else, as the options say."""
+
+    def inference_options(self) -> dict[str, Any]:
+        """How `inference` computes: `precision`, `casting`, `channels_last`, `compile`; to be recorded with a time."""
+
+
+class Training(Protocol):
+    """A model that trains, step by step."""
+
+    @property
+    def model(self) -> nn.Module:
+        """It changes with every step."""
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Of what trains of it."""
+
+    def batch(self) -> tuple[Tensor, Tensor]:
+        """The next images (B, 3, S, S) and classes (B), fetched as training does."""
+
+    def step(self, images: Tensor, labels: Tensor) -> object:
+        """Forward, backward, optimizer; gradients are set to None at the start."""
+
+
+class Evaluation(Protocol):
+    """The test pictures, classified: mean cross-entropy, top-1 (0..1), probabilities (N, classes), classes (N)."""
+
+    @property
+    def loss(self) -> float: ...
+
+    @property
+    def top1(self) -> float: ...
+
+    @property
+    def probabilities(self) -> Tensor: ...
+
+    @property
+    def labels(self) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trial as far as it has come: `test()` goes through the test pictures, in batches like `Training.batch`'s."""
+
+    seed: int
+    protocol: protocols.Protocol
+    evaluation: Evaluation
+    test: Callable[[], Iterator[tuple[Tensor, Tensor]]]
+
+
 # Where work is done
 
 T = TypeVar("T")
-
-
-@hookspec
-def bench_executors() -> Iterable[ExecutorSpec]:  # type: ignore[empty-body]
-    """The executors that this plugin adds: where `run --executor NAME` has its trials run."""
 
 
 class DiedError(Exception):

@@ -87,7 +87,7 @@ class MeasureRequest:
     only: tuple[str, ...] = ()
     rounds: int = 24
     precision: str = "fp32"
-    channels_last: bool = False
+    channels_last: bool = True
     compile: bool = False
     place: Place = field(default_factory=Place)
 

@@ -17,13 +17,10 @@ from collections.abc import Iterator
 import torch
 from torch.nn import functional
 
-from bench.data.batches import Batches
-from bench.data.cache import prepare
-from bench.data.splits import split
-from bench.device import choose_device, native_bf16
-from bench.models.classifier import build_classifier, preparation
+from bench.data.cache import prepare as decode
 from bench.plugins import load_plugins
 from bench.protocol import load_protocol
+from bench.run.prepare import prepare
 from bench.train.loop import make_trainer, train_epoch
 
 EPOCHS = 7
@@ -67,25 +64,19 @@ def through_bench(model, batches, protocol, precision, device) -> Iterator[float
 
 
 def main(names: list[str]) -> None:
-    device = choose_device("cpu")
-    precision = "bf16" if native_bf16(device) else "fp32"
     registry = load_plugins()
     protocol = load_protocol("quick")
     dataset, location = registry.dataset("digits")
-    stored = prepare(dataset, location, 32)
-    subset = split(stored, protocol.data.validation, 0)["train"]
-    print(f"{torch.get_num_threads()} threads, {precision}, medians of {EPOCHS} epochs each, alternating")
+    stored = decode(dataset, location, 32)
+    print(f"{torch.get_num_threads()} threads, medians of {EPOCHS} epochs each, alternating")
     for name in names:
-        loops = []
-        for kind in ("by hand", "bench"):
-            torch.manual_seed(0)
-            model = device.place(build_classifier(registry.model(name), protocol, 10))
-            prepared = preparation(model.backbone, 32)
-            batches = Batches(stored, subset, prepared, 64, device)
-            if kind == "bench":
-                loops.append(through_bench(model, batches, protocol, precision, device))
-            else:
-                loops.append(by_hand(model, batches.images, batches.labels, prepared.mean, prepared.std, precision))
+        hands, own = (prepare(registry.model(name), protocol, stored, 0, "cpu") for _ in range(2))
+        pictures = hands.batches["train"]
+        normalised = pictures.preparation
+        loops = [
+            by_hand(hands.model, pictures.images, pictures.labels, normalised.mean, normalised.std, hands.precision),
+            through_bench(own.model, own.batches["train"], protocol, own.precision, own.device),
+        ]
         for loop in loops:
             next(loop)
             next(loop)  # warm up

@@ -129,17 +129,11 @@ def in_a_notebook(name: str, pictures: Path, seed: int, epochs: int, flip: bool)
 
 def through_bench(name: str, pictures: Path, seed: int, epochs: int, flip: bool) -> Outcome:
     """As a trial of `python -m bench run` trains it."""
-    import torch
-
-    from bench.data.batches import Batches
-    from bench.data.cache import prepare
-    from bench.data.splits import subsets
-    from bench.device import choose_device, native_bf16
-    from bench.models.classifier import build_classifier, preparation
-    from bench.models.freezing import freeze
+    from bench.data.cache import prepare as decode
     from bench.plugins import load_plugins
     from bench.protocol import load_protocol
     from bench.request import Place, TrialSpec
+    from bench.run.prepare import chosen_precision, prepare_batches, prepare_device, prepare_model
     from bench.train.loop import evaluate
     from bench.train.training import train
 
@@ -153,21 +147,14 @@ def through_bench(name: str, pictures: Path, seed: int, epochs: int, flip: bool)
     protocol = load_protocol("cifar10", [text.lower() for text in changed])
     registry = load_plugins()
     asked = registry.model(name)
-    device = choose_device("cpu")
-    precision = "bf16" if native_bf16(device) else "fp32"
-    torch.manual_seed(seed)
-    model = build_classifier(asked, protocol, CLASSES)
-    freeze(model, protocol.train.what, asked.last_block, asked.name)
-    model = device.place(model)
+    device = prepare_device("cpu")
+    precision = chosen_precision(protocol, device)
+    model = prepare_model(asked, protocol, CLASSES, seed, device)
 
     started = time.perf_counter()
     dataset, location = registry.dataset(f"folder:{pictures}")
-    stored = prepare(dataset, location, SIZE)
-    prepared = preparation(model.backbone, SIZE)
-    batches = {
-        part: Batches(stored, subset, prepared, protocol.train.batch_size, device)
-        for part, subset in subsets(stored, protocol).items()
-    }
+    stored = decode(dataset, location, SIZE)
+    batches = prepare_batches(protocol, stored, model, device)
     since, taken = time.perf_counter(), []
 
     def epoch_ended(event: object) -> None:

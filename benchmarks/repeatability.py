@@ -37,8 +37,8 @@ def measure_once() -> dict[str, Any]:
     import torch
 
     from bench.device import Device
-    from bench.measure.inference import Inference, InferenceOptions
-    from bench.measure.speed import latency_ratio, measure_latency
+    from bench.measure.latency import latency_ratio, measure_latency
+    from bench.measure.subject import Inference, InferenceOptions
     from bench.models.torchvision_operators import import_torchvision
 
     import_torchvision()

@@ -80,7 +80,7 @@ def test_a_run_by_an_executor_of_a_plugin_leaves_its_record_and_tables_and_every
         name for name in heard if name != "Note"
     ]
     assert sum(isinstance(event, TrialEnded) for event in told) == 1
-    assert sum("deaf hears no more" in event.text for event in told if isinstance(event, Note)) == 1
+    assert sum("deaf is asked no more" in event.text for event in told if isinstance(event, Note)) == 1
     made = api.report("results")
     assert "claims.md" in made.made
     assert api.check_report("results").problems == []

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import ModelSpec, hookimpl
+from bench import ModelSpec
 from bench.errors import RequestError
-from bench.plugins import Registry, load_plugins
+from bench.events import Note
+from bench.plugins import Plugin, Registry, load_plugins
 
 MODEL = """
 from bench import ModelSpec, hookimpl
@@ -74,11 +75,44 @@ BROKEN = {
     "has a syntax error": ("def (:", "SyntaxError"),
     "exits": ("raise SystemExit(3)", "SystemExit"),
     "implements nothing": ("x = 1", "no function marked @hookimpl"),
-    "misspells a hook": ("from bench import hookimpl\n@hookimpl\ndef bench_model(): return []", "bench_model"),
+    "misspells a hook": (
+        "from bench import hookimpl\n@hookimpl\ndef bench_model(): return []",
+        "line 2: there is no hook bench_model; did you mean bench_models?",
+    ),
+    "has a hook of old": (
+        "from bench import hookimpl\n\n@hookimpl\ndef bench_measure(trial): return {}",
+        "line 3: there is no hook bench_measure; did you mean bench_measurements?",
+    ),
+    "misspells a specname": (
+        "from bench import hookimpl\n@hookimpl(specname='bench_claim')\ndef mine(): return []",
+        "did you mean bench_claims?",
+    ),
+    "wants what no hook is given": (
+        "from bench import hookimpl\n@hookimpl\ndef bench_event(event, bar): pass",
+        "line 2: bench_event is given (event), and bar is none of these",
+    ),
+    "measures under a name with a dot": (
+        "from bench import MeasureSpec, hookimpl\n@hookimpl\ndef bench_measurements():\n"
+        "    yield MeasureSpec('a.b', lambda subject: 1)",
+        "'a.b' is no name",
+    ),
+    "wraps without a yield": (
+        "from bench import hookimpl\n@hookimpl(wrapper=True)\ndef bench_models(): return []",
+        "not a generator function",
+    ),
+    "measures what there is": (
+        "from bench import MeasureSpec, Quantity, hookimpl\n@hookimpl\ndef bench_measurements():\n"
+        "    one = Quantity(key='gmacs', label='', about='', path='', kind='count', better='lower')\n"
+        "    yield MeasureSpec('mine', lambda subject: 1, (one,))",
+        "there is a quantity gmacs already",
+    ),
     "gives something else": ("from bench import hookimpl\n@hookimpl\ndef bench_models(): return [5]", "int"),
     "gives a name with a colon": (MODEL.format(name="a:b"), "'a:b' is no name"),
     "gives a name with a slash": (MODEL.format(name="../up"), "is no name"),
-    "raises in its hook": ("from bench import hookimpl\n@hookimpl\ndef bench_models(): return 1 / 0", "ZeroDivision"),
+    "raises in its hook": (
+        "from bench import hookimpl\n@hookimpl\ndef bench_models(): return 1 / 0",
+        "ZeroDivisionError: division by zero (line 3)",
+    ),
 }
 
 
@@ -131,6 +165,92 @@ def test_a_changed_plugin_has_another_code(plugin: Callable[..., Path], tmp_path
     assert before.code != after.code
 
 
+def test_a_changed_plugin_is_what_is_asked_and_not_what_was_imported_before(
+    plugin: Callable[..., Path], tmp_path: Path
+) -> None:
+    load_plugins([plugin(MODEL.format(name="mine"))], tmp_path)
+    registry = load_plugins([plugin(MODEL.format(name="ours"))], tmp_path)  # of the same size, in the same second
+    assert "ours" in registry.models
+    assert "mine" not in registry.models
+
+
+# Hooks are pluggy's
+
+
+def giving(name: str, decorated: str = "@hookimpl", function: str = "bench_models") -> str:
+    """A plugin that gives a model of that name."""
+    return MODEL.format(name=name).replace("@hookimpl\ndef bench_models", f"{decorated}\ndef {function}")
+
+
+def test_a_function_of_another_name_can_be_a_hook(plugin: Callable[..., Path], tmp_path: Path) -> None:
+    folder = plugin(giving("mine", "@hookimpl(specname='bench_models')", "my_models"))
+    assert "mine" in load_plugins([folder], tmp_path).models
+
+
+def test_bundled_plugins_are_asked_first_unless_another_wants_to_be(
+    plugin: Callable[..., Path], tmp_path: Path
+) -> None:
+    plugin(giving("last", "@hookimpl(trylast=True)"), "a.py")
+    plugin(giving("middle"), "b.py")
+    folder = plugin(giving("first", "@hookimpl(tryfirst=True)"), "c.py")
+    names = list(load_plugins([folder], tmp_path).models)
+    assert (names[0], names[-2:]) == ("first", ["middle", "last"])
+
+
+WRAPPERS = {
+    "hookwrapper=True": "outcome = yield\n    outcome.force_result([renamed(outcome.get_result())])",
+    "wrapper=True": "answers = yield\n    return [renamed(answers)]",
+}
+
+
+@pytest.mark.parametrize(("kind", "body"), WRAPPERS.items())
+def test_a_wrapper_is_around_what_every_other_plugin_answers(
+    kind: str, body: str, plugin: Callable[..., Path], tmp_path: Path
+) -> None:
+    plugin(
+        "import dataclasses\nfrom bench import hookimpl\n\n\ndef renamed(answers):\n"
+        "    return [dataclasses.replace(one, name='our_' + one.name) for answer in answers for one in answer]\n\n\n"
+        f"@hookimpl({kind})\ndef bench_models():\n    {body}\n",
+        "wraps.py",
+    )
+    registry = load_plugins([plugin(MODEL.format(name="mine"))], tmp_path)
+    assert registry.problems == []
+    assert {"our_mine", "our_vgg19"} <= set(registry.models)
+    assert all(name.startswith("our_") for name in registry.models)
+
+
+def test_a_wrapper_that_fails_is_the_one_that_is_left_out(plugin: Callable[..., Path], tmp_path: Path) -> None:
+    wrapper = "from bench import hookimpl\n\n@hookimpl(wrapper=True)\ndef bench_models():\n    yield\n    return 1 / 0"
+    plugin(wrapper, "wraps.py")
+    registry = load_plugins([plugin(MODEL.format(name="mine"))], tmp_path)
+    assert {"mine", "vgg19"} <= set(registry.models)
+    (problem,) = registry.problems
+    assert "wraps.py is left out: ZeroDivisionError: division by zero (line 6)" in problem
+
+
+def test_a_listener_that_fails_hears_no_more_and_the_others_do(
+    plugin: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listener = "from bench import hookimpl\n\n@hookimpl\ndef bench_event(event):\n    "
+    plugin(f"{listener}raise ValueError(event.text)", "fails.py")
+    registry = load_plugins([plugin(f"{listener}print(event.text)", "hears.py")], tmp_path)
+    (failed,) = registry.hear(Note("one"))
+    assert "plugin fails is asked no more, for its bench_event: ValueError: one (line 5)" in failed
+    assert registry.hear(Note("two")) == []
+    assert capsys.readouterr().out == "one\ntwo\n"
+
+
+def test_claims_that_cannot_be_had_cost_no_others(plugin: Callable[..., Path], tmp_path: Path) -> None:
+    claims = "from bench import Claim, hookimpl\n\n@hookimpl\ndef bench_claims():\n    return "
+    plugin(f"{claims}[5]", "fails.py")
+    registry = load_plugins([plugin(f"{claims}[Claim('a', 'b', print)]", "claims.py")], tmp_path)
+    had, problems = registry.claims()
+    assert [claim.text for claim in had] == ["a"]
+    assert problems == [
+        "plugin fails is asked no more, for its bench_claims: TypeError: bench_claims gives int, not Claim"
+    ]
+
+
 def build(*, num_classes, image_size, pretrained, size=1, rate=0.5, wide=False, depths=(1, 2), kind="a"):  # type: ignore[no-untyped-def]
     """Never called."""
 
@@ -147,15 +267,9 @@ def build_with_defaults(num_classes=10, image_size=32, pretrained=False, size=1)
 def models() -> Registry:
     """The bundled models, `some` with the options above, and `any` with whatever options."""
 
-    class Mine:
-        @hookimpl
-        def bench_models(self):  # type: ignore[no-untyped-def]
-            return [ModelSpec("some", build, "cnn"), ModelSpec("any", build_any, "cnn")]
-
-    from bench.plugins import _register
-
     registry = load_plugins()
-    _register(registry, "mine", Mine, "here", "")
+    for spec in (ModelSpec("some", build, "cnn"), ModelSpec("any", build_any, "cnn")):
+        registry.models[spec.name] = spec, Plugin("mine", "here", "")
     return registry
 
 

@@ -104,7 +104,7 @@ def measure(
     only: Annotated[list[str] | None, typer.Option(help="Only this quantity; see below.", metavar="QUANTITY")] = None,
     rounds: Annotated[int, typer.Option(help="Interleaved rounds of latency.", min=6)] = 24,
     precision: Precision = "fp32",
-    channels_last: Annotated[bool, typer.Option("--channels-last", help="Inference in channels-last order.")] = False,
+    channels_last: Annotated[bool, typer.Option(help="Inference in channels-last order, as in trials.")] = True,
     compiled: Annotated[bool, typer.Option("--compile", help="Inference through torch.compile.")] = False,
     device: Device = "auto",
     results: Results = RESULTS,

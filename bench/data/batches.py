@@ -46,6 +46,8 @@ class Batches:
         self.images = device.keep(images.permute(0, 3, 1, 2).contiguous())  # (N, 3, H, W) of uint8
         labels = stored.labels(subset.part)[subset.indices] if subset.labels is None else subset.labels
         self.labels = device.keep(torch.from_numpy(labels))
+        self.subset = subset
+        self.preparation = preparation
         self.batch_size = batch_size
         self.device = device
         self.image_size = preparation.image_size

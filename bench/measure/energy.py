@@ -17,10 +17,26 @@ from typing import Any, Protocol
 import pynvml
 
 from bench.device import Device
+from bench.hookspecs import Subject
 
 RAPL = Path("/sys/class/powercap")
 # NVML's counter moves every 20 to 100 ms: over two seconds its step is at most a few per cent.
 SECONDS = 2.0
+
+
+def measure(subject: Subject) -> dict[str, Any]:
+    """Joules an image of inference (in batches as large as a training step's) and of a training step."""
+    device = subject.device
+    if find_meter(device) is None:
+        return {"energy_joules": None}
+    training = subject.training
+    size = len(training.batch()[1])
+    found = {
+        "inference_per_image": joules_per_image(subject.inference(size), size, device),
+        "training_per_image": joules_per_image(lambda: training.step(*training.batch()), size, device),
+        "batch": size,
+    }
+    return {"energy_joules": found}
 
 
 class Meter(Protocol):

@@ -55,6 +55,11 @@ def environment(
         "cuda": torch.version.cuda,
         "git": git_state(checkout),
         "precision": precision,
+        # Whether cuDNN tries which of its kernels is fastest, and only among those that always give the same.
+        "kernels": {
+            "tuned": torch.backends.cudnn.benchmark,
+            "deterministic": torch.backends.cudnn.deterministic,
+        },
         "tf32": {
             "matmul": torch.backends.cuda.matmul.fp32_precision == "tf32",
             "convolution": torch.backends.cudnn.conv.fp32_precision == "tf32",  # type: ignore[attr-defined]

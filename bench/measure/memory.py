@@ -13,7 +13,7 @@ reordered weights); nor, on a GPU, what its context and libraries take for thems
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
 import psutil
@@ -21,10 +21,26 @@ import torch
 from torch import Tensor, nn
 
 from bench.device import Device
+from bench.hookspecs import Subject
 from bench.measure.allocations import Block, Recording, record_allocations
 from bench.models.parts import inference_tensors
 
 MODEL_CALLED = "bench: model called"
+INFERENCE_BATCHES = (1, 8, 32)
+
+
+def measure(subject: Subject) -> dict[str, Any]:
+    """Bytes of a training step on a batch, and of inference by batch size; trains two steps."""
+    training, device = subject.training, subject.device
+    images, labels = training.batch()
+    training.step(images, labels)  # the optimizer's state comes into being
+    step = training_memory(
+        lambda: training.step(images, labels), training.model, training.optimizer, device, (images, labels)
+    )
+    training.optimizer.zero_grad(set_to_none=True)
+    batches = subject.batches or INFERENCE_BATCHES
+    inference = inference_memory(subject.model, subject.image_size, batches, device, subject.precision)
+    return {"memory": {**step, "train_batch": len(labels), "inference_peak": inference}}
 
 
 def training_memory(
@@ -160,16 +176,18 @@ def _inference_growth(model: nn.Module, image_size: int, batch: int, device: Dev
         raise
 
 
-def batches_that_fit(batches: Iterable[int], peaks: Mapping[int, int | None], device: Device) -> list[int]:
-    """Those of `batches` for which there is room, judged by the `peaks` that `inference_memory` gave.
+def batches_that_fit(
+    model: nn.Module, image_size: int, batches: Sequence[int], device: Device, precision: str = "fp32"
+) -> list[int]:
+    """Those of `batches` for which there is room, judged by what inference of the smallest allocates.
 
     Needed where the system kills a process that takes too much; an accelerator says no by itself.
     """
-    known = {batch: peak for batch, peak in peaks.items() if peak is not None}
-    if device.is_accelerator or not known:
+    least = min(batches)
+    growth = None if device.is_accelerator else _inference_growth(model, image_size, least, device, precision)
+    if growth is None:
         return sorted(batches)
-    largest = max(known)
-    return [batch for batch in sorted(batches) if _fits(known[largest] * max(1, batch // largest), device)]
+    return [batch for batch in sorted(batches) if _fits(growth * batch // least, device)]
 
 
 def out_of_memory(error: BaseException) -> bool:

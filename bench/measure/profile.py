@@ -17,8 +17,9 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function, schedule, tensorboard_trace_handler
 
 from bench.device import Device
+from bench.hookspecs import Subject
 from bench.measure.allocations import quiet_kineto
-from bench.measure.phases import PHASES, phases_told
+from bench.measure.subject import PHASES, phases_told
 
 STEPS = 3
 COSTLIEST = 10
@@ -26,6 +27,20 @@ COSTLIEST = 10
 WORKER = "bench"
 RANGE = "bench: "
 ON_CPU = torch._C._autograd.DeviceType.CPU
+
+
+def measure(subject: Subject) -> dict[str, Any]:
+    """Profile a few training steps; the trace goes into the subject's folder."""
+    training = subject.training
+    found = profile_training(
+        lambda: training.step(*training.batch()),
+        training.model,
+        training.optimizer,
+        subject.device,
+        subject.folder,
+        steps=1 if subject.brief else STEPS,
+    )
+    return {"profile": found}
 
 
 def profile_training(
@@ -38,7 +53,7 @@ def profile_training(
 ) -> dict[str, Any]:
     """Profile `steps` training steps after one to warm up; write the trace into `folder`, in place of an earlier one.
 
-    `step` is as `phases.py` describes it. Returns
+    `step` is as `subject.py` describes it. Returns
     - `trace`: the name of the trace's file in `folder`;
     - `steps`, `seconds`: how many were profiled, and how long one took under the profiler;
     - `phases`: the share of data, forward, backward, optimizer in the time, which add up to 1;

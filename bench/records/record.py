@@ -27,6 +27,14 @@ class Failure(Part):
     type: str
     message: str
 
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """The error's kind, and the first line of what it says."""
+        return cls(type=type(error).__name__, message=str(error).partition("\n")[0])
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.message}"
+
 
 class ModelRecord(Part):
     name: str

@@ -8,11 +8,11 @@ import numpy as np
 
 from bench.data.splits import Subset
 from bench.files import write_bytes
+from bench.models.kept import DESCRIPTION, TENSORS
 from bench.records import record as records
-from bench.records.record import Record
+from bench.records.record import Record, RecordError
 from bench.records.tensorboard import write_scalars
 from bench.request import TrialSpec
-from bench.train.loop import Evaluation
 
 
 def keep(spec: TrialSpec, record: Record) -> None:
@@ -21,13 +21,23 @@ def keep(spec: TrialSpec, record: Record) -> None:
     records.write_record(spec.folder, record)
 
 
-def write_predictions(spec: TrialSpec, test: Evaluation, subset: Subset) -> None:
+def forget_earlier(spec: TrialSpec) -> None:
+    """Remove the record and the weights of an earlier trial in that folder, so that what lies there is this one's."""
+    for name in ("record.json", TENSORS, DESCRIPTION):
+        (spec.folder / name).unlink(missing_ok=True)
+
+
+def kept_record(spec: TrialSpec) -> Record | None:
+    """The record of this trial, where it was trained and evaluated and has written it; else None."""
+    try:
+        record = records.read_record(spec.folder / "record.json")
+    except (OSError, RecordError):
+        return None
+    return record if record.status == "ok" else None
+
+
+def write_predictions(spec: TrialSpec, labels: np.ndarray, probabilities: np.ndarray, subset: Subset) -> None:
     """predictions.npz: `index` of each test picture in the dataset, its `label`, the `probabilities` of the classes."""
     buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        index=subset.indices,
-        label=test.labels.numpy(),
-        probabilities=test.probabilities.numpy().astype(np.float32),
-    )
+    np.savez_compressed(buffer, index=subset.indices, label=labels, probabilities=probabilities.astype(np.float32))
     write_bytes(spec.folder / "predictions.npz", buffer.getvalue())

@@ -15,7 +15,6 @@ from bench.request import MeasureRequest
 from bench.run.executors import follow, work
 
 PRECISIONS = ("fp32", "bf16", "fp16")
-QUANTITIES = ("macs", "memory", "latency", "throughput", "step", "profile", "energy")
 
 
 def measure(request: MeasureRequest, registry: Registry, executor: Executor, tell: Tell) -> list[Measurement]:
@@ -40,9 +39,9 @@ def _settled(request: MeasureRequest, registry: Registry) -> MeasureRequest:
     asked = (*request.models, *(registry.models if request.all_models else ()))
     names = tuple(dict.fromkeys(registry.model(name).name for name in asked))
     for quantity in request.only:
-        if quantity not in QUANTITIES:
-            raise unknown("quantity", quantity, QUANTITIES, "python -m bench measure --help")
+        if quantity not in registry.measurements:
+            raise unknown("quantity", quantity, registry.measurements, "python -m bench measure --help")
     if request.precision not in PRECISIONS:
         raise unknown("precision", request.precision, PRECISIONS, "python -m bench measure --help")
-    only = tuple(quantity for quantity in QUANTITIES if quantity in request.only) or QUANTITIES
+    only = tuple(name for name in registry.measurements if not request.only or name in request.only)
     return replace(request, models=names, batches=tuple(sorted(set(request.batches))), only=only)

@@ -15,17 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
+from bench.data.batches import Batch
 from bench.device import Device, choose_device
 from bench.errors import RequestError
-from bench.events import Event, Measuring
+from bench.events import Event, Measuring, Note
 from bench.files import file_name, write_text
-from bench.measure import quantities
+from bench.hookspecs import Subject
+from bench.measure import Found
+from bench.measure import measure as assemble
 from bench.measure.doctor import doctor
 from bench.measure.environment import environment
-from bench.measure.inference import Inference, InferenceOptions
-from bench.measure.speed import BATCHES, measure_latency
+from bench.measure.subject import InferenceOptions
 from bench.models.classifier import Classifier, build_backbone, build_head, features_of, resolved_options
 from bench.models.parts import parameter_counts, training_only_parameters
 from bench.plugins import Model, load_plugins
@@ -34,6 +35,7 @@ from bench.records.efficiency import Efficiency
 from bench.records.measurement import Measurement
 from bench.records.record import Failure
 from bench.request import MeasureRequest
+from bench.run.prepare import PreparedSubject, prepare_device
 from bench.train.loop import Trainer
 
 # So many bytes of parameters may be held at once for interleaved timing; then the next group begins.
@@ -45,32 +47,34 @@ def measure(request: MeasureRequest, emit: Callable[[Event], None]) -> list[Meas
 
     Raises RequestError, before anything is measured, for what the user has to change.
     """
-    device = choose_device(request.place.device)
+    device = prepare_device(request.place.device)
     registry = load_plugins(request.place.plugins, request.place.working_directory)
     models = [registry.model(name) for name in request.models]
+    specs = [registry.measurements[name] for name in request.only]
+    alone, together = ([one for one in specs if one[0].together is wanted] for wanted in (False, True))
     measurements = [begun(model, request, environment(device, request.precision)) for model in models]
-    shapes = [_shape(model, measurement, request) for model, measurement in zip(models, measurements, strict=True)]
-    steps = _Steps(emit, len(models) * len(request.only))
-    held: dict[int, Inference] = {}  # what is still to be timed together
-    for number, (model, measurement) in enumerate(zip(models, measurements, strict=True)):
-        shape = shapes[number]
-        try:
-            if shape is not None:
-                inference = _measure_alone(model, shape, measurement, request, device, steps)
-                if inference is not None and "latency" in request.only:
-                    held[number] = inference
-        except Exception as error:
-            _failed(measurement, error)
-        shapes[number] = None
+    fetch = _batches(request, device)
+    subjects = [_subject(model, one, request, device, fetch) for model, one in zip(models, measurements, strict=True)]
+    steps = _Steps(emit, len(models) * len(specs))
+    found = [Found() for _ in models]
+    held: list[tuple[PreparedSubject, Found]] = []  # what is still to be timed together
+    for number, subject in enumerate(subjects):
+        if subject is not None:
+            assemble([(subject, found[number])], alone, steps.begin)
+            subject.forget_training()
+            if together:
+                held.append((subject, found[number]))
+        del subject
+        subjects[number] = None
         gc.collect()
         device.release_memory()
-        is_last = number == len(models) - 1
-        if held and (is_last or sum(one.parameter_bytes for one in held.values()) > TOGETHER):
-            for index in held:
-                steps.begin(models[index].name, "latency")
-            _measure_together(held, measurements, request, device)
+        if held and (number == len(models) - 1 or sum(_held_bytes(one) for one, _ in held) > TOGETHER):
+            assemble(held, together, steps.begin)
             held.clear()
-    for measurement in measurements:
+    for measurement, one in zip(measurements, found, strict=True):
+        _enter(measurement, one)
+        for name, failure in one.failures.items():
+            emit(Note(f"{measurement.model['name']}: {name} could not be measured: {failure}"))
         write(measurement, request)
     return measurements
 
@@ -119,113 +123,74 @@ def measurement_folder(request: MeasureRequest, model: str) -> Path:
     return request.place.results / "measure" / file_name(model) / "-".join(parts)
 
 
-class _Written:
-    """Writes quantities into a measurement as they are known, typed."""
-
-    def __init__(self, measurement: Measurement) -> None:
-        self._measurement = measurement
-
-    def update(self, values: dict[str, Any]) -> None:
-        known = self._measurement.efficiency.model_dump()
-        self._measurement.efficiency = Efficiency.model_validate(known | values)
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self.update({key: value})
-
-
 class _Steps:
     """Tells of each quantity when it begins."""
 
     def __init__(self, emit: Callable[[Event], None], total: int) -> None:
         self.emit, self.total, self.done = emit, total, 0
 
-    def begin(self, model: str, quantity: str) -> None:
-        self.emit(Measuring(model, quantity, self.done, self.total))
+    def begin(self, subject: Subject, quantity: str) -> None:
+        self.emit(Measuring(subject.name, quantity, self.done, self.total))
         self.done += 1
 
 
-def _shape(model: Model, measurement: Measurement, request: MeasureRequest) -> Classifier | None:
-    """The model without weights, which is all that counting needs; None where it cannot be built, as recorded."""
+def _subject(
+    model: Model, measurement: Measurement, request: MeasureRequest, device: Device, fetch: Callable[[], Batch]
+) -> PreparedSubject | None:
+    """The model ready to be measured; None where it cannot be built, as its measurement then says."""
     try:
         with torch.device("meta"):
-            return build(model, request)
+            shape = build(model, request)
     except RequestError:
         raise
     except Exception as error:
-        _failed(measurement, error)
+        traceback.print_exc()
+        _failed(measurement, Failure.of(error))
         return None
-
-
-def _measure_alone(
-    model: Model,
-    shape: Classifier,
-    measurement: Measurement,
-    request: MeasureRequest,
-    device: Device,
-    steps: _Steps,
-) -> Inference | None:
-    """Measure what a model is alone for; gives what infers, where timing is wanted."""
-    size, wanted = request.image_size, set(request.only)
-    result = _Written(measurement)
     measurement.model["params"], measurement.model["trainable_params"] = parameter_counts(shape)
     measurement.model["training_only_params"] = training_only_parameters(shape)
     measurement.model["resolved_options"] = resolved_options(shape.backbone)
-    if "macs" in wanted:
-        steps.begin(model.name, "macs")
-        result.update(quantities.count(shape, size))
-    if wanted == {"macs"}:
-        return None
-    torch.manual_seed(0)
-    classifier = device.place(build(model, request))
-    trainer = _trainer(classifier, request.precision, device)
-    batch = _batches(request, device)
-    if "memory" in wanted:
-        steps.begin(model.name, "memory")
-        result["memory"] = quantities.memory(trainer, size, *batch(), request.batches or (1, 8, 32))
-    if "step" in wanted:
-        steps.begin(model.name, "step")
-        result["train_step"] = quantities.step_time(trainer, batch, runs=10)
-    if "profile" in wanted:
-        steps.begin(model.name, "profile")
-        result["profile"] = quantities.profile(trainer, batch, measurement_folder(request, model.name))
-    if not wanted & {"latency", "throughput", "energy"}:
-        return None
-    options = InferenceOptions(request.precision, request.channels_last, request.compile)
-    trainer.optimizer.zero_grad(set_to_none=True)
-    inference = Inference(classifier, size, device, options)
-    if "throughput" in wanted:
-        steps.begin(model.name, "throughput")
-        memory = measurement.efficiency.memory
-        peaks: dict[int, Any] = (
-            {int(batch): peak for batch, peak in memory.inference_peak.items()} if memory else {1: None}
-        )
-        result["throughput"] = quantities.throughput(inference, peaks, request.batches or BATCHES, 6, 0.2)
-    if "energy" in wanted:
-        steps.begin(model.name, "energy")
-        result["energy_joules"] = quantities.energy(trainer, inference, batch, request.train_batch)
-    return inference
+
+    def make_model() -> Classifier:
+        torch.manual_seed(0)
+        return device.place(build(model, request))
+
+    return PreparedSubject(
+        name=model.name,
+        shape=shape,
+        make_model=make_model,
+        make_trainer=lambda copied: _trainer(copied, request.precision, device),
+        fetch=fetch,
+        image_size=request.image_size,
+        device=device,
+        options=InferenceOptions(request.precision, request.channels_last, request.compile),
+        brief=False,
+        rounds=request.rounds,
+        batches=request.batches,
+        folder=measurement_folder(request, model.name),
+    )
 
 
-def _measure_together(
-    held: dict[int, Inference], measurements: list[Measurement], request: MeasureRequest, device: Device
-) -> None:
-    """Batch-1 latency of all models held, in interleaved rounds."""
-    runs = {str(number): inference.with_batch(1) for number, inference in held.items()}
-    try:
-        latencies = measure_latency(runs, device, request.rounds)
-    except Exception as error:
-        for number in held:
-            _failed(measurements[number], error)
-        return
-    for number, inference in held.items():
-        latency = quantities.latency_ms(latencies[str(number)], inference)
-        _Written(measurements[number])["latency_ms"] = {**latency, "interleaved_with": len(held) - 1}
+def _held_bytes(subject: PreparedSubject) -> int:
+    """Bytes of its parameters, and of the copy that infers."""
+    return 2 * sum(parameter.nbytes for parameter in subject.shape.parameters())
 
 
-def _failed(measurement: Measurement, error: Exception) -> None:
-    traceback.print_exc()
+def _enter(measurement: Measurement, found: Found) -> None:
+    measurement.efficiency, measurement.plugins, measurement.quantities = (
+        found.efficiency,
+        found.plugins,
+        found.quantities,
+    )
+    for name, failure in found.failures.items():
+        if name not in found.plugins:
+            _failed(measurement, failure)
+
+
+def _failed(measurement: Measurement, failure: Failure) -> None:
+    """Let the status say that something is missing; the first reason stands for all."""
     measurement.status = "error"
-    measurement.error = Failure(type=type(error).__name__, message=str(error).partition("\n")[0])
+    measurement.error = measurement.error or failure
 
 
 def build(model: Model, request: MeasureRequest) -> Classifier:
@@ -235,20 +200,19 @@ def build(model: Model, request: MeasureRequest) -> Classifier:
     return Classifier(backbone, build_head(features, Head(), request.classes))
 
 
-def _trainer(model: nn.Module, precision: str, device: Device) -> Trainer:
-    assert isinstance(model, Classifier)
+def _trainer(model: Classifier, precision: str, device: Device) -> Trainer:
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
     schedule = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
     return Trainer(model, optimizer, schedule, device.gradient_scaler(precision), precision, device)
 
 
-def _batches(request: MeasureRequest, device: Device) -> Callable[[], tuple[Tensor, Tensor]]:
+def _batches(request: MeasureRequest, device: Device) -> Callable[[], Batch]:
     """Fetches a training batch as training does: uint8 pictures, gathered, converted and normalised on the device."""
     count, size = request.train_batch, request.image_size
     pictures = device.keep(torch.randint(0, 256, (2 * count, 3, size, size), dtype=torch.uint8))
     labels = device.keep(torch.randint(0, request.classes, (2 * count,)))
 
-    def fetch() -> tuple[Tensor, Tensor]:
+    def fetch() -> Batch:
         chosen = torch.randperm(2 * count)[:count].to(pictures.device)
         return device.move(pictures[chosen]).float().div_(127.5).sub_(1), device.move(labels[chosen])
 

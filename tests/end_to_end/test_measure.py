@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench.run.measuring import QUANTITIES
+from bench.plugins import load_plugins
 
 SMALL = ["--image-size", "32", "--classes", "10", "--rounds", "6", "--train-batch", "4", "--batch", "1", "--batch", "4"]
 
@@ -67,8 +67,11 @@ def test_attention_s_products_are_told_from_linear_layers(measured: tuple[Path, 
 def test_the_measurements_are_kept_with_a_table(measured: tuple[Path, Any]) -> None:
     folder, done = measured
     kept = folder / "results" / "measure"
-    assert json.loads((kept / "vit_tiny" / "32px-fp32" / "measurement.json").read_text()) == json.loads(done.stdout)[0]
-    assert list((kept / "timm+resnet18" / "32px-fp32").glob("*.pt.trace.json.gz"))
+    assert (
+        json.loads((kept / "vit_tiny" / "32px-fp32-channels-last" / "measurement.json").read_text())
+        == json.loads(done.stdout)[0]
+    )
+    assert list((kept / "timm+resnet18" / "32px-fp32-channels-last").glob("*.pt.trace.json.gz"))
     page = (kept / "README.md").read_text()
     assert "a CPU" in page or "cuda" in page
     assert "no model today" in page
@@ -122,4 +125,4 @@ def test_doctor_shows_the_machine(bench: Callable[..., Any], tmp_path: Path) -> 
 
 def test_every_quantity_can_be_asked_for(bench: Callable[..., Any], tmp_path: Path) -> None:
     helped = bench("measure", "--help", in_folder=tmp_path).stdout
-    assert all(quantity in helped for quantity in QUANTITIES)
+    assert all(quantity in helped for quantity in load_plugins().measurements)

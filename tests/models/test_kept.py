@@ -25,7 +25,7 @@ from bench.models.kept import KeptModel, read_description, write_model
 from bench.models.weights.load import file_digest
 from bench.plugins import Registry
 from bench.protocol import Protocol, load_protocol
-from bench.request import Place, TrialSpec, Weights
+from bench.request import Place, RunOptions, TrialSpec, Weights
 from bench.run import trial
 from bench.train.loop import evaluate
 
@@ -107,6 +107,12 @@ def test_it_is_written_over_whole_and_leaves_nothing_beside(kept: Kept, registry
     loaded = bench.load_model(kept.folder, kept.plugins).state_dict()
     assert all(torch.equal(tensor, loaded[name]) for name, tensor in other.state_dict().items())
     assert {file.name for file in kept.folder.iterdir()} == before
+
+
+def test_nothing_is_kept_where_the_run_is_told_so(ran: TrialSpec, tmp_path: Path) -> None:
+    spec = replace(ran, folder=tmp_path / "trial", options=RunOptions(keep_weights=False))
+    assert trial.run(spec).error is None
+    assert not [file for file in spec.folder.iterdir() if file.name.startswith("model.")]
 
 
 def _cut(folder: Path) -> None:

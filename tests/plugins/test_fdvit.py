@@ -17,9 +17,9 @@ from torch.nn import functional
 
 from bench import RequestError
 from bench.device import Device
-from bench.measure.inference import Inference, InferenceOptions
 from bench.measure.macs import count_macs, training_macs
 from bench.measure.memory import inference_memory
+from bench.measure.subject import Inference, InferenceOptions
 from bench.models.classifier import Classifier, build_classifier
 from bench.models.freezing import freeze, train_mode
 from bench.models.parts import parameter_counts, training_only_parameters

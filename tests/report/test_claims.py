@@ -206,7 +206,7 @@ def test_a_plugin_whose_claims_cannot_be_had_costs_no_others(
     body: str, says: str, page_with: Callable[[str], str]
 ) -> None:
     text = page_with(f"from bench import hookimpl\n\n@hookimpl\ndef bench_claims():\n    {body}\n")
-    assert f"The claims of plugin mine are left out: {says}" in text
+    assert f"plugin mine is asked no more, for its bench_claims: {says}" in text
     assert "densenet121 at 224 pixels" in text
 
 

@@ -20,8 +20,8 @@ from bench.records.record import Record, Status, read_record, write_record
 from bench.request import Ready, RunRequest, TrialSpec, request_from
 from bench.run import sweep
 from bench.run.executors import work
+from bench.run.outline import outline
 from bench.run.sweep import Sweep
-from bench.run.trial import outline
 
 
 def ran(spec: TrialSpec, registry: Registry, status: Status = "ok") -> Record:

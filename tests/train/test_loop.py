@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from bench.data.batches import Batch, Batches
+from bench.data.batches import Batch
 from bench.data.cache import Stored
-from bench.data.splits import Subset
 from bench.device import Device
-from bench.models.classifier import Classifier, build_classifier, preparation
-from bench.plugins import Registry
+from bench.plugins import Model, Registry
 from bench.protocol import Augmentation, Protocol
-from bench.records import record as records
+from bench.run.prepare import prepare
 from bench.train.loop import DivergedError, Evaluation, Progress, Trainer, evaluate, fit, make_trainer
 from bench.train.optimizer import make_optimizer, make_schedule
 
@@ -38,15 +33,13 @@ def _one_thread() -> Iterator[None]:
 
 
 class Fitting:
-    """The tiny model on 200 digits, 100 others for validation; `fit()` trains it."""
+    """The tiny model on 200 digits, and others for validation; `fit()` trains it."""
 
-    def __init__(self, model: Classifier, protocol: Protocol, stored: Stored, checkpoint: Path) -> None:
-        self.model, self.protocol, self.checkpoint = CPU.place(model), protocol, checkpoint
-        prepared = preparation(model.backbone, protocol.data.image_size)
-        size = protocol.train.batch_size
-        self.train = Batches(stored, Subset("train", np.arange(200)), prepared, size, CPU)
-        self.val = Batches(stored, Subset("train", np.arange(200, 300)), prepared, size, CPU)
-        self.trainer = make_trainer(self.model, protocol, self.train.steps, "fp32", CPU)
+    def __init__(self, asked: Model, protocol: Protocol, stored: Stored, checkpoint: Path) -> None:
+        prepared = prepare(asked, protocol, stored, 0, "cpu")
+        self.model, self.protocol, self.checkpoint = prepared.model, protocol, checkpoint
+        self.train, self.val = prepared.batches["train"], prepared.batches["val"]
+        self.trainer = make_trainer(self.model, protocol, self.train.steps, prepared.precision, prepared.device)
 
     def fit(self, epoch_ended: Callable[[Progress], None] = lambda progress: None, seed: int = 0) -> Progress:
         return fit(self.trainer, self.train, self.val, self.protocol, seed, self.checkpoint, epoch_ended)
@@ -60,9 +53,7 @@ def fitting(
 
     def make(*overrides: str, model: str = "tiny:dropout=0.3") -> Fitting:
         protocol = tiny_protocol("augmentation.flip=true", *overrides)
-        torch.manual_seed(0)
-        classifier = build_classifier(registry.model(model), protocol, 10)
-        return Fitting(classifier, protocol, digits, tmp_path / "checkpoint.pt")
+        return Fitting(registry.model(model), protocol, digits, tmp_path / "checkpoint.pt")
 
     return make
 
@@ -276,10 +267,9 @@ def test_validation_and_test_pictures_are_never_augmented(fitting: Callable[...,
 
     made.val.in_order = in_order  # type: ignore[method-assign]
     made.fit()
-    expected = torch.cat([images for images, _ in evaluated()])
-    for epoch in range(3):
-        assert torch.equal(torch.cat(shown[2 * epoch : 2 * epoch + 2]), expected)
-    assert len(shown) == 2 * 3
+    expected = [images for images, _ in evaluated()]
+    assert len(shown) == 3 * len(expected)
+    assert all(torch.equal(*pair) for pair in zip(shown, 3 * expected, strict=True))
 
 
 def test_training_pictures_are_augmented_where_the_protocol_says_so(fitting: Callable[..., Fitting]) -> None:
@@ -408,11 +398,11 @@ def test_mixed_precision_computes_in_bf16_and_keeps_the_weights_in_fp32(fitting:
 def test_evaluation_gives_the_probabilities_of_every_picture_in_order(fitting: Callable[..., Fitting]) -> None:
     made = fitting()
     found = evaluate(made.model, made.val, "fp32", CPU)
-    assert found.probabilities.shape == (100, 10)
-    torch.testing.assert_close(found.probabilities.sum(1), torch.ones(100))
+    assert found.probabilities.shape == (len(made.val), 10)
+    torch.testing.assert_close(found.probabilities.sum(1), torch.ones(len(made.val)))
     assert torch.equal(found.labels, made.val.labels)
     assert found.top1 == pytest.approx((found.probabilities.argmax(1) == found.labels).float().mean().item())
-    chosen = found.probabilities[torch.arange(100), found.labels]
+    chosen = found.probabilities[torch.arange(len(made.val)), found.labels]
     assert found.loss == pytest.approx(-chosen.log().mean().item(), rel=1e-4)
 
 
@@ -422,157 +412,3 @@ def test_evaluation_changes_nothing_of_the_model(fitting: Callable[..., Fitting]
     first, second = (evaluate(made.model, made.val, "fp32", CPU) for _ in range(2))
     assert torch.equal(first.probabilities, second.probabilities)
     assert same(weights(made.model), before)
-
-
-# The whole trial, in this process
-
-
-def as_read(record: records.Record) -> records.Record:
-    """The record as it comes out of its file: tuples are lists there, and keys text."""
-    return records.Record.model_validate_json(json.dumps(record.to_json()))
-
-
-def test_a_trial_evaluates_the_test_pictures_once(
-    tiny_trial: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from bench.run import trial
-    from bench.train import loop as training
-
-    evaluated: list[int] = []
-
-    def counted(model: nn.Module, batches: Batches, precision: str, device: Device, *forward: Any) -> Evaluation:
-        evaluated.append(len(batches))
-        return evaluate(model, batches, precision, device, *forward)
-
-    monkeypatch.setattr(trial, "evaluate", counted)
-    monkeypatch.setattr(training, "evaluate", counted)
-    spec = tiny_trial("data.test_limit=110")
-    record = trial.run(spec)
-    assert record.error is None
-    assert evaluated.count(110) == 1
-    assert evaluated[-1] == 110
-    assert record.data.test == 110
-
-
-def test_a_trial_s_record_says_what_it_was_and_agrees_with_its_predictions(tiny_trial: Callable[..., Any]) -> None:
-    from bench.run import trial
-
-    spec = tiny_trial("train.what=last-block", model="tiny:width=4", seed=3)
-    record = trial.run(spec)
-    assert record.status == "ok"
-    assert as_read(record) == records.read_record(spec.folder / "record.json")
-    assert (record.model.name, record.model.options, record.seed) == ("tiny:width=4", {"width": 4}, 3)
-    assert record.model.input_size == [3, 8, 8]
-    assert record.protocol.fingerprint == spec.protocol.fingerprint
-    assert record.training is not None
-    assert record.accuracy is not None
-    assert record.training.epochs == len(record.training.history.val_top1) == 3
-    assert record.accuracy.val_top1 == max(record.training.history.val_top1)
-    with np.load(spec.folder / "predictions.npz") as predictions:
-        right = predictions["probabilities"].argmax(1) == predictions["label"]
-        assert record.accuracy.test_top1 == pytest.approx(right.mean())
-        assert (spec.stored.labels("test")[predictions["index"]] == predictions["label"]).all()
-    assert not list(spec.folder.glob("checkpoint-*"))
-
-
-def plugin(folder: Path, body: str) -> Path:
-    """A plugin with the model `mine`, whose backbone's forward pass ends in `body`."""
-    folder.mkdir()
-    (folder / "mine.py").write_text(f"""
-from pathlib import Path
-from bench import ModelSpec, RequestError, hookimpl
-
-def build(*, num_classes, image_size, pretrained):
-    import torch
-    class Backbone(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = torch.nn.Linear(3 * image_size**2, 8)
-            self.calls = 0
-        def forward(self, images):
-            features = self.layer(images.flatten(1))
-            self.calls += self.training
-            {body}
-            return features
-    return Backbone()
-
-@hookimpl
-def bench_models():
-    yield ModelSpec("mine", build, "mlp")
-""")
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "says"),
-    [
-        ("if self.training: raise ZeroDivisionError('of course')", "error", "of course"),
-        ("if self.training: raise MemoryError('all of it')", "oom", "all of it"),
-        ("if self.training: raise torch.OutOfMemoryError('CUDA out of memory')", "oom", "CUDA out of memory"),
-        ("if self.training: torch.empty(2**55)", "oom", "allocate memory"),
-        ("if self.training: features = features * float('nan')", "diverged", "a lower learning rate"),
-        ("if not self.training: features = features * float('nan')", "diverged", "validation"),
-    ],
-)
-def test_what_goes_wrong_in_a_trial_is_in_its_record(
-    body: str, status: str, says: str, tiny_trial: Callable[..., Any], tmp_path: Path
-) -> None:
-    from bench.run import trial
-
-    spec = tiny_trial(model="mine", plugins=plugin(tmp_path / "mine", body))
-    record = trial.run(spec)
-    assert record.error is not None
-    assert (record.status, says in record.error.message) == (status, True), record.error
-    assert as_read(record) == records.read_record(spec.folder / "record.json")
-    assert (record.data.train, record.model.name) == (200, "mine")
-
-
-def test_a_plugin_s_measurement_that_cannot_be_recorded_does_not_cost_the_trial(
-    tiny_trial: Callable[..., Any], tmp_path: Path
-) -> None:
-    from bench.run import trial
-
-    folder = plugin(tmp_path / "mine", "pass")
-    head = "import numpy\nfrom bench import hookimpl\n@hookimpl\ndef bench_measure(trial):\n    return "
-    for name, answer in {
-        "nan": "float('nan')",
-        "set": "{1, 2}",
-        "numpy": "numpy.float32(1)",
-        "raises": "1 / 0",
-    }.items():
-        (folder / f"{name}.py").write_text(f"{head}{{'value': {answer}}}\n")
-    spec = tiny_trial(model="mine", plugins=folder)
-    assert trial.run(spec).status == "ok"
-    record = records.read_record(spec.folder / "record.json")
-    assert record.accuracy is not None
-    assert "ZeroDivisionError" in record.plugins["raises"]["error"]
-
-
-def test_a_plugin_s_measurement_is_recorded_under_its_name(tiny_trial: Callable[..., Any], tmp_path: Path) -> None:
-    from bench.run import trial
-
-    folder = plugin(tmp_path / "mine", "pass")
-    with (folder / "mine.py").open("a") as file:
-        file.write("\n@hookimpl\ndef bench_measure(trial):\n    return {'images': len(trial.test), 'of': trial.name}\n")
-    assert trial.run(tiny_trial(model="mine", plugins=folder)).plugins == {"mine": {"images": 100, "of": "mine"}}
-
-
-def test_a_trial_does_not_go_on_from_what_a_changed_plugin_had_trained(
-    tiny_trial: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import sys
-
-    from bench.run import trial
-
-    stop = "if self.calls == 5: raise KeyboardInterrupt"
-    folder = plugin(tmp_path / "mine", stop)
-    spec = tiny_trial(model="mine", plugins=folder)  # three batches an epoch: interrupted in the second
-    with pytest.raises(KeyboardInterrupt):
-        trial.run(spec)
-    text = (folder / "mine.py").read_text()
-    (folder / "mine.py").write_text(text.replace(stop, "features = 2 * features"))
-    for name in [name for name in sys.modules if name.startswith("bench_plugin_mine")]:
-        monkeypatch.delitem(sys.modules, name)
-    epochs: list[int] = []
-    assert trial.run(spec, lambda event: epochs.append(event.epoch)).status == "ok"
-    assert epochs == [1, 2, 3]

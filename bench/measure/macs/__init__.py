@@ -18,9 +18,11 @@ import torch
 from fvcore.nn.jit_analysis import JitModelAnalysis
 from torch import nn
 
+from bench.hookspecs import Subject
 from bench.measure.macs import second_count
 from bench.measure.macs.handlers import HANDLERS, PRODUCT_NAMES
 from bench.measure.macs.weightless import RecordedConvolutions, copy_to, images, nothing_hidden
+from bench.models.freezing import train_mode
 
 AGREEMENT = 0.005  # relative; beyond it the two counters disagree
 SECOND_COUNTER = "torch.utils.flop_counter"
@@ -56,6 +58,21 @@ class MacCount:
         return asdict(self)
 
 
+def measure(subject: Subject) -> dict[str, Any]:
+    """MACs, FLOPs and activations of one image, and the MACs of its share of a training step."""
+    counted = count_macs(subject.shape, subject.image_size)
+    return {
+        "macs": counted.macs,
+        "flops": counted.flops,
+        "training_macs": training_macs(subject.shape, subject.image_size),
+        "activations": counted.activations,
+        "macs_by_operator": counted.by_operator,
+        "macs_by_module": counted.by_module,
+        "uncounted_operators": counted.uncounted_operators,
+        "macs_cross_check": asdict(counted.cross_check),
+    }
+
+
 def count_macs(model: nn.Module, image_size: int, *, channels: int = 3) -> MacCount:
     """MACs and activations of one image (1, channels, image_size, image_size) through `model`.
 
@@ -77,12 +94,13 @@ def training_macs(model: nn.Module, image_size: int, *, channels: int = 3) -> in
 
     Where the model has a loss term of its own (`training_loss`), what it takes in training mode counts too.
 
-    The model counts as it is given, modes and `requires_grad` included: a frozen layer saves its weight's
+    What trains counts in training mode, what is frozen in evaluation mode. A frozen layer saves its weight's
     gradient, and everything below the first trainable layer saves its input's gradient too. Convolutions
     and matrix products only; the optimizer's step is element-wise and not part of it.
     """
 
     def count(model: nn.Module) -> int:
+        train_mode(model)
         # Two images, since batch norm refuses to train on one where only a single position is left.
         return second_count.forward_and_backward_macs(model, images(model, 2, channels, image_size)) // 2
 

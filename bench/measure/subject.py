@@ -1,9 +1,16 @@
-"""A model made ready for timed inference: its precision, memory format and compilation."""
+"""What is measured of a model at work: inference made ready for timing, and the phases of a training step.
+
+A step is any callable that fetches its batch, calls the model, runs the backward pass and steps the
+optimizer, in this order. It starts in `data`; `forward` begins when the model is called, `backward`
+when the model returns (so the loss belongs to it), `optimizer` when the optimizer steps. What follows
+the optimizer belongs to it, too. A batch that exists before the step leaves `data` all but empty.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,13 +20,15 @@ from torch import Tensor, nn
 from bench.device import PRECISIONS, Device
 from bench.measure.memory import parameter_bytes
 
+PHASES = ("data", "forward", "backward", "optimizer")
+
 
 @dataclass(frozen=True)
 class InferenceOptions:
     """How inference is run; recorded with every time. `precision` is fp32, bf16 or fp16."""
 
     precision: str = "fp32"
-    channels_last: bool = False
+    channels_last: bool = True
     compile: bool = False
 
 
@@ -70,3 +79,28 @@ class Inference:
     def describe(self) -> dict[str, Any]:
         """The options as recorded, with how the precision came about."""
         return {**asdict(self.options), "casting": self.casting}
+
+
+@contextmanager
+def phases_told(model: nn.Module, optimizer: torch.optim.Optimizer, begins: Callable[[str], None]) -> Iterator[None]:
+    """Within this context, `begins` is called with the name of each phase after `data` when it begins."""
+
+    def on_call(*_: Any) -> None:
+        begins("forward")
+
+    def on_return(*_: Any) -> None:
+        begins("backward")
+
+    def on_optimizer(*_: Any) -> None:
+        begins("optimizer")
+
+    handles = [
+        model.register_forward_pre_hook(on_call),
+        model.register_forward_hook(on_return),
+        optimizer.register_step_pre_hook(on_optimizer),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

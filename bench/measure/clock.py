@@ -1,0 +1,162 @@
+"""The clock: single runs in interleaved rounds after warm-up, how sure their median is, and what disturbed them.
+
+Timed by `torch.utils.benchmark`, run by run (percentiles need single runs, not the means of blocks),
+after warm-up, synchronised by the device. Samples come in rounds, in which all models take their turn,
+so that a slow minute of the machine hits all alike and a ratio of two models stays true. The process
+should have the machine to itself.
+
+Times are skewed and come in slow and fast minutes, so neither the mean nor a normal distribution
+describes them. The interval by order statistics (Hahn & Meeker, Statistical Intervals, 1991, section
+5.2) needs no more than independent samples. Neighbouring runs are not independent, nor are neighbouring
+rounds beside another process; blocks of rounds more nearly are (the method of batch means). So
+`median_interval_of_rounds` covers two intervals: that of all runs, and that of the medians of blocks.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Self
+
+import numpy as np
+import psutil
+import torch
+from torch.utils.benchmark import Timer
+
+from bench.device import Device
+
+WARM_UP_SECONDS = 3.0
+CONFIDENCE = 0.95
+# The whole range of eight blocks' medians holds the median with 99 % were they independent, which they are nearly.
+BLOCKS = 8
+# Of all cores: below it lies what a system does by itself.
+BUSY_SHARE = 0.1
+# Medians of quiet rounds lie within a few per cent of each other.
+DRIFT = 0.1
+
+
+class _SingleRuns(Timer):
+    """A Timer that times every run by itself, however short."""
+
+    def _estimate_block_size(self, min_run_time: float) -> int:
+        return 1
+
+
+def timed_rounds(
+    models: Mapping[str, Callable[[], object]], device: Device, rounds: int, seconds: float
+) -> dict[str, list[list[float]]]:
+    """Seconds of every run, by model and round. Every second round goes through the models backwards."""
+
+    def clock() -> float:
+        device.synchronize()
+        return time.perf_counter()
+
+    timers = {
+        # Timer sets the number of threads while it times: to one, unless told otherwise.
+        name: _SingleRuns("run()", timer=clock, globals={"run": run}, num_threads=torch.get_num_threads())
+        for name, run in models.items()
+    }
+    for run in models.values():
+        warm_up(run, clock)
+    samples: dict[str, list[list[float]]] = {name: [] for name in models}
+    for number in range(rounds):
+        for name in list(models) if number % 2 == 0 else reversed(list(models)):
+            if len(models) > 1:
+                models[name]()  # The others have driven it out of the caches.
+            samples[name].append(list(timers[name].blocked_autorange(min_run_time=seconds).raw_times))
+    return samples
+
+
+def warm_up(run: Callable[[], object], clock: Callable[[], float], seconds: float = WARM_UP_SECONDS) -> int:
+    """Run until three runs in a row bring nothing faster by 3 % than the three before, or for `seconds`.
+
+    The first run, which may compile, does not count. Returns the number of runs.
+    """
+    run()
+    times: list[float] = []
+    start = clock()
+    while clock() - start < seconds:
+        before = clock()
+        run()
+        times.append(clock() - before)
+        if len(times) % 3 == 0 and len(times) > 3 and min(times[-3:]) > 0.97 * min(times[-6:-3]):
+            break
+    return 1 + len(times)
+
+
+def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The narrowest symmetric pair of order statistics that holds the median with `confidence`.
+
+    Where there are too few samples for it, their whole range: the best there is, and too narrow.
+    """
+    from scipy.stats import quantile_test
+
+    found = quantile_test(samples, p=0.5).confidence_interval(confidence)
+    if math.isnan(found.low):
+        return min(samples), max(samples)
+    return float(found.low), float(found.high)
+
+
+def median_interval_of_rounds(rounds: Sequence[Sequence[float]]) -> tuple[float, float]:
+    """The interval of the median of samples that were taken in rounds, one after the other."""
+    runs = median_interval([sample for samples in rounds for sample in samples])
+    medians = [statistics.median(samples) for samples in rounds]
+    blocks = min(BLOCKS, len(medians))
+    bounds = [len(medians) * number // blocks for number in range(blocks + 1)]
+    across = median_interval([statistics.median(medians[a:b]) for a, b in pairwise(bounds)])
+    return min(runs[0], across[0]), max(runs[1], across[1])
+
+
+def percentile(samples: Sequence[float], percent: float) -> float:
+    """The smallest sample that at least `percent` per cent of the samples do not exceed (nearest rank)."""
+    return float(np.quantile(samples, percent / 100, method="inverted_cdf"))
+
+
+class Watch:
+    """Counts the cores that other processes (or a virtual machine's host) keep busy while the context lasts.
+
+    What this process starts counts as its own once it has ended, as others' before.
+    """
+
+    others = 0.0
+
+    def __enter__(self) -> Self:
+        self._before = cpu_seconds()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        wall, busy, own = (after - before for after, before in zip(cpu_seconds(), self._before, strict=True))
+        self.others = max(0.0, (busy - own) / wall) if wall > 0 else 0.0
+
+    def disturbed(self) -> str | None:
+        """What the others did, where it was too much."""
+        cores = psutil.cpu_count() or 1
+        if self.others <= BUSY_SHARE * cores:
+            return None
+        return f"other processes kept {self.others:.1f} of {cores} cores busy"
+
+
+def drifted(rounds: Sequence[Sequence[float]]) -> str | None:
+    """How far the rounds' medians lie apart, where it is too far; a tenth of the rounds at either end aside."""
+    medians = sorted(statistics.median(samples) for samples in rounds)
+    aside = len(medians) // 10
+    apart = (medians[-1 - aside] - medians[aside]) / statistics.median(medians)
+    return f"rounds differ by {apart:.0%}" if apart > DRIFT else None
+
+
+def reasons(*found: str | None) -> str | None:
+    """The record's `disturbed`: all reasons in one line, or None."""
+    return "; ".join(reason for reason in found if reason) or None
+
+
+def cpu_seconds() -> tuple[float, float, float]:
+    """(the clock, CPU seconds of the whole system, CPU seconds of this process and its ended children)."""
+    system = psutil.cpu_times()
+    own = psutil.Process().cpu_times()
+    idle = system.idle + getattr(system, "iowait", 0.0)
+    # A guest's time is already counted in `user` and `nice`.
+    guests = getattr(system, "guest", 0.0) + getattr(system, "guest_nice", 0.0)
+    return time.perf_counter(), sum(system) - idle - guests, sum(own[:4])

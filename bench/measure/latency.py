@@ -1,0 +1,100 @@
+"""Latency: milliseconds of a forward pass of one image, of several models in turn.
+
+p50, p90 and p99 are of all runs together; `ci95` is an interval of the median by order statistics that
+drift between rounds widens (see clock.py). `disturbed` says what other processes or drift did, or is None.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bench.device import Device
+from bench.hookspecs import Subject
+from bench.measure.clock import (
+    Watch,
+    drifted,
+    median_interval,
+    median_interval_of_rounds,
+    percentile,
+    reasons,
+    timed_rounds,
+)
+
+# Many short rounds: models that take turns quickly see the same machine.
+ROUNDS = 24
+# Of each model in each round.
+ROUND_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds of one run: percentiles of all `runs`, the median's 95 % interval, and each round's median."""
+
+    p50: float
+    p90: float
+    p99: float
+    ci95: tuple[float, float]
+    runs: int
+    rounds: tuple[float, ...]
+    disturbed: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The record's `latency_ms`."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times as long one model takes as another: the median over rounds, and its 95 % interval."""
+
+    median: float
+    ci95: tuple[float, float]
+
+
+def measure(subjects: Sequence[Subject]) -> list[dict[str, Any]]:
+    """The latency of each, all taking turns; under which options, and with how many others."""
+    runs = {str(number): subject.inference(1) for number, subject in enumerate(subjects)}
+    first = subjects[0]
+    latencies = measure_latency(runs, first.device, first.rounds, 0.05 if first.brief else ROUND_SECONDS)
+    return [
+        {"latency_ms": {**latencies[name].as_dict(), **subject.inference_options(), "interleaved_with": len(runs) - 1}}
+        for name, subject in zip(runs, subjects, strict=True)
+    ]
+
+
+def measure_latency(
+    models: Mapping[str, Callable[[], object]],
+    device: Device,
+    rounds: int = ROUNDS,
+    seconds: float = ROUND_SECONDS,
+) -> dict[str, Latency]:
+    """Time each callable (a whole forward pass of one image) for `seconds` in each of `rounds` rounds.
+
+    Fewer than 6 rounds are too few for a 95 % interval across them, and 8 are the fewest that fill its blocks.
+    """
+    with Watch() as watch:
+        samples = timed_rounds(models, device, rounds, seconds)
+    return {name: _latency(times, reasons(watch.disturbed(), drifted(times))) for name, times in samples.items()}
+
+
+def latency_ratio(slower: Latency, faster: Latency) -> Ratio:
+    """Their ratio, round by round: both must come from one call of `measure_latency`."""
+    ratios = [a / b for a, b in zip(slower.rounds, faster.rounds, strict=True)]
+    return Ratio(statistics.median(ratios), median_interval(ratios))
+
+
+def _latency(rounds: Sequence[Sequence[float]], disturbed: str | None) -> Latency:
+    milliseconds = [[1e3 * time for time in samples] for samples in rounds]
+    runs = [time for samples in milliseconds for time in samples]
+    return Latency(
+        p50=statistics.median(runs),
+        p90=percentile(runs, 90),
+        p99=percentile(runs, 99),
+        ci95=median_interval_of_rounds(milliseconds),
+        runs=len(runs),
+        rounds=tuple(statistics.median(samples) for samples in milliseconds),
+        disturbed=disturbed,
+    )

@@ -1,0 +1,223 @@
+"""Finds plugins, registers them, asks them, and resolves the names of models and datasets.
+
+A plugin that fails to import or to answer is named and left out; it never stops the others.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pluggy
+
+from bench import hookspecs
+from bench.errors import RequestError, unknown
+from bench.events import Event
+from bench.hookspecs import GIVEN, Claim, DatasetSpec, ExecutorSpec, MeasureSpec, ModelSpec
+from bench.plugins.finding import Plugin, at_fault, check_hooks, find_plugins, what_went_wrong
+from bench.plugins.names import Model, read_options, timm_model, written_as
+from bench.records.quantities import BY_KEY, Quantity
+
+__all__ = ["Model", "Plugin", "Registry", "load_plugins", "timm_model"]
+
+# One name is one folder of results, and `:`, `/`, `,` and `=` have meanings of their own.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# A measurement's name is a part of its quantities' paths, in which dots separate.
+MEASUREMENT_NAME = re.compile(r"[A-Za-z0-9_-]+")
+# What is asked of every plugin once, when it is loaded.
+GATHERED = {
+    "bench_models": ModelSpec,
+    "bench_datasets": DatasetSpec,
+    "bench_measurements": MeasureSpec,
+    "bench_executors": ExecutorSpec,
+}
+
+Answer = TypeVar("Answer")
+
+
+def _manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager("bench")
+    manager.add_hookspecs(hookspecs)
+    return manager
+
+
+@dataclass
+class Registry:
+    """Everything that plugins add, and what went wrong with those that are left out."""
+
+    manager: pluggy.PluginManager = field(default_factory=_manager)
+    plugins: dict[str, Plugin] = field(default_factory=dict)
+    models: dict[str, tuple[ModelSpec, Plugin]] = field(default_factory=dict)
+    datasets: dict[str, tuple[DatasetSpec, Plugin]] = field(default_factory=dict)
+    measurements: dict[str, tuple[MeasureSpec, Plugin]] = field(default_factory=dict)
+    executors: dict[str, tuple[ExecutorSpec, Plugin]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def each(
+        self, hook: str, read: Callable[[list[Any]], Answer], /, **arguments: Any
+    ) -> Iterator[tuple[Plugin, Answer]]:
+        """What each plugin answers to the hook, in pluggy's order; `read` makes sense of the list of its answers.
+
+        Wrappers are around the answers of every plugin. A plugin that fails (a wrapper that does, or one of whose
+        answers `read` makes no sense) is named in `problems` and asked nothing more; the others are.
+        """
+        implementations = getattr(self.manager.hook, hook).get_hookimpls()
+        wrappers = [one for one in implementations if one.wrapper or one.hookwrapper]
+        answering = [one for one in reversed(implementations) if one not in wrappers]
+        for name in dict.fromkeys(one.plugin_name for one in answering):
+            own = [one for one in answering if one.plugin_name == name]
+            others = [one.plugin for one in answering if one.plugin_name != name]
+            while self.manager.has_plugin(name):
+                try:
+                    answer = read(self.manager.subset_hook_caller(hook, others)(**arguments))
+                except (Exception, SystemExit) as error:  # a stranger's code may raise anything
+                    # Where it was a wrapper, the plugin is asked again without it.
+                    self._leave_out(at_fault(error, [*own, *wrappers]), hook, error)
+                else:
+                    yield self.plugins[name], answer
+                    break
+
+    def _leave_out(self, one: pluggy.HookImpl, hook: str, error: BaseException) -> None:
+        self.manager.unregister(name=one.plugin_name)
+        why = what_went_wrong(error, one.function.__code__.co_filename)
+        if hook in GATHERED:
+            self.problems.append(f"plugin {self.plugins[one.plugin_name].place} is left out: {why}")
+        else:  # what it adds is there; by its name, since the line may be published
+            self.problems.append(f"plugin {one.plugin_name} is asked no more, for its {hook}: {why}")
+
+    def hear(self, event: Event) -> list[str]:
+        """Tell every listener of the event; gives what went wrong with those that failed, which hear no more."""
+        return self._asked_now("bench_event", list, event=event)[1]
+
+    def claims(self) -> tuple[list[Claim], list[str]]:
+        """The plugins' claims, and a line for each plugin whose claims cannot be had."""
+        answers, problems = self._asked_now("bench_claims", _claims)
+        return [claim for own in answers for claim in own], problems
+
+    def _asked_now(
+        self, hook: str, read: Callable[[list[Any]], Answer], **arguments: Any
+    ) -> tuple[list[Answer], list[str]]:
+        """The answers, and what went wrong this time: it is told by the caller, and is no problem of loading."""
+        known = len(self.problems)
+        answers = [answer for _, answer in self.each(hook, read, **arguments)]
+        problems = self.problems[known:]
+        del self.problems[known:]
+        return answers, problems
+
+    def model(self, text: str) -> Model:
+        """The model that `NAME`, `NAME:key=value,…` or `timm/NAME` means.
+
+        Raises RequestError for an unknown name, and for an option that the model does not have.
+        """
+        name, _, written = text.partition(":")
+        if name.startswith("timm/"):
+            spec, plugin = timm_model(name), Plugin("timm", "any timm model", "")
+        elif name in self.models:
+            spec, plugin = self.models[name]
+        else:
+            raise unknown("model", name, self.models, "python -m bench models")
+        options = dict(read_options(text, written))
+        known = spec.options()
+        for key in options:
+            if key in GIVEN:
+                raise RequestError(f"{text}: {key} comes from the protocol, not from an option")
+            if key not in known and not spec.takes_any_option():
+                has = f"it has {', '.join(known)}" if known else "it has none"
+                raise RequestError(f"{name} has no option {key!r}: {has}")
+        options = {key: options[key] for key in sorted(options)}
+        suffix = ",".join(f"{key}={written_as(value)}" for key, value in options.items())
+        return Model(f"{name}:{suffix}" if suffix else name, spec, options, plugin)
+
+    def dataset(self, text: str) -> tuple[DatasetSpec, str]:
+        """The dataset that `NAME` or `NAME:LOCATION` means, and its location."""
+        name, _, location = text.partition(":")
+        if name not in self.datasets:
+            raise unknown("dataset", name, self.datasets, "python -m bench datasets")
+        return self.datasets[name][0], location
+
+    def executor(self, name: str) -> ExecutorSpec:
+        """The executor of that name."""
+        if name not in self.executors:
+            raise unknown("executor", name, self.executors, "python -m bench plugins")
+        return self.executors[name][0]
+
+
+def load_plugins(folders: Sequence[Path] = (), working_directory: Path | None = None) -> Registry:
+    """Register the bundled plugins, installed ones, and those in plugins/, `$BENCH_PLUGINS` and `folders`.
+
+    Raises RequestError where one of `folders` does not exist.
+    """
+    registry = Registry()
+    imported: dict[str, Any] = {}
+    for plugin, load in find_plugins(folders, working_directory or Path.cwd(), registry.problems):
+        try:
+            module = load()
+            check_hooks(registry.manager, module)
+        except (Exception, SystemExit) as error:  # a stranger's code may raise anything; the others must go on
+            registry.problems.append(f"plugin {plugin.place} is left out: {what_went_wrong(error, plugin.place)}")
+            continue
+        name = plugin.name if plugin.name not in imported else f"{plugin.name} ({plugin.place})"
+        registry.plugins[name], imported[name] = replace(plugin, name=name), module
+    for name in reversed(imported):  # pluggy asks first who was registered last
+        try:
+            registry.manager.register(imported[name], name)
+        except (pluggy.PluginValidationError, ValueError) as error:  # a wrapper that does not yield; a module twice
+            place = registry.plugins[name].place
+            registry.problems.append(f"plugin {place} is left out: {what_went_wrong(error, place)}")
+    gathered = {
+        hook: list(registry.each(hook, functools.partial(_specs, hook=hook, kind=kind)))
+        for hook, kind in GATHERED.items()
+    }
+    registry.plugins = {name: one for name, one in registry.plugins.items() if registry.manager.has_plugin(name)}
+    collected = (registry.models, registry.datasets, registry.measurements, registry.executors)
+    for hook, into in zip(GATHERED, collected, strict=True):
+        for plugin, specs in gathered[hook]:
+            if plugin.name in registry.plugins:  # else a later hook of it failed
+                _collect(into, specs, plugin, registry.problems)  # type: ignore[arg-type]
+    return registry
+
+
+def _specs(answers: list[Any], hook: str, kind: type[Any]) -> list[Any]:
+    """The specs that a plugin gives; TypeError or ValueError for what is not of that kind, or badly named."""
+    specs = [spec for answer in answers for spec in answer]
+    for spec in specs:
+        if not isinstance(spec, kind):
+            raise TypeError(f"{hook} gives {type(spec).__name__}, not {kind.__name__}")
+        if kind is MeasureSpec and not MEASUREMENT_NAME.fullmatch(spec.name):
+            raise ValueError(f"{spec.name!r} is no name: use letters, digits, '_' and '-'")
+        if not NAME.fullmatch(spec.name):
+            raise ValueError(f"{spec.name!r} is no name: use letters, digits, '.', '_' and '-'")
+        for quantity in getattr(spec, "quantities", ()):
+            if not isinstance(quantity, Quantity):
+                raise TypeError(f"{spec.name}: its quantities are {type(quantity).__name__}, not Quantity")
+            if quantity.key in BY_KEY:
+                raise ValueError(f"{spec.name}: there is a quantity {quantity.key} already; choose another key")
+    return specs
+
+
+def _claims(answers: list[Any]) -> list[Claim]:
+    claims = [claim for answer in answers for claim in answer]
+    for claim in claims:
+        if not isinstance(claim, Claim):
+            raise TypeError(f"bench_claims gives {type(claim).__name__}, not Claim")
+    return claims
+
+
+def _collect(into: dict[str, Any], specs: list[Any], plugin: Plugin, problems: list[str]) -> None:
+    taken = {name: owner for spec, owner in into.values() for name in _names(spec)}
+    for spec in specs:
+        owner = next((taken[name] for name in _names(spec) if name in taken), None)
+        if owner is not None:
+            problems.append(f"{spec.name} of plugin {plugin.place} is left out: {owner.place} has that name")
+        else:
+            into[spec.name] = (spec, plugin)
+            taken |= dict.fromkeys(_names(spec), plugin)
+
+
+def _names(spec: Any) -> list[str]:
+    """The names under which a spec is known: its own, and the keys of what it measures."""
+    return [spec.name, *(quantity.key for quantity in getattr(spec, "quantities", ()))]

@@ -1,0 +1,125 @@
+"""Where plugins are, how one is imported, and what of it cannot be a plugin."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import hashlib
+import importlib.util
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from bench.errors import RequestError
+from bench.files import bundled
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A registered plugin; `code` is the SHA-256 of its source, so that a changed one is noticed."""
+
+    name: str
+    place: str
+    code: str
+    bundled: bool = False
+
+
+def find_plugins(
+    folders: Sequence[Path], working_directory: Path, problems: list[str]
+) -> Iterator[tuple[Plugin, Callable[[], Any]]]:
+    """Every plugin that there is, not yet imported, and how it is imported."""
+    seen: set[Path] = set()
+    own = bundled("plugins")
+    for folder in (own, None, *_plugin_folders(folders, working_directory)):
+        if folder is None:  # between the bundled ones and the user's own
+            for entry in entry_points(group="bench"):
+                version = entry.dist.version if entry.dist else ""
+                yield Plugin(entry.name, entry.value, hashlib.sha256(version.encode()).hexdigest()), entry.load
+            continue
+        for file in sorted(folder.glob("*.py")):
+            if file.name.startswith(("_", ".")) or file.resolve() in seen:
+                continue
+            seen.add(file.resolve())
+            try:
+                source = file.read_bytes()
+            except OSError as error:  # a folder, a link to nowhere
+                problems.append(f"plugin {file} is left out: {error.strerror}")
+                continue
+            plugin = Plugin(file.stem, str(file), hashlib.sha256(source).hexdigest(), bundled=folder == own)
+            yield plugin, functools.partial(_import, file, source, plugin.code)
+
+
+def _plugin_folders(folders: Sequence[Path], working_directory: Path) -> Iterator[Path]:
+    yield working_directory / "plugins"
+    named = [Path(folder) for folder in os.environ.get("BENCH_PLUGINS", "").split(os.pathsep) if folder]
+    for folder in (*named, *folders):
+        if not folder.is_dir():
+            raise RequestError(f"plugin folder {folder} does not exist")
+        yield folder
+
+
+def _import(file: Path, source: bytes, code: str) -> ModuleType:
+    """The module of that source; imported once, but anew where the file has changed."""
+    # The path is part of the module's name: two folders may each have a mine.py.
+    name = f"bench_plugin_{file.stem}_{hashlib.sha256(f'{file.resolve()} {code}'.encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None  # a .py file always has one
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where dataclasses and pickle look for it
+    try:
+        exec(compile(source, str(file), "exec"), vars(module))
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def check_hooks(manager: pluggy.PluginManager, plugin: Any) -> None:
+    """TypeError where none of the plugin's functions is a hook, or one is none of those that there are."""
+    known = {name: getattr(manager.hook, name).spec for name in vars(manager.hook) if name.startswith("bench_")}
+    found = False
+    for name in dir(plugin):
+        options = manager.parse_hookimpl_opts(plugin, name)
+        if options is None:
+            continue
+        found = True
+        hook, function = options.get("specname") or name, getattr(plugin, name)
+        line = f"line {inspect.unwrap(function).__code__.co_firstlineno}"
+        if hook not in known:
+            if options.get("optionalhook"):
+                continue
+            near = difflib.get_close_matches(hook, known, n=1, cutoff=0)
+            raise TypeError(f"{line}: there is no hook {hook}; did you mean {near[0]}?")
+        takes = known[hook].argnames
+        more = [name for name in inspect.signature(function).parameters if name not in takes]
+        if more:
+            raise TypeError(f"{line}: {hook} is given ({', '.join(takes)}), and {', '.join(more)} is none of these")
+    if not found:
+        raise TypeError("it has no function marked @hookimpl")
+
+
+def what_went_wrong(error: BaseException, place: str) -> str:
+    """The error in one line, after the line of the plugin's file that it comes from."""
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == place]
+    return f"{said} (line {lines[-1]})" if lines else said
+
+
+def at_fault(error: BaseException, asked: Sequence[pluggy.HookImpl]) -> pluggy.HookImpl:
+    """Which of the functions that were asked the error comes from: the one whose file is innermost, or the first."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        for one in asked:
+            if one.function.__code__.co_filename == frame.filename:
+                return one
+    return asked[0]

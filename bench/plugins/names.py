@@ -1,0 +1,82 @@
+"""What a model's name means: a plugin's model with options, or any of timm's."""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from bench.errors import RequestError, unknown
+from bench.hookspecs import ModelSpec
+from bench.plugins.finding import Plugin
+from bench.protocol import toml_value
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as asked for: `name` with its options written out, and the plugin it comes from."""
+
+    name: str
+    spec: ModelSpec
+    options: dict[str, Any]
+    plugin: Plugin
+
+    @property
+    def last_block(self) -> str | None:
+        """The first module that trains under last-block fine-tuning: the plugin's, or `timm/NAME:last_block=…`."""
+        return self.spec.last_block or self.options.get("last_block")
+
+    def options_under(self, defaults: dict[str, Any]) -> dict[str, Any]:
+        """Its options, after the protocol's for those that this model has."""
+        known = self.spec.options()
+        return {key: value for key, value in defaults.items() if key in known} | self.options
+
+
+def read_options(text: str, written: str) -> Iterator[tuple[str, Any]]:
+    for part in re.split(r",(?![^\[]*\])", written) if written else []:  # commas within a list separate nothing
+        key, equals, value = part.partition("=")
+        if not equals or not key.isidentifier():
+            raise RequestError(f"{text}: write options as NAME:key=value,key=value")
+        found = toml_value(value)
+        if toml_value(written_as(found)) != found:  # a date, a table, a text with quotes, infinity
+            raise RequestError(f"{text}: {key} must be a number, true, false, a plain word or a list of numbers")
+        yield key, found
+
+
+def written_as(value: Any) -> str:
+    """The value as it would be typed, whatever its spelling was."""
+    if isinstance(value, list):
+        return "[" + ",".join(written_as(item) for item in value) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | str) or (isinstance(value, float) and math.isfinite(value)):
+        return str(value)
+    return ""
+
+
+def timm_model(name: str) -> ModelSpec:
+    """The spec of `timm/NAME`. Whether timm has it is seen when it is built: importing timm takes seconds."""
+    return ModelSpec(name, functools.partial(_build_timm, name.removeprefix("timm/")), "timm", source="timm")
+
+
+def _build_timm(
+    timm_name: str, *, num_classes: int, image_size: int, pretrained: bool, last_block: str = "", **options: Any
+) -> Any:
+    import timm
+
+    if not timm.is_model(timm_name):
+        names = timm.list_models()
+        raise unknown("timm model", timm_name, names, "python -c 'import timm; print(timm.list_models())'")
+    configuration = timm.get_pretrained_cfg(timm_name)
+    if configuration is not None and configuration.fixed_input_size:
+        options = {"img_size": image_size, **options}
+    try:
+        return timm.create_model(timm_name, pretrained=pretrained, num_classes=0, **options)
+    except TypeError as error:  # timm hands options on to the model's constructor, which names the one it lacks
+        if "unexpected keyword argument" not in str(error):
+            raise
+        option = str(error).rpartition("argument ")[2]
+        raise RequestError(f"timm/{timm_name} has no option {option}") from None

@@ -1,0 +1,148 @@
+"""From a name to a model that is ready: on the device, seeded, frozen, with its batches; and ready to be measured."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.data.batches import Batch, Batches
+from bench.data.cache import Stored
+from bench.data.splits import subsets
+from bench.device import Device, choose_device, native_bf16
+from bench.hookspecs import Trained
+from bench.measure.subject import Inference, InferenceOptions
+from bench.models.classifier import Classifier, build_classifier, preparation
+from bench.models.freezing import freeze, train_mode
+from bench.plugins import Model
+from bench.protocol import Protocol
+from bench.request import Weights
+from bench.train.loop import Trainer
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model and its batches by part (train, val, test), with what was chosen for them."""
+
+    device: Device
+    precision: str
+    model: Classifier
+    batches: dict[str, Batches]
+
+
+def prepare(
+    asked: Model, protocol: Protocol, stored: Stored, seed: int, device: str, weights: Weights | None = None
+) -> Prepared:
+    """All that a trial trains and is tested with."""
+    place = prepare_device(device)
+    model = prepare_model(asked, protocol, len(stored.classes), seed, place, weights)
+    return Prepared(place, chosen_precision(protocol, place), model, prepare_batches(protocol, stored, model, place))
+
+
+def prepare_device(name: str) -> Device:
+    """The device of that name, computing as trials do and are measured; RequestError where there is none."""
+    device = choose_device(name)
+    device.tune_kernels()
+    return device
+
+
+def chosen_precision(protocol: Protocol, device: Device) -> str:
+    """The protocol's, `auto` being the fastest that the device computes in by itself."""
+    if protocol.train.precision != "auto":
+        return protocol.train.precision
+    return "bf16" if native_bf16(device) else "fp32"
+
+
+def prepare_model(
+    asked: Model, protocol: Protocol, classes: int, seed: int, device: Device, weights: Weights | None = None
+) -> Classifier:
+    """The model on the device: random where it is, by the seed; what the protocol freezes, frozen."""
+    torch.manual_seed(seed)
+    model = build_classifier(asked, protocol, classes, weights)
+    freeze(model, protocol.train.what, asked.last_block, asked.name)
+    return device.place(model)
+
+
+def prepare_batches(protocol: Protocol, stored: Stored, model: Classifier, device: Device) -> dict[str, Batches]:
+    """The pictures of each part as that model wants them."""
+    prepared = preparation(model.backbone, protocol.data.image_size)
+    size = protocol.train.batch_size
+    return {part: Batches(stored, subset, prepared, size, device) for part, subset in subsets(stored, protocol).items()}
+
+
+@dataclass(frozen=True)
+class TrainingCopy:
+    """A model that may train, since it is nobody else's: see hookspecs.Training."""
+
+    trainer: Trainer
+    fetch: Callable[[], Batch]
+
+    @property
+    def model(self) -> Classifier:
+        return self.trainer.model
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        return self.trainer.optimizer
+
+    def batch(self) -> Batch:
+        return self.fetch()
+
+    def step(self, images: Tensor, labels: Tensor) -> object:
+        return self.trainer.step(images, labels)
+
+
+@dataclass(frozen=True)
+class PreparedSubject:
+    """What is measured, for trials and for `measure` alike: see hookspecs.Subject.
+
+    The model and its copies are made when first asked for; `make_trainer` is given the copy that trains.
+    """
+
+    name: str
+    shape: Classifier
+    make_model: Callable[[], Classifier]
+    make_trainer: Callable[[Classifier], Trainer]
+    fetch: Callable[[], Batch]
+    image_size: int
+    device: Device
+    options: InferenceOptions
+    brief: bool
+    rounds: int
+    batches: tuple[int, ...]
+    folder: Path
+    trained: Trained | None = None
+
+    @property
+    def precision(self) -> str:
+        return self.options.precision
+
+    @cached_property
+    def model(self) -> Classifier:
+        return self.make_model().eval()
+
+    @cached_property
+    def training(self) -> TrainingCopy:
+        model = copy.deepcopy(self.model)
+        train_mode(model)
+        return TrainingCopy(self.make_trainer(model), self.fetch)
+
+    @cached_property
+    def _inference(self) -> Inference:
+        return Inference(self.model, self.image_size, self.device, self.options)
+
+    def inference(self, batch: int) -> Callable[[], Tensor]:
+        return self._inference.with_batch(batch)
+
+    def inference_options(self) -> dict[str, Any]:
+        return self._inference.describe()
+
+    def forget_training(self) -> None:
+        """Give back the memory of the copy that trained; another is made where one is wanted again."""
+        vars(self).pop("training", None)

@@ -1,0 +1,56 @@
+"""What bench itself measures of a model; each is told of in a file of bench/measure/."""
+
+from bench import MeasureSpec, hookimpl
+
+
+@hookimpl
+def bench_measurements():
+    yield MeasureSpec("macs", macs)
+    yield MeasureSpec("memory", memory)
+    yield MeasureSpec("latency", latency, together=True)
+    yield MeasureSpec("throughput", throughput)
+    yield MeasureSpec("step", step)
+    yield MeasureSpec("profile", profile)
+    yield MeasureSpec("energy", energy)
+
+
+def macs(subject):
+    from bench.measure.macs import measure
+
+    return measure(subject)
+
+
+def memory(subject):
+    from bench.measure.memory import measure
+
+    return measure(subject)
+
+
+def latency(subjects):
+    from bench.measure.latency import measure
+
+    return measure(subjects)
+
+
+def throughput(subject):
+    from bench.measure.throughput import measure
+
+    return measure(subject)
+
+
+def step(subject):
+    from bench.measure.step import measure
+
+    return measure(subject)
+
+
+def profile(subject):
+    from bench.measure.profile import measure
+
+    return measure(subject)
+
+
+def energy(subject):
+    from bench.measure.energy import measure
+
+    return measure(subject)

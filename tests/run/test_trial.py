@@ -1,0 +1,252 @@
+"""A trial: its record says what it was, keeps what it reached, and tells what went wrong."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bench.data.batches import Batches
+from bench.device import Device
+from bench.events import Note
+from bench.measure import measure
+from bench.plugins import Registry, load_plugins
+from bench.records import record as records
+from bench.run import trial
+from bench.run.outline import outline
+from bench.train.loop import Evaluation, evaluate
+
+
+def as_read(record: records.Record) -> records.Record:
+    """The record as it comes out of its file: tuples are lists there, and keys text."""
+    return records.Record.model_validate_json(json.dumps(record.to_json()))
+
+
+def test_a_trial_evaluates_the_test_pictures_once(
+    tiny_trial: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench.train import loop as training
+
+    evaluated: list[int] = []
+
+    def counted(model: nn.Module, batches: Batches, precision: str, device: Device, *forward: Any) -> Evaluation:
+        evaluated.append(len(batches))
+        return evaluate(model, batches, precision, device, *forward)
+
+    monkeypatch.setattr(trial, "evaluate", counted)
+    monkeypatch.setattr(training, "evaluate", counted)
+    spec = tiny_trial("data.test_limit=110")
+    record = trial.run(spec)
+    assert record.error is None
+    assert evaluated.count(110) == 1
+    assert evaluated[-1] == 110
+    assert record.data.test == 110
+
+
+def test_a_trial_s_record_says_what_it_was_and_agrees_with_its_predictions(tiny_trial: Callable[..., Any]) -> None:
+    spec = tiny_trial("train.what=last-block", model="tiny:width=4", seed=3)
+    record = trial.run(spec)
+    assert record.status == "ok"
+    assert as_read(record) == records.read_record(spec.folder / "record.json")
+    assert (record.model.name, record.model.options, record.seed) == ("tiny:width=4", {"width": 4}, 3)
+    assert record.model.input_size == [3, 8, 8]
+    assert record.protocol.fingerprint == spec.protocol.fingerprint
+    assert record.training is not None
+    assert record.accuracy is not None
+    assert record.training.epochs == len(record.training.history.val_top1) == 3
+    assert record.accuracy.val_top1 == max(record.training.history.val_top1)
+    with np.load(spec.folder / "predictions.npz") as predictions:
+        right = predictions["probabilities"].argmax(1) == predictions["label"]
+        assert record.accuracy.test_top1 == pytest.approx(right.mean())
+        assert (spec.stored.labels("test")[predictions["index"]] == predictions["label"]).all()
+    assert not list(spec.folder.glob("checkpoint-*"))
+
+
+def plugin(folder: Path, body: str) -> Path:
+    """A plugin with the model `mine`, whose backbone's forward pass ends in `body`."""
+    folder.mkdir()
+    (folder / "mine.py").write_text(f"""
+from pathlib import Path
+from bench import ModelSpec, RequestError, hookimpl
+
+def build(*, num_classes, image_size, pretrained):
+    import torch
+    class Backbone(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(3 * image_size**2, 8)
+            self.calls = 0
+        def forward(self, images):
+            features = self.layer(images.flatten(1))
+            self.calls += self.training
+            {body}
+            return features
+    return Backbone()
+
+@hookimpl
+def bench_models():
+    yield ModelSpec("mine", build, "mlp")
+""")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "says"),
+    [
+        ("if self.training: raise ZeroDivisionError('of course')", "error", "of course"),
+        ("if self.training: raise MemoryError('all of it')", "oom", "all of it"),
+        ("if self.training: raise torch.OutOfMemoryError('CUDA out of memory')", "oom", "CUDA out of memory"),
+        ("if self.training: torch.empty(2**55)", "oom", "allocate memory"),
+        ("if self.training: features = features * float('nan')", "diverged", "a lower learning rate"),
+        ("if not self.training: features = features * float('nan')", "diverged", "validation"),
+    ],
+)
+def test_what_goes_wrong_in_a_trial_is_in_its_record(
+    body: str, status: str, says: str, tiny_trial: Callable[..., Any], tmp_path: Path
+) -> None:
+    spec = tiny_trial(model="mine", plugins=plugin(tmp_path / "mine", body))
+    record = trial.run(spec)
+    assert record.error is not None
+    assert (record.status, says in record.error.message) == (status, True), record.error
+    assert as_read(record) == records.read_record(spec.folder / "record.json")
+    assert (record.data.train, record.model.name) == (200, "mine")
+
+
+MEASUREMENTS = """
+from bench import MeasureSpec, Quantity, hookimpl
+
+def images(subject):
+    return {"tested": sum(len(labels) for _, labels in subject.trained.test()), "of": subject.name}
+
+def spoils(subject):
+    for parameter in subject.model.parameters():
+        parameter.data.zero_()
+    return subject.trained.seed
+
+@hookimpl
+def bench_measurements():
+    many = Quantity(key="tested", label="tested", about="test pictures", path="tested", kind="count", better=None)
+    yield MeasureSpec("images", images, (many,))
+    yield MeasureSpec("spoils", spoils)
+    yield MeasureSpec("raises", lambda subject: 1 / 0)
+    yield MeasureSpec("nan", lambda subject: float("nan"))
+    yield MeasureSpec("set", lambda subject: {1, 2})
+"""
+
+
+def test_what_plugins_measure_is_in_the_record_with_its_quantities_and_each_fails_alone(
+    tiny_trial: Callable[..., Any], tmp_path: Path
+) -> None:
+    folder = plugin(tmp_path / "mine", "pass")
+    (folder / "measures.py").write_text(MEASUREMENTS)
+    spec, told = tiny_trial(model="mine", plugins=folder, seed=7), []
+    trial.run(spec, told.append)
+    record = records.read_record(spec.folder / "record.json")
+    assert record.status == "ok"
+    assert record.plugins["images"] == {"tested": 100, "of": "mine"}
+    assert record.plugins["spoils"] == 7
+    assert record.plugins["raises"] == {"error": "ZeroDivisionError: division by zero"}
+    assert "ValueError" in record.plugins["nan"]["error"]
+    assert "TypeError" in record.plugins["set"]["error"]
+    (quantity,) = record.quantities
+    assert (quantity.key, quantity.path, quantity.value(record)) == ("tested", "plugins.images.tested", 100)
+    assert record.efficiency is not None and record.efficiency.memory is not None
+    notes = [one.text for one in told if isinstance(one, Note)]
+    assert "mine: raises could not be measured: ZeroDivisionError: division by zero" in notes
+
+
+def test_all_that_a_trial_keeps_is_written_before_anything_is_measured(
+    tiny_trial: Callable[..., Any], tmp_path: Path
+) -> None:
+    folder = plugin(tmp_path / "mine", "pass")
+    (folder / "measures.py").write_text(
+        "import json, os\nfrom bench import MeasureSpec, hookimpl\n\n"
+        "def files(subject):\n"
+        "    record = json.loads((subject.folder / 'record.json').read_text())\n"
+        "    return [sorted(os.listdir(subject.folder)), *map(record.get, ('status', 'accuracy', 'efficiency'))]\n\n"
+        "@hookimpl(tryfirst=True)\ndef bench_measurements():\n    yield MeasureSpec('files', files)\n"
+    )
+    record = trial.run(tiny_trial(model="mine", plugins=folder))
+    files, status, accuracy, efficiency = record.plugins["files"]
+    assert {"record.json", "model.safetensors", "model.json", "predictions.npz", "pictures.npz"} <= set(files)
+    assert (status, efficiency) == ("ok", None)
+    assert record.accuracy is not None and accuracy == json.loads(record.accuracy.model_dump_json())
+
+
+def test_measuring_leaves_the_model_as_it_was(
+    tiny_trial: Callable[..., Any], registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[trial.PreparedSubject] = []
+    before: dict[str, torch.Tensor] = {}
+
+    def watched(subjects: Any, *rest: Any) -> None:
+        ((subject, _),) = subjects
+        seen.append(subject)
+        before.update({name: tensor.clone() for name, tensor in subject.model.state_dict().items()})
+        measure(subjects, *rest)
+
+    monkeypatch.setattr(trial, "measure", watched)
+    trial.run(tiny_trial("train.what=last-block", model="tiny:dropout=0.3"))
+    (subject,) = seen
+    after = subject.model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert not any(module.training for module in subject.model.modules())
+    assert all(parameter.grad is None for parameter in subject.model.parameters())
+    assert any(not torch.equal(before[name], tensor) for name, tensor in subject.training.model.state_dict().items())
+
+
+def test_no_weights_are_kept_where_none_are_wanted_nor_an_earlier_trial_s(tiny_trial: Callable[..., Any]) -> None:
+    spec = tiny_trial("train.epochs=1")
+    spec.folder.mkdir(parents=True)
+    (spec.folder / "model.safetensors").touch()
+    trial.run(replace(spec, options=replace(spec.options, keep_weights=False)))
+    assert not list(spec.folder.glob("model.*"))
+
+
+def test_a_process_that_dies_while_measuring_costs_only_the_measurements(tiny_trial: Callable[..., Any]) -> None:
+    spec = tiny_trial()
+    before = trial.run(spec)
+    record = trial.record_failure(spec, "crashed", "ended by SIGKILL", 5.0, lambda event: None)
+    assert (record.status, record.accuracy) == ("ok", before.accuracy)
+    assert record.efficiency is not None
+    assert record.efficiency.errors == {"measuring": "crashed: ended by SIGKILL"}
+    assert records.read_record(spec.folder / "record.json").status == "ok"
+
+
+def test_a_process_that_dies_while_training_leaves_no_earlier_record(
+    tiny_trial: Callable[..., Any], tmp_path: Path
+) -> None:
+    stop = "if self.training: raise KeyboardInterrupt"
+    spec = tiny_trial(model="mine", plugins=plugin(tmp_path / "mine", stop))
+    spec.folder.mkdir(parents=True)
+    records.write_record(spec.folder, outline(spec, load_plugins(spec.place.plugins).model("mine")))
+    with pytest.raises(KeyboardInterrupt):
+        trial.run(spec)
+    record = trial.record_failure(spec, "crashed", "ended by SIGKILL", 5.0, lambda event: None)
+    assert (record.status, record.accuracy) == ("crashed", None)
+
+
+def test_a_trial_does_not_go_on_from_what_a_changed_plugin_had_trained(
+    tiny_trial: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = "if self.calls == 5: raise KeyboardInterrupt"
+    folder = plugin(tmp_path / "mine", stop)
+    spec = tiny_trial(model="mine", plugins=folder)  # three batches an epoch: interrupted in the second
+    with pytest.raises(KeyboardInterrupt):
+        trial.run(spec)
+    text = (folder / "mine.py").read_text()
+    (folder / "mine.py").write_text(text.replace(stop, "features = 2 * features"))
+    for name in [name for name in sys.modules if name.startswith("bench_plugin_mine")]:
+        monkeypatch.delitem(sys.modules, name)
+    epochs: list[int] = []
+    assert trial.run(spec, lambda event: epochs.append(event.epoch)).status == "ok"
+    assert epochs == [1, 2, 3]
