@@ -102,6 +102,8 @@ def test_trials_that_run_at_once_have_a_bar_each(screen: tuple[Bars, io.StringIO
     assert "vit seed 0" in now and "vit seed 1" in now and "0 of 3" in now
     later = shown(screen, TrialEnded("vit", 1, "ok", 6.0, index=2, total=3, test_top1=0.5))
     assert "vit seed 0" in later and "vit seed 1" not in later and "1 of 3" in later
+    overall = next(task for task in screen[0].progress.tasks if task.description == "all trials")
+    assert (overall.completed, overall.total) == (1, 3)  # the other one has not ended its first epoch
 
 
 def test_the_time_left_follows_from_the_epochs_of_all_trials(
