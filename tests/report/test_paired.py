@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bench.report.judge.statistics import agreement, groups, holm, paired_difference
+from bench.report.judge.paired import agreement, groups, holm, paired_difference
 
 P = st.floats(0, 1)
 few = settings(max_examples=40)

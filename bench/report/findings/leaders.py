@@ -9,8 +9,7 @@ from bench.records.comparison import Contender
 from bench.records.quantities import BY_KEY, QUANTITIES, Quantity
 from bench.report.judge.dominance import dominators, front
 from bench.report.judge.intervals import Estimate, estimate
-from bench.report.judge.paired import Pair
-from bench.report.judge.statistics import LEVEL
+from bench.report.judge.paired import LEVEL, Pair
 from bench.report.text.markup import markdown
 from bench.report.text.numbers import (
     chance,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.report.findings.leaders import Standing
-from bench.report.judge.paired import ALL_PAIRS, Pair
-from bench.report.judge.statistics import LEVEL, groups
+from bench.report.judge.paired import ALL_PAIRS, LEVEL, Pair, groups
 from bench.report.text.markup import markdown
 from bench.report.text.numbers import chance, counted, cut, listed, points
 
