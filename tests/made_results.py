@@ -74,6 +74,19 @@ def write_trial(
     return folder
 
 
+def write_predictions(folder: Path) -> None:
+    """Write predictions that agree with the confusion of the record in that folder, right ones first in each class."""
+    confusion = np.array(json.loads((folder / "record.json").read_bytes())["accuracy"]["confusion"])
+    classes = range(len(confusion))
+    label = np.repeat(classes, confusion.sum(1))
+    order = [sorted(classes, key=lambda taken: (taken != true, taken)) for true in classes]
+    predicted = np.concatenate([np.repeat(order[true], confusion[true][order[true]]) for true in classes])
+    probabilities = np.eye(len(confusion), dtype=np.float32)[predicted]
+    np.savez_compressed(
+        folder / "predictions.npz", index=np.arange(len(label)), label=label, probabilities=probabilities
+    )
+
+
 def write_failure(results: Path, model: str, seed: int = 0, message: str = "no memory left", **more: Any) -> Path:
     """Write a trial that ran out of memory."""
     error = {"type": "oom", "message": message}

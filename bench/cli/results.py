@@ -86,7 +86,7 @@ def recommend(
 ) -> int:
     """Name the models within limits, best first, and why each other is left out; exit status 1 where there is none."""
     from bench.report.judge.recommend import recommend as recommend_models
-    from bench.report.judge.recommend import recommend_text
+    from bench.report.tables.answers import recommend_text
 
     found, damaged = recommend_models(results, least=least or (), most=most or (), protocol=protocol)
     warn(damaged)

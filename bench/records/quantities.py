@@ -49,6 +49,7 @@ class Quantity:
     scale: float = 1.0
     interval: str = ""  # of the 95 % interval that the record gives: [low, high]
     rounds: str = ""  # of the list of single measurements that the value sums up
+    warm_up: int = 0  # how many of them, at the start, say more of starting than of noise
     disturbed: str = ""  # of the text that says what disturbed the measurement, null where nothing did
     least: float = 0.0  # no value lies below or above these
     most: float | None = None
@@ -87,10 +88,10 @@ class Quantity:
         return None if low is None or high is None else (low, high)
 
     def rounds_in(self, record: Any) -> list[float]:
-        """The single measurements that the value sums up, in the order in which they were made; none: not known."""
+        """The single measurements that the value sums up, in their order, without warm-up; none: not known."""
         found = at(record, self.rounds) if self.rounds else None
-        scaled = [self._scaled(one) for one in found or ()]
-        return [one for one in scaled if one is not None]
+        kept = found[self.warm_up :] or found if found else ()  # where there are no more, warm-up is all there is
+        return [value for one in kept if (value := self._scaled(one)) is not None]
 
     def disturbed_in(self, record: Any) -> str | None:
         """What disturbed the measurement, if anything did."""
@@ -174,7 +175,7 @@ QUANTITIES: tuple[Quantity, ...] = (
     ),
     Quantity(
         key="epoch_seconds", label="s/epoch", path="training.seconds_per_epoch", kind="time", better="lower", unit="s",
-        about="mean seconds of a training epoch", decimals=1, cost=True, rounds="training.epoch_seconds",
+        about="mean seconds of a training epoch", decimals=1, cost=True, rounds="training.epoch_seconds", warm_up=1,
         judged=True, run_table=True, page=True, overview=True,
     ),
     Quantity(

@@ -12,12 +12,15 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from made_results import write_predictions
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from bench.files import trial_folder, write_bytes
 from bench.records.comparison import read_comparisons
 from bench.records.record import Record, write_record
+from bench.report.judge.verdict import Verdicts
 from bench.report.page.html import artifacts
+from bench.report.text.verdicts import said
 
 RECORDS = Path(__file__).resolve().parents[1] / "copies"
 HOSTILE = "</script><script>document.title='broken'</script>"
@@ -56,6 +59,9 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     gone = {"status": "oom", "error": error, "accuracy": None, "training": None, "efficiency": None}
     write(results, {**changed("vit_tiny", 0), **gone})
     write(results, {**changed("vit_tiny", 0, name=HOSTILE), **gone})
+    for record in results.glob("*/*/seed*/record.json"):
+        if json.loads(record.read_bytes())["accuracy"]:
+            write_predictions(record.parent)
     (artifact,) = artifacts(results, read_comparisons(results)[0])
     write_bytes(artifact.file, artifact.make())
     return artifact.file
@@ -162,30 +168,30 @@ def test_chosen_columns_stay_in_the_address(open_page: Open) -> None:
     assert page.evaluate("localStorage.length + document.cookie.length") == 0
 
 
-def test_the_best_is_marked_and_what_cannot_be_told_from_it(open_page: Open) -> None:
-    page = open_page(c="quick", columns="accuracy gmacs latency_ms")
-    best = page.locator("table.models tbody tr", has=page.locator("td.best")).locator("th").all_inner_texts()
-    assert best == ["densenet121", "vit_tiny"]  # the most accurate, and the one with the fewest MACs
+def test_the_best_is_marked_what_is_a_tie_with_it_and_what_cannot_be_compared(open_page: Open) -> None:
+    page = open_page(c="quick", columns="accuracy gmacs latency_ms throughput")
     values = page.locator("table.models td.best").all_inner_texts()
-    assert [text.split() for text in values] == [["98.33", "best"], ["0.027", "best"], ["2.53", "best"]]
-    # vit_tiny's latency lies between 2.37 and 7.70 ms, vit_small's between 4.98 and 5.76, densenet201's above 25.
+    assert [text.split() for text in values] == [["98.33", "best"], ["0.027", "best"], ["5,997", "best"]]
     rows = page.locator("table.models tbody tr")
-    assert "≈ [4.98, 5.76]" in rows.filter(has_text="vit_small").inner_text()
-    assert re.search(r"28\.00\s+\[25\.75", rows.filter(has_text="densenet201").inner_text())
+    assert re.search(r"98\.06\s+tied with the best\s+≈ \[96\.04", rows.filter(has_text="densenet201").inner_text())
+    # A latency that was disturbed is neither worse nor a tie, and where all are none is the best.
+    assert re.search(r"\s28\.00\s+\[25\.75, 41\.82\] †", rows.filter(has_text="densenet201").inner_text())
+    assert re.search(r"2,068\s+not compared with the best\s+\?", rows.filter(has_text="densenet121").inner_text())
 
 
 def test_the_axis_changes_between_quantities_and_scales(open_page: Open) -> None:
     page = open_page(c="quick")
     expect(page.locator("path.stairs")).to_have_count(1)
     before = page.locator("path.stairs").get_attribute("d")
-    page.get_by_label("Horizontal axis").select_option(label="latency (ms)")
-    expect(page.locator(".scatter .axis").first).to_have_text("latency (ms), lower is better")
+    page.get_by_label("Horizontal axis").select_option(label="s/epoch")
+    expect(page.locator(".scatter .axis").first).to_have_text("s/epoch, lower is better")
     logarithmic = page.locator("path.stairs").get_attribute("d")
     page.get_by_label("Horizontal scale").select_option("linear")
     linear = page.locator("path.stairs").get_attribute("d")
     assert len({before, logarithmic, linear}) == 3
     page.get_by_label("Vertical axis").select_option(label="ECE")
     expect(page.locator(".scatter .axis").last).to_have_text("ECE, lower is better")
+    expect(page.locator("path.stairs")).to_have_count(0)  # nothing is known of differences in ECE
 
 
 def test_the_front_is_what_no_other_model_dominates(open_page: Open) -> None:
@@ -202,6 +208,9 @@ def test_the_front_is_what_no_other_model_dominates(open_page: Open) -> None:
         if not any(other != own and all(a <= b for a, b in zip(other, own, strict=True)) for other in found.values())
     }
     assert front == undominated
+    page.get_by_label("Filter").fill("vgg")  # the front is of all models, whichever are shown
+    expect(page.locator("a.point")).to_have_count(2)
+    expect(page.locator("a.point.front")).to_have_count(len(undominated & {"vgg19", "vgg19_bn"}))
 
 
 def test_hovering_a_point_tells_of_it_and_a_click_opens_the_model(open_page: Open) -> None:
@@ -228,25 +237,34 @@ def test_two_models_stand_side_by_side_with_their_differences(open_page: Open) -
     page = open_page(c="seeds", view="model", m="densenet121")
     page.get_by_role("link", name="Compare with another").click()
     row = page.get_by_role("row", name="test top-1 (%)")
-    # From seed to seed A gains 2.1 points and B 2.0: a difference over pairs of 0, 0.1 and 0.2 beyond the first,
-    # of which half of the 95 % interval is 4.303 (Student's t, two degrees) × 0.1 / √3, however wide each interval is.
-    difference = 100 * (
-        changed("densenet121", 0)["accuracy"]["test_top1"] - changed("vgg19", 0)["accuracy"]["test_top1"]
-    )
-    expect(row.locator(".difference")).to_have_text(f"+{difference + 0.1:.2f}")
-    expect(row.locator(".interval").last).to_have_text("±0.25")
-    expect(row.locator(".result")).to_have_text("A is better")
+    a, b = (changed(model, 1)["accuracy"]["test_top1"] for model in ("densenet121", "vgg19"))
+    expect(row.locator(".difference")).to_have_text(f"+{100 * (a - b):.2f}")
+    expect(row.locator(".interval").nth(2)).to_have_text(re.compile(r"^\[\d+\.\d\d, \d+\.\d\d\]$"))
+    expect(row.locator(".result")).to_have_text("A is better: more than chance, p < 0.0001")
     expect(page.locator("table.matrix")).to_have_count(2)
     expect(page.locator(".curve .line")).to_have_count(8)
     page.get_by_role("button", name="Swap A and B").click()
-    expect(page.get_by_role("row", name="test top-1 (%)").locator(".result")).to_have_text("B is better")
+    expect(page.get_by_role("row", name="test top-1 (%)").locator(".result")).to_have_text(
+        "B is better: more than chance, p < 0.0001"
+    )
     expect(page.get_by_label("Model A")).to_have_value("vgg19")
 
 
-def test_one_trial_leaves_open_what_is_noise_and_a_count_does_not(open_page: Open) -> None:
-    page = open_page(c="quick", view="pair", a="densenet121", b="vgg19")
-    expect(page.get_by_role("row", name="test top-1 (%)").locator(".result")).to_have_text("A ahead, noise unknown")
-    expect(page.get_by_role("row", name="GMACs").locator(".result")).to_have_text("A is better")
+def test_the_verdicts_of_a_pair_are_those_of_the_comparison(open_page: Open, file: Path) -> None:
+    page = open_page(c="quick", view="pair", a="vgg19", b="densenet121")
+    (comparison,) = [one for one in read_comparisons(file.parent)[0] if one.name == "quick"]
+    verdicts = Verdicts.of(comparison)
+    names = [contender.model for contender in verdicts.contenders]
+    a, b = names.index("vgg19"), names.index("densenet121")
+    seen = set()
+    for quantity in comparison.quantities:
+        if verdicts.on(quantity).values[a] is None:
+            continue
+        expected = said(verdicts.on(quantity).between(a, b))
+        shown = expected.replace("better:", "A is better:").replace("worse:", "B is better:")
+        expect(page.get_by_role("row", name=quantity.label, exact=False).locator(".result").first).to_have_text(shown)
+        seen.add(expected.split()[0])
+    assert {"worse:", "tie:", "unknown:"} <= seen
 
 
 def test_failed_trials_stand_with_their_reason_and_names_are_only_text(open_page: Open) -> None:

@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.records.quantities import BY_KEY
+from bench.records.quantities import QUANTITIES
 from bench.records.record import SCHEMA, read_record
-from bench.report.tables.comparison import RUN_COLUMNS
 
 MINE = """
 from bench import ModelSpec, hookimpl
@@ -144,7 +143,7 @@ def first(tmp_path_factory: pytest.TempPathFactory, bench: Callable[..., Any]) -
 def test_a_run_ends_with_the_table_on_standard_output_and_progress_on_standard_error(first: Place) -> None:
     assert first.done.returncode == 0, first.done.stderr
     header, _, row, *rest = first.done.stdout.strip().splitlines()
-    assert all(name in header for name in ("model", *(BY_KEY[key].label for key in RUN_COLUMNS)))
+    assert all(name in header for name in ("model", *(one.label for one in QUANTITIES if one.run_table)))
     assert row.startswith("mine")
     assert any("Best mean test top-1 first" in line for line in rest)
     progress = first.done.stderr.splitlines()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,9 @@ from hypothesis import strategies as st
 from made_results import answers, write_failure, write_trial
 
 from bench import RequestError
-from bench.records.quantities import BY_KEY
-from bench.report.judge.compare import (
-    JUDGED,
-    POINTS,
-    SHARE,
-    Change,
-    Compared,
-    compare,
-    difference_interval,
-    judge,
-    parse_tolerances,
-)  # fmt: skip
-from bench.report.judge.intervals import Estimate
+from bench.records.quantities import BY_KEY, QUANTITIES
+from bench.report.judge.compare import POINTS, SHARE, Change, Compared, compare, parse_tolerances
+from bench.report.judge.verdict import Verdict
 from bench.report.tables.answers import compare_text
 
 LATENCY, TOP1 = BY_KEY["latency_ms"], BY_KEY["accuracy"]
@@ -44,25 +34,44 @@ def change(found: Compared, key: str) -> Change:
     return one
 
 
-def test_differences_are_b_minus_a_with_intervals_and_outcomes(tmp_path: Path) -> None:
+def test_what_has_worsened_beyond_tolerance_and_noise_closes_the_gate(tmp_path: Path) -> None:
     write_trial(tmp_path, "a", answers(0.6), efficiency=latency(10))
-    write_trial(tmp_path, "b", answers(0.9), efficiency=latency(12))
+    write_trial(tmp_path, "b", answers(0.9), efficiency=latency(50, half=0.5))
     found = only(tmp_path)
     top1, slower = change(found, "accuracy"), change(found, "latency_ms")
-    assert (top1.difference, top1.outcome) == (pytest.approx(30), "better")
-    assert top1.low is not None
-    assert 15 < top1.low < 30
-    assert (slower.difference, slower.outcome, found.worse) == (pytest.approx(2), "worse", True)
-    assert (slower.low, slower.high) == pytest.approx((2 - math.sqrt(0.02), 2 + math.sqrt(0.02)))
-    assert change(found, "gmacs").outcome == "same"
-    assert change(found, "val_accuracy").outcome == "not judged"
+    assert (top1.difference, top1.verdict.outcome) == (pytest.approx(30), "better")
+    assert top1.verdict.low is not None and 15 < top1.verdict.low < 30
+    assert (slower.difference, slower.verdict.outcome, found.worse) == (pytest.approx(40), "worse", True)
+    assert slower.verdict.value == pytest.approx(5)  # of times the ratio
+    assert slower.verdict.low is not None and 1 < slower.verdict.low < 5
+    assert change(found, "gmacs").verdict.outcome == "tie"
+    assert change(found, "val_accuracy").tolerance is None
 
 
-def test_what_noise_explains_is_not_worse(tmp_path: Path) -> None:
-    write_trial(tmp_path, "a", efficiency=latency(10, half=2))
-    write_trial(tmp_path, "b", efficiency=latency(12, half=2))
-    assert change(only(tmp_path), "latency_ms").outcome == "same"
-    assert not only(tmp_path).worse
+def test_one_session_slower_than_another_may_be_the_machines(tmp_path: Path) -> None:
+    write_trial(tmp_path, "a", efficiency=latency(10))
+    write_trial(tmp_path, "b", efficiency=latency(12))
+    found = only(tmp_path)
+    assert change(found, "latency_ms").verdict.outcome == "tie"
+    assert change(found, "latency_ms").undecided
+    assert not found.worse
+    assert "beyond tolerance, but within noise or unknown: quick, a → b: latency_ms" in compare_text([found], [])
+
+
+def test_several_sessions_that_agree_tell_a_slower_model(tmp_path: Path) -> None:
+    for seed, wobble in enumerate((0.99, 1.0, 1.01)):
+        write_trial(tmp_path, "a", seed=seed, efficiency=latency(10 * wobble))
+        write_trial(tmp_path, "b", seed=seed, efficiency=latency(12 / wobble))
+    assert change(only(tmp_path), "latency_ms").worse
+
+
+def test_what_was_disturbed_never_closes_the_gate_and_is_named(tmp_path: Path) -> None:
+    write_trial(tmp_path, "a", efficiency=latency(10))
+    write_trial(tmp_path, "b", efficiency={"latency_ms": {"p50": 90.0, "disturbed": "rounds differ by 40%"}})
+    found = only(tmp_path)
+    assert (change(found, "latency_ms").verdict.reason, found.worse) == ("disturbed", False)
+    assert "unknown: latency_ms" not in compare_text([found], [])
+    assert compare_text([found], []).splitlines()[-2].endswith("quick, a → b: latency_ms")
 
 
 def test_named_quantities_are_judged_alone(tmp_path: Path) -> None:
@@ -70,45 +79,43 @@ def test_named_quantities_are_judged_alone(tmp_path: Path) -> None:
     write_trial(tmp_path, "b", answers(0.5), efficiency=latency(11))
     assert not only(tmp_path, "latency_ms=0.2").worse
     assert only(tmp_path, "latency_ms=0.2,accuracy=0.5").worse
-    assert [one.quantity.key for one in only(tmp_path, "latency_ms=0.2").changes if one.outcome != "not judged"] == [
-        "latency_ms"
-    ]
+    judged = [one.quantity.key for one in only(tmp_path, "latency_ms=0.2").changes if one.tolerance is not None]
+    assert judged == ["latency_ms"]
 
 
-def test_accuracy_without_predictions_has_no_interval(tmp_path: Path) -> None:
+def test_accuracy_without_predictions_is_unknown(tmp_path: Path) -> None:
     write_trial(tmp_path, "a", answers(0.9), predictions=False)
-    write_trial(tmp_path, "b", answers(0.89), predictions=False)
+    write_trial(tmp_path, "b", answers(0.5), predictions=False)
     top1 = change(only(tmp_path), "accuracy")
-    assert (top1.low, top1.outcome) == (None, "worse")
+    assert (top1.verdict.outcome, top1.verdict.reason) == ("unknown", "no predictions")
+    assert not only(tmp_path).worse
 
 
 @given(st.floats(1, 100), st.floats(1, 100), st.floats(0, 0.5))
-def test_better_is_the_mirror_of_worse(a: float, b: float, share: float) -> None:
-    mirror = {"better": "worse", "worse": "better", "same": "same"}
-    for low, high in ((None, None), (b - a - 1, b - a + 1)):
-        # The same allowance both ways: that of A's value.
-        flipped = (None, None) if low is None or high is None else (-high, -low)
-        one = judge(LATENCY, a, b, low, high, share * a)
-        assert judge(LATENCY, b, a, *flipped, share * a) == mirror[one]
-        assert judge(TOP1, a, b, low, high, share * a) == mirror[one]
+def test_the_gate_closes_one_way_at_most(a: float, b: float, share: float) -> None:
+    for quantity in (LATENCY, TOP1):
+        better = (b > a) == (quantity.better == "higher")
+        verdict = Verdict("tie" if a == b else "better" if better else "worse")
+        ways = [
+            Change(quantity, a, b, verdict, share * a), Change(quantity, b, a, verdict.turned(), share * a),
+        ]  # fmt: skip
+        assert [one.worse for one in ways].count(True) == (abs(a - b) > share * a * (1 + 1e-9))
 
 
 def test_the_tolerance_itself_is_tolerated() -> None:
-    assert judge(LATENCY, 10, 10.5, None, None, 0.05 * 10) == "same"
-    assert judge(LATENCY, 10, 10.51, None, None, 0.05 * 10) == "worse"
-    assert judge(TOP1, 80, 79.5, None, None, 0.5) == "same"
-
-
-def test_an_interval_of_a_difference_is_wider_than_either() -> None:
-    a, b = Estimate(10, 9, 12, (10,)), Estimate(20, 17, 21, (20,))
-    assert difference_interval(a, b) == pytest.approx((10 - math.hypot(3, 2), 10 + math.hypot(1, 1)))
-    assert difference_interval(a, Estimate(20, None, None, (20,))) == (None, None)
+    worse = Verdict("worse")
+    assert not Change(LATENCY, 10, 10.5, worse, 0.05 * 10).worse
+    assert Change(LATENCY, 10, 10.51, worse, 0.05 * 10).worse
+    assert not Change(TOP1, 80, 79.5, worse, 0.5).worse
+    assert not Change(LATENCY, 10, 99, worse, None).worse  # which is not judged
 
 
 def test_tolerances_are_shares_or_points() -> None:
-    assert parse_tolerances([]) == {key: POINTS if key == "accuracy" else SHARE for key in JUDGED}
-    assert parse_tolerances(["0.1"]) == {key: POINTS if key == "accuracy" else 0.1 for key in JUDGED}
-    assert parse_tolerances(["latency_ms=0.1, accuracy=1", "ece=0"]) == {"latency_ms": 0.1, "accuracy": 1, "ece": 0}
+    judged = [quantity for quantity in QUANTITIES if quantity.judged]
+    assert parse_tolerances([], QUANTITIES) == {one: POINTS if one is TOP1 else SHARE for one in judged}
+    assert parse_tolerances(["0.1"], QUANTITIES) == {one: POINTS if one is TOP1 else 0.1 for one in judged}
+    named = {LATENCY: 0.1, TOP1: 1, BY_KEY["ece"]: 0}
+    assert parse_tolerances(["latency_ms=0.1, accuracy=1", "ece=0"], QUANTITIES) == named
 
 
 @pytest.mark.parametrize(
@@ -124,7 +131,7 @@ def test_tolerances_are_shares_or_points() -> None:
 )
 def test_a_tolerance_that_cannot_be_read_is_refused(text: str, says: str) -> None:
     with pytest.raises(RequestError) as refusal:
-        parse_tolerances([text])
+        parse_tolerances([text], QUANTITIES)
     assert says in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
@@ -139,7 +146,7 @@ def test_folders_are_compared_model_by_model(tmp_path: Path) -> None:
     write_trial(after, "m", protocol="other", settings={"train": {"epochs": 9}})
     found, notes = compare(str(before), str(after), results=tmp_path)
     assert [(one.comparison, one.a.model, one.b.model) for one in found] == [("quick", "m", "m")]
-    assert change(found[0], "accuracy").outcome == "worse"
+    assert change(found[0], "accuracy").verdict.outcome == "worse"
     assert notes == [
         "quick: gone only in the first", "quick: new only in the second", f"other: only in {after}",
     ]  # fmt: skip
@@ -149,7 +156,8 @@ def test_a_folder_against_itself_is_the_same(tmp_path: Path) -> None:
     for seed in (0, 1):
         write_trial(tmp_path, "m", answers(0.9, seed=seed), seed=seed)
     (found,), notes = compare(str(tmp_path), str(tmp_path), results=tmp_path, tolerance=["0"])
-    assert ({one.outcome for one in found.changes}, notes) == ({"same", "not judged"}, [])
+    assert (found.worse, [one for one in found.changes if one.undecided], notes) == (False, [], [])
+    assert {one.verdict.outcome for one in found.changes} <= {"tie", "unknown"}
 
 
 def test_other_settings_are_refused_and_named(tmp_path: Path) -> None:
@@ -227,25 +235,25 @@ def test_other_machines_and_seeds_are_noted(tmp_path: Path) -> None:
     write_trial(tmp_path, "a", environment={"device": "One CPU"})
     write_trial(tmp_path, "b", seed=7, environment={"device": "Other CPU"})
     found = only(tmp_path)
-    assert found.notes == ("seeds differ: [0] against [7]", "machines differ: One CPU against Other CPU")
+    assert found.notes == ("seeds differ: [0] against [7]", "machines differ: device One CPU / Other CPU")
+    assert change(found, "latency_ms").verdict.reason == "on different machines (device One CPU / Other CPU)"
 
 
 def test_the_text_has_a_row_a_quantity_and_a_last_line_that_says_what_is_worse(tmp_path: Path) -> None:
     write_trial(tmp_path, "a", efficiency=latency(10))
-    write_trial(tmp_path, "b", efficiency=latency(20))
+    write_trial(tmp_path, "b", efficiency=latency(50))
     text = compare_text([only(tmp_path)], ["a note"])
     (row,) = [line for line in text.splitlines() if line.startswith("latency (ms)")]
-    assert row.split() == [
-        "latency",
-        "(ms)",
-        "10.00",
-        "20.00",
-        "+10.00",
-        "[+9.86,",
-        "+10.14]",
-        "+100.0%",
-        "5.0%",
-        "worse",
-    ]
+    assert re.fullmatch(
+        r"latency \(ms\) +10\.00 +50\.00 +× 5 \[[\d.]+, [\d.]+\] +\+400\.0% +0\.000\d+ +5\.0% +worse", row.strip()
+    )
     assert "a note" in text
     assert text.splitlines()[-1] == "worse: quick, a → b: latency_ms"
+
+
+def test_a_model_that_is_worse_within_its_tolerance_passes_and_is_said_to_be_worse(tmp_path: Path) -> None:
+    write_trial(tmp_path, "a")
+    write_trial(tmp_path, "b", model={"params": 2_040_000})
+    found = only(tmp_path)
+    assert (change(found, "params").verdict.outcome, found.worse) == ("worse", False)
+    assert "worse, within tolerance" in compare_text([found], [])

@@ -27,7 +27,6 @@ from bench.report.figures.curves import all_curves, over_seeds
 from bench.report.figures.labels import place
 from bench.report.figures.pareto import costs
 from bench.report.figures.style import DPI, STYLE, WIDTH, _drawn, distinct, new_figure, panel, render, scales, shown
-from bench.report.judge.dominance import front
 
 RECORDS = Path(__file__).resolve().parents[1] / "copies"
 ODD = ["a$b$ $\\frac{1}{2}$", "x_1^{2}", '<b>&"q"', "rocket 🚀 \t日本\x00", "n" * 80]
@@ -273,16 +272,6 @@ def test_stacked_bars_begin_where_the_last_one_ended_and_add_up_to_the_total() -
 
 
 points = st.lists(st.tuples(st.integers(0, 20).map(float), st.integers(0, 20).map(float)), max_size=30)
-
-
-@given(points)
-def test_the_front_is_what_no_other_dominates(found: list[tuple[float, float]]) -> None:
-    def dominated(one: tuple[float, float]) -> bool:
-        return any(other != one and other[0] <= one[0] and other[1] >= one[1] for other in found)
-
-    members = front(found)
-    assert sorted(members) == [index for index, one in enumerate(found) if not dominated(one)]
-    assert [found[index][0] for index in members] == sorted(found[index][0] for index in members)
 
 
 @given(points, st.floats(5, 60))

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from made_results import answers, write_failure, write_trial
 
 from bench.records.comparison import read_comparisons
+from bench.records.quantities import BY_KEY
 from bench.report import findings
-from bench.report.judge.dominance import dominators, front
-from bench.report.judge.paired import pairs, read_answers
+from bench.report.judge.paired import read_answers
+from bench.report.judge.verdict import Verdicts
 
 
 def written(results: Path) -> str:
@@ -43,8 +41,12 @@ def results(tmp_path: Path) -> Path:
 
 def test_the_best_and_who_follows_are_named_with_their_figures(results: Path) -> None:
     text = written(results)
-    assert "good is best with 90.00; near follows with 89.00 (1.00 points behind" in line(text, "**test top-1 (%)**")
-    assert "good is best with 1.000; near follows with 2.000 (100.0 % more)." in line(text, "**GMACs**")
+    top1 = line(text, "**test top-1 (%)**")
+    assert "good has the best value, 90.00 [85.06, 93.43]; near follows with 89.00" in top1
+    assert "(1.00 points behind); tie: within noise, p = " in top1
+    assert "good has the best value, 1.000; near follows with 2.000 (100.0 % more); worse: counted." in line(
+        text, "**GMACs**"
+    )
 
 
 def test_equal_values_are_a_tie(results: Path) -> None:
@@ -52,12 +54,23 @@ def test_equal_values_are_a_tie(results: Path) -> None:
     assert "share the best value, 100; all models have it" in line(written(results), "**peak MB**")
 
 
-def test_intervals_that_overlap_leave_the_order_open(tmp_path: Path) -> None:
-    for model, p50 in (("quick", 10.0), ("slow", 10.4), ("slower", 30.0)):
+def test_the_order_of_times_is_left_open_where_the_machine_may_have_made_it(tmp_path: Path) -> None:
+    for model, p50 in (("quick", 10.0), ("slow", 10.4), ("slower", 90.0)):
         write_trial(tmp_path, model, efficiency={"latency_ms": {"p50": p50, "ci95": [p50 - 0.5, p50 + 0.5]}})
     said = line(written(tmp_path), "**latency (ms)**")
-    assert "quick is best with 10.00 [9.50, 10.50]; slow follows with 10.40 [9.90, 10.90]" in said
-    assert "their intervals overlap" in said
+    assert "quick has the best value, 10.00 [9.50, 10.50]; slow follows with 10.40 [9.90, 10.90]" in said
+    assert "tie: within noise, p = " in said
+    assert "Pareto front of test top-1 against latency has 2 of 3 models: quick" in written(tmp_path)
+
+
+def test_what_is_not_known_is_said_to_be_so_and_beats_nobody(results: Path) -> None:
+    for model in ("good", "near", "bad"):
+        file = results / "quick" / model / "seed0" / "record.json"
+        file.write_text(file.read_text().replace('"disturbed": null', '"disturbed": "rounds differ by 99%"'))
+    text = written(results)
+    assert "share the best value, 10.00 [9.50, 10.50]; all models have it" in line(text, "**latency (ms)**")
+    assert "There is no Pareto front of test top-1 against latency: disturbed." in text
+    assert "Nothing is known of differences in latency (disturbed)." in text
 
 
 def test_a_model_beaten_in_everything_is_dominated_and_off_the_front(results: Path) -> None:
@@ -66,6 +79,7 @@ def test_a_model_beaten_in_everything_is_dominated_and_off_the_front(results: Pa
     assert "is dominated by good (90.00 % test top-1, 2.00 M params, 1.000 GMACs" in line(text, "- bad (60.00")
     assert "against GMACs has 1 of 3 models: good (1.000 GMACs, 90.00 %)." in text
     assert "good is dominated by no model" in text
+    assert "near (89.00" in text  # a tie in accuracy, and dearer
 
 
 def test_differences_within_noise_are_told_from_the_others(results: Path) -> None:
@@ -140,8 +154,8 @@ def test_trials_without_predictions_are_left_out_of_tests_alone(results: Path) -
     (results / "quick" / "bad" / "seed0" / "predictions.npz").write_bytes(b"torn")
     text = written(results)
     assert "Without predictions that can be read, and so without paired tests: bad/seed0." in text
-    assert "bad not tested" in text
-    assert "bad (60.00 % test top-1" in text
+    assert "bad unknown: no predictions" in text
+    assert "bad (60.00" not in text  # beaten is who is known to be
 
 
 def test_the_same_records_give_the_same_bytes_and_digest_in_any_folder(tmp_path: Path) -> None:
@@ -185,25 +199,9 @@ def test_many_models_are_each_tested_with_the_best_alone(tmp_path: Path) -> None
     for number in range(52):
         write_trial(tmp_path, f"m{number}", answers(0.5, 20, seed=number))
     (comparison,), _ = read_comparisons(tmp_path)
-    trials = read_answers([trial for one in comparison.finished for trial in one.finished])
-    found = pairs(comparison.finished, trials)
-    assert [(pair.a, pair.b) for pair in found] == [(0, other) for other in range(1, 52)]
+    standing = Verdicts.of(comparison).on(BY_KEY["accuracy"])
+    assert list(standing.tested) == [(0, other) for other in range(1, 52)]
+    # Another pair is corrected for all that there are.
+    assert {standing.between(3, other).pairs for other in range(52) if other not in (0, 3)} == {52 * 51 // 2}
     assert "each model with the best" in written(tmp_path)
     assert "… and 31 more." in written(tmp_path)
-
-
-POINTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=8)
-
-
-@given(POINTS)
-def test_the_front_is_those_that_no_point_dominates(points: list[tuple[int, int]]) -> None:
-    by = dominators([(-cost, gain) for cost, gain in points])
-    assert sorted(front(points)) == [place for place, others in enumerate(by) if not others]
-    assert [points[place][0] for place in front(points)] == sorted(points[place][0] for place in front(points))
-
-
-@given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), max_size=6))
-def test_nothing_dominates_itself_or_both_ways(values: list[tuple[int, ...]]) -> None:
-    by = dominators(values)
-    assert all(a not in by[a] for a in range(len(values)))
-    assert not any(a in by[b] and b in by[a] for a, b in itertools.combinations(range(len(values)), 2))

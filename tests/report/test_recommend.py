@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from made_results import answers, write_failure, write_trial
 
 from bench import RequestError
-from bench.report.judge.recommend import Recommendation, parse_limit, recommend, recommend_text
+from bench.report.judge.recommend import Recommendation, parse_limit, recommend
+from bench.report.tables.answers import recommend_text
 
 
 @pytest.fixture
@@ -40,6 +41,18 @@ def test_models_within_the_limits_come_best_first(results: Path) -> None:
     answer = found(results, "max latency_ms=20")
     assert [one.model for one in answer.chosen] == ["middling", "small"]
     assert answer.nearest is None
+
+
+def test_what_is_a_tie_with_the_first_in_accuracy_is_said(results: Path) -> None:
+    write_trial(results, "middling", answers(0.93))
+    answer = found(results, "max params=3")
+    assert [one.model for one in answer.chosen] == ["large", "middling", "small"]
+    outcomes = [one.against_first.outcome if one.against_first else None for one in answer.chosen]
+    assert outcomes == [None, "tie", "worse"]
+    text = recommend_text(answer)
+    assert "tie: within noise, p = " in text
+    assert "worse: more than chance, p < 0.0001" in text
+    assert answer.to_json()["recommended"][2]["accuracy_against_first"]["outcome"] == "worse"
 
 
 def test_each_other_model_is_left_out_with_every_reason(results: Path) -> None:

@@ -19,14 +19,15 @@ from bench.records.quantities import BY_KEY
 from bench.records.record import Record, write_record
 from bench.report.judge.intervals import estimate, half_interval, wilson_interval
 from bench.report.judge.marks import marks
+from bench.report.judge.verdict import Verdicts
 from bench.report.tables.comparison import (
-    COLUMNS,
-    RUN_COLUMNS,
     comparison_csv,
     comparison_latex,
     comparison_table,
     conditions,
     notes,
+    report_columns,
+    run_columns,
     run_text,
 )
 from bench.report.tables.folder_page import write_page, write_tables
@@ -43,9 +44,15 @@ def compared(*records: Record) -> Comparison:
     return one
 
 
-def rows(records: Sequence[Record], keys: Sequence[str] = RUN_COLUMNS) -> list[dict[str, str]]:
+def heavy(record: Record) -> Record:
+    """The same with more parameters."""
+    return record.model_copy(update={"model": record.model.model_copy(update={"params": 9_000_000})})
+
+
+def rows(records: Sequence[Record], columns: Callable[[Comparison], list[str]] = run_columns) -> list[dict[str, str]]:
     """The table's rows: what each cell says, under its header."""
-    table: Table = comparison_table(compared(*records), keys)
+    one = compared(*records)
+    table: Table = comparison_table(one, columns(one))
     return [dict(zip(table.headers, (cell.text for cell in row), strict=True)) for row in table.rows]
 
 
@@ -61,7 +68,7 @@ def test_a_row_says_what_a_trial_cost_and_gave_with_units_in_the_header(make_rec
         "peak MB": "346",
         "best epoch": "2",
         "val top-1 (%)": "75.00",
-        "test top-1 (%)": "87.50",
+        "test top-1 (%)": "87.50 [83.68, 90.53]",
         "macro F1": "0.4321",
     }
 
@@ -82,44 +89,51 @@ def test_seeds_are_one_row_with_the_mean_and_half_of_its_interval(make_record: M
 def test_a_row_of_which_one_seed_failed_says_so(make_record: Make) -> None:
     (row,) = rows([make_record("m", 0.9, 0), make_record("m", None, 1)])
     assert row["status"] == "1 of 2 ok; crashed: ended by SIGKILL"
-    assert row["test top-1 (%)"] == "90.00"
+    assert row["test top-1 (%)"] == "90.00 [86.47, 92.69]"  # of 360 pictures
 
 
 def test_what_nobody_measured_is_no_column_and_is_named(make_record: Make) -> None:
     one = compared(make_record())
-    assert "J/image" not in comparison_table(one, COLUMNS).headers
+    assert "J/image" not in comparison_table(one).headers
     assert "not measured: M act., latency (ms), images/s, J/image." in notes(one)
 
 
 def test_a_measurement_that_was_disturbed_bears_a_dagger_that_is_explained(make_record: Make) -> None:
     quiet = make_record(efficiency={"latency_ms": {**HALF_DISTURBED, "disturbed": None}})
     noisy = make_record(efficiency={"latency_ms": HALF_DISTURBED})
-    assert rows([quiet], COLUMNS)[0]["latency (ms)"] == "2.00 [1.50, 2.50]"
-    assert rows([noisy], COLUMNS)[0]["latency (ms)"] == "2.00 [1.50, 2.50] †"
+    assert rows([quiet], report_columns)[0]["latency (ms)"] == "2.00 [1.50, 2.50]"
+    assert rows([noisy], report_columns)[0]["latency (ms)"] == "2.00 [1.50, 2.50] †"
     assert [any("†" in line for line in notes(compared(one))) for one in (quiet, noisy)] == [False, True]
 
 
 def marked(key: str, *records: Record) -> dict[str, str]:
-    one = compared(*records)
-    return dict(marks(BY_KEY[key], {contender.model: contender for contender in one.finished}))
+    """The marks of a column, by model."""
+    verdicts = Verdicts.of(compared(*records))
+    return {verdicts.contenders[place].model: mark for place, mark in marks(verdicts.on(BY_KEY[key])).items()}
 
 
-def test_overlapping_intervals_over_seeds_are_a_tie_and_others_are_not(make_record: Make) -> None:
-    def seeds(name: str, *top1: float) -> list[Record]:
-        return [make_record(name, value, seed) for seed, value in enumerate(top1)]
-
-    best, near, far = seeds("best", 0.90, 0.91, 0.92), seeds("near", 0.88, 0.89, 0.90), seeds("far", 0.50, 0.51, 0.52)
-    assert marked("accuracy", *best, *near, *far) == {"best": "best", "near": "tie"}
-
-
-def test_with_one_seed_the_number_of_test_pictures_decides_over_a_tie(make_record: Make) -> None:
-    # Of 360 pictures: 95 % is Wilson's [92.2, 96.8], 93 % [89.9, 95.2], 85 % [81.0, 88.3].
-    records = [make_record(name, top1) for name, top1 in (("a", 0.95), ("b", 0.93), ("c", 0.85))]
-    assert marked("accuracy", *records) == {"a": "best", "b": "tie"}
+def test_where_nothing_is_known_of_any_difference_a_column_has_no_best(make_record: Make) -> None:
+    records = [make_record("a", 0.95), make_record("b", 0.5)]  # without predictions, which are what pairs are tested by
+    assert marked("accuracy", *records) == {}
+    assert marked("macro_f1", *records) == {}
+    assert any("has no best" in line for line in notes(compared(*records)))
     assert any("Wilson" in line for line in notes(compared(*records)))
 
 
-def test_a_quantity_without_an_interval_ties_only_where_it_prints_alike(make_record: Make) -> None:
+def test_a_disturbed_time_is_neither_worse_nor_a_tie(make_record: Make) -> None:
+    def timed(name: str, p50: float, disturbed: str | None = None) -> Record:
+        latency = {"p50": p50, "ci95": [0.99 * p50, 1.01 * p50], "disturbed": disturbed}
+        return make_record(name, efficiency={"latency_ms": latency})
+
+    records = [timed("a", 1.0), timed("b", 1.2), timed("c", 9.0), timed("d", 5.0, "rounds differ by 99%")]
+    assert marked("latency_ms", *records) == {"a": "best", "b": "tie", "d": "unknown"}
+    cells = {row["model"]: row["latency (ms)"] for row in rows(records, report_columns)}
+    assert cells["d"] == "5.00 [4.95, 5.05] †"
+    text = run_text(Path("results/quick"), records)
+    assert "? " not in text.partition("\n\n")[0]  # run's own table has no latency
+
+
+def test_counts_tie_only_where_they_print_alike(make_record: Make) -> None:
     def sized(name: str, params: int) -> Record:
         one = make_record(name)
         return one.model_copy(update={"model": one.model.model_copy(update={"params": params})})
@@ -148,12 +162,12 @@ def test_intervals_are_as_in_the_textbook() -> None:
     assert wilson_interval(0, 10) == pytest.approx((0, 0.2775), abs=1e-4)
 
 
-def test_an_interval_ends_where_the_quantity_does_and_its_half_is_written_whole(make_record: Make) -> None:
+def test_an_interval_ends_where_the_quantity_does(make_record: Make) -> None:
     one = compared(make_record("a", 0.3, 0), make_record("a", 0.9, 1))
     found = estimate(BY_KEY["accuracy"], one.contenders[0])
     assert found and (found.mean, found.low, found.high) == (pytest.approx(60), 0, 100)
     (row,) = rows([trial.record for trial in one.contenders[0].trials])
-    assert row["test top-1 (%)"] == f"60.00 ± {half_interval([30, 90]):.2f}"
+    assert row["test top-1 (%)"] == "60.00 [0.00, 100.00]"
 
 
 def test_csv_has_the_mean_the_interval_and_the_count_of_every_quantity_to_twelve_digits(make_record: Make) -> None:
@@ -169,8 +183,8 @@ def test_csv_has_the_mean_the_interval_and_the_count_of_every_quantity_to_twelve
 
 
 def test_latex_is_a_booktabs_tabular_with_what_it_was_made_under_beneath(make_record: Make) -> None:
-    text = comparison_latex(compared(make_record("vit_tiny", 0.9), make_record("b", 0.1))).decode()
-    for expected in (r"\toprule", r"\midrule", r"\bottomrule", r"vit\_tiny", r"\textbf{90.00}", "p" * 12, "d" * 12):
+    text = comparison_latex(compared(make_record("vit_tiny", 0.9), heavy(make_record("b", 0.1)))).decode()
+    for expected in (r"\toprule", r"\midrule", r"\bottomrule", r"vit\_tiny", r"\textbf{1.23}", "p" * 12, "d" * 12):
         assert text.count(expected) == 1
     assert r"\hline" not in text
 
@@ -192,8 +206,8 @@ def test_settings_and_seeds_are_written_beneath(make_record: Make) -> None:
 
 
 def test_run_prints_the_best_with_a_star(make_record: Make) -> None:
-    text = run_text(Path("results/quick"), [make_record("a", 0.9), make_record("b", 0.1)])
-    assert "* 90.00" in text
+    text = run_text(Path("results/quick"), [make_record("a", 0.9), heavy(make_record("b", 0.1))])
+    assert "* 1.23" in text
     assert "*: the best of its column" in text
 
 
@@ -211,11 +225,11 @@ def page(tmp_path: Path) -> Callable[..., str]:
 
 
 def test_the_page_holds_the_table_and_what_it_was_made_under(page: Callable[..., str], make_record: Make) -> None:
-    text = page(make_record("high", 0.9), make_record("low", 0.1), make_record("broken", None))
+    text = page(heavy(make_record("high", 0.9)), make_record("low", 0.1), make_record("broken", None))
     assert text.startswith("# quick\n")
     for expected in (
         "| high ", "| low ", "| broken ", "Best mean test top-1 first", "1,222 pictures for training",
-        "360 for testing", "p" * 12, "d" * 12, "Some CPU, 2 threads, fp32, torch 2.13", "**90.00**",
+        "360 for testing", "p" * 12, "d" * 12, "Some CPU, 2 threads, fp32, torch 2.13", "**1.23**",
     ):  # fmt: skip
         assert expected in text
 

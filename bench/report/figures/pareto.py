@@ -1,4 +1,7 @@
-"""Accuracy against what it costs: every model a point, and the front of those that no other beats on both."""
+"""Accuracy against what it costs: every model a point, and the front of those that no other beats on both.
+
+Hollow points are beaten by another, or nothing is known of their differences from the others (report/judge).
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,11 @@ import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 from bench.records.comparison import Comparison
-from bench.records.quantities import BY_KEY, QUANTITIES, Quantity
+from bench.records.quantities import BY_KEY, Quantity
 from bench.report.figures.labels import Box, place
 from bench.report.figures.style import (
     BLACK,
@@ -29,13 +32,13 @@ from bench.report.figures.style import (
     text_width,
 )
 from bench.report.judge.dominance import front
-from bench.report.judge.intervals import Estimate, estimate
+from bench.report.judge.intervals import Estimate
+from bench.report.judge.verdict import Verdicts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-OVERVIEW = tuple(quantity.key for quantity in QUANTITIES if quantity.overview)
 LEADER = 9.0  # points; to a name that is farther from its model leads a line
 LEGEND_ACROSS = 4
 FRONT: dict[str, Any] = {"color": BLACK, "linewidth": 0.9, "linestyle": (0, (4, 2))}
@@ -56,11 +59,12 @@ class Point:
 
 @dataclass(frozen=True)
 class AgainstCost:
-    """The points of one figure's panel."""
+    """The points of one figure's panel; `front` are those that no other beats, cheapest first, by their numbers."""
 
     label: str
     about: str
     points: tuple[Point, ...]
+    front: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -72,19 +76,22 @@ class Pareto:
 def costs(comparison: Comparison) -> dict[str, Pareto]:
     """One figure for each cost that any model has, by the quantity's key; `""` names the overview."""
     about = f"{conditions(comparison.first)}; bars: 95 % intervals, where known"
+    verdicts = Verdicts.of(comparison)
     found = {
-        quantity.key: AgainstCost(quantity.label, quantity.about, points)
-        for quantity in QUANTITIES
-        if quantity.cost and (points := _points(comparison, quantity))
+        quantity.key: drawn
+        for quantity in comparison.quantities
+        if quantity.cost and (drawn := _against(verdicts, quantity)) is not None
     }
-    overview = tuple(found[key] for key in OVERVIEW if key in found)
+    overview = tuple(found[one.key] for one in comparison.quantities if one.overview and one.key in found)
     figures = {"": Pareto(about, overview)} if overview else {}
     return figures | {key: Pareto(about, (one,)) for key, one in found.items()}
 
 
 def has_overview(comparison: Comparison) -> bool:
     """Whether `costs` has an overview, without the rest."""
-    return any(_points(comparison, BY_KEY[key]) for key in OVERVIEW)
+    costs = [quantity for quantity in comparison.quantities if quantity.cost and quantity.overview]
+    records = [trial.record for contender in comparison.finished for trial in contender.finished]
+    return any(quantity.value(record) is not None for quantity in costs for record in records)
 
 
 def draw_pareto(values: Pareto) -> Figure:
@@ -102,9 +109,8 @@ def draw_pareto(values: Pareto) -> Figure:
         axes.set_xlabel("\n".join(textwrap.wrap(f"{one.label}: {one.about}", int(17 * space))))
         if not number:
             axes.set_ylabel("test top-1 (%)")
-        members = front([(point.cost, point.top1) for point in one.points])
-        best = [one.points[index] for index in members]
-        others = [point for index, point in enumerate(one.points) if index not in members]
+        best = [one.points[index] for index in one.front]
+        others = [point for index, point in enumerate(one.points) if index not in one.front]
         _draw_panel(axes, best, others, families)
         scales(axes, left=not number)
         _name(figure, axes, best, others)
@@ -118,10 +124,8 @@ def _draw_panel(axes: Axes, best: Sequence[Point], others: Sequence[Point], fami
 
     low, high = _cost_axis(axes, [point.cost for point in (*best, *others)])
     bottom, top = axes.get_ylim()
-    axes.step(
-        [*(point.cost for point in best), high], [*(point.top1 for point in best), best[-1].top1], where="post",
-        zorder=1.5, **FRONT,
-    )  # fmt: skip
+    if stairs := _stairs([(point.cost, point.top1) for point in best], high):
+        axes.step(*zip(*stairs, strict=True), where="post", zorder=1.5, **FRONT)
     for number, family in enumerate(families):
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
         for points, face in ((best, colour), (others, "white")):
@@ -141,6 +145,12 @@ def _draw_panel(axes: Axes, best: Sequence[Point], others: Sequence[Point], fami
             ]
             if bars:
                 axes.add_collection(LineCollection(bars, colors=colour, linewidths=0.8), autolim=False)
+
+
+def _stairs(front: Sequence[tuple[float, float]], end: float) -> list[tuple[float, float]]:
+    """The highest accuracy so far, from cost to cost and on to the end of the axis; nothing without a front."""
+    heights = list(accumulate((top1 for _, top1 in front), max))
+    return [*zip((cost for cost, _ in front), heights, strict=True), (end, heights[-1])] if heights else []
 
 
 def _name(figure: Figure, axes: Axes, best: Sequence[Point], others: Sequence[Point]) -> None:
@@ -183,7 +193,7 @@ def _name(figure: Figure, axes: Axes, best: Sequence[Point], others: Sequence[Po
 
 def _lines(axes: Axes, points: Sequence[Point], front: Sequence[tuple[float, float]], scale: float) -> list[Box]:
     """What names had better not cover, in points: the front's steps (through `front`, to the right edge) and bars."""
-    steps = [*front, (axes.get_window_extent().x1 * scale, front[-1][1])]
+    steps = _stairs(front, axes.get_window_extent().x1 * scale)
     ends = [(first, (then[0], first[1])) for first, then in pairwise(steps)]
     ends += [((then[0], first[1]), then) for first, then in pairwise(steps)]
     least = axes.get_xlim()[0]  # a logarithmic axis has no place for what is not above zero
@@ -210,16 +220,21 @@ def _legend(figure: Figure, families: Sequence[str], top: float) -> None:
     )  # fmt: skip
 
 
-def _points(comparison: Comparison, quantity: Quantity) -> tuple[Point, ...]:
-    names = distinct([contender.model for contender in comparison.finished], 28)
-    points = []
-    for name, contender in zip(names, comparison.finished, strict=True):
-        cost, top1 = estimate(quantity, contender), estimate(BY_KEY["accuracy"], contender)
+def _against(verdicts: Verdicts, quantity: Quantity) -> AgainstCost | None:
+    """None where no model has the cost."""
+    accuracy = BY_KEY["accuracy"]
+    values = zip(verdicts.on(quantity).values, verdicts.on(accuracy).values, strict=True)
+    names = distinct([contender.model for contender in verdicts.contenders], 28)
+    points: dict[int, Point] = {}
+    for at, (name, contender, (cost, top1)) in enumerate(zip(names, verdicts.contenders, values, strict=True)):
         if cost is not None and top1 is not None:
-            points.append(
-                Point(name, contender.first.model.family, cost.mean, _interval(cost), top1.mean, _interval(top1))
-            )
-    return tuple(points)
+            family = contender.first.model.family
+            points[at] = Point(name, family, cost.mean, _interval(cost), top1.mean, _interval(top1))
+    if not points:
+        return None
+    numbers = {at: number for number, at in enumerate(points)}
+    on = tuple(numbers[at] for at in front(verdicts, quantity, accuracy).on)
+    return AgainstCost(quantity.label, quantity.about, tuple(points.values()), on)
 
 
 def _interval(value: Estimate) -> tuple[float, float] | None:

@@ -12,9 +12,12 @@ from bench.report.text.markup import markdown
 from bench.report.text.numbers import counted
 
 HOW_TO_READ = (
-    "Made from the records; nothing is typed by hand. Means over seeds; brackets hold 95 % intervals: of an accuracy "
-    "or a training time over seeds (Student's t), of a latency or throughput over its rounds where there is one seed. "
-    "Points are percentage points."
+    "Made from the records; nothing is typed by hand. Brackets hold 95 % intervals: of an accuracy or a score over "
+    "seeds (Student's t), of a top-1 of one seed Wilson's for so many test pictures, of a time that of its rounds, "
+    "over several trials from the lowest end to the highest about their geometric mean. More than chance is what a "
+    "test finds at 5 %, corrected for all pairs of models (Holm): top-1 on the same test pictures, times by their "
+    "ratios with trials as clusters, other scores over three common seeds or more. The models were timed one after "
+    "the other: an order of times may be the machine's. Points are percentage points."
 )
 
 
@@ -35,23 +38,25 @@ def make(comparisons: Sequence[Comparison]) -> bytes:
 def _section(comparison: Comparison) -> list[str]:
     from bench.report.findings.behaviour import confusion_lines, failure_lines, overfitting_lines, unfinished_lines
     from bench.report.findings.caveats import caveat_lines
-    from bench.report.findings.leaders import Standing, best_lines, dominance_lines, front_lines
+    from bench.report.findings.leaders import best_lines, dominance_lines, front_lines
     from bench.report.findings.noise import noise_lines
-    from bench.report.judge.paired import answers_of, pairs
+    from bench.report.judge.verdict import Verdicts
 
-    finished = comparison.finished
-    answers = answers_of(comparison)
-    standing = Standing(finished, {(pair.a, pair.b): pair for pair in pairs(finished, answers)})
+    finished, quantities = comparison.finished, comparison.quantities
+    verdicts = Verdicts.of(comparison)
     parts = {
-        "Best on each quantity": best_lines(standing),
-        "Differences of accuracy": noise_lines(standing),
-        "Dominated models, and the front": [*dominance_lines(standing), *front_lines(standing)]
+        "Best on each quantity": best_lines(verdicts, quantities),
+        "Differences of accuracy": noise_lines(verdicts),
+        "Dominated models, and the front": [
+            *dominance_lines(verdicts, quantities),
+            *front_lines(verdicts, quantities),
+        ]
         if len(finished) > 1
         else [],
         "What each model confuses": confusion_lines(finished),
         "Overfitting and unfinished learning": [*overfitting_lines(finished), *unfinished_lines(finished)],
         "Trials that failed": failure_lines(comparison.contenders),
-        "Caveats": caveat_lines(comparison, answers),
+        "Caveats": caveat_lines(comparison, verdicts.answers),
     }
     written = [f"## {markdown(comparison.name)}", _about(comparison)]
     for title, lines in parts.items():

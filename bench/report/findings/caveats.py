@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from bench.records.comparison import Comparison, Contender
+from bench.records.machine import described
 from bench.records.record import Record
+from bench.report.judge.intervals import wilson_interval
 from bench.report.judge.paired import Answers
 from bench.report.text.markup import markdown
 from bench.report.text.numbers import counted, listed
@@ -51,11 +52,12 @@ def _seeds(contenders: Sequence[Contender]) -> list[str]:
 
 def _pictures(record: Record) -> str:
     top1 = record.accuracy.test_top1 if record.accuracy else 0.0
-    half = 196 * (top1 * (1 - top1) / record.data.test) ** 0.5
+    low, high = wilson_interval(top1, record.data.test)
     return (
         f"The test set has {record.data.test:,} pictures: one is {100 / record.data.test:.2g} points, and for the best "
-        f"model's top-1 alone the choice of pictures is worth ±{half:.1f} points (95 %)."
-    )
+        f"model's top-1 alone the choice of pictures is worth [{100 * (low - top1):+.1f}, {100 * (high - top1):+.1f}] "
+        "points (95 %)."
+    ).replace("-", "−")
 
 
 def _unread(answers: Answers) -> list[str]:
@@ -69,25 +71,13 @@ def _machines(records: Sequence[Record]) -> list[str]:
     """Where the trials ran under different conditions, their times and memory are not comparable."""
     machines: dict[str, set[str]] = {}
     for record in records:
-        machines.setdefault(machine(record.environment), set()).add(record.model.name)
+        machines.setdefault(described(record.environment), set()).add(record.model.name)
     if len(machines) < 2:
         return []
     shown = "; ".join(
         f"{markdown(where)}: {listed(sorted(models), most=4)}" for where, models in sorted(machines.items())
     )
     return [f"Measured under {len(machines)} conditions, so that times and memory are not comparable ({shown})."]
-
-
-def machine(environment: Mapping[str, Any] | None) -> str:
-    """What decides over times and memory, in words."""
-    found = environment or {}
-    parts = [
-        str(found.get("device", "unknown device")),
-        f"{found.get('threads')} threads" if found.get("device_kind") == "cpu" else "",
-        str(found.get("precision", "")),
-        f"torch {found.get('torch')}" if found.get("torch") else "",
-    ]
-    return ", ".join(part for part in parts if part)
 
 
 def _disturbed(contenders: Sequence[Contender]) -> list[str]:

@@ -2,64 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from bench.records.comparison import Contender
-from bench.records.quantities import BY_KEY, QUANTITIES, Quantity
-from bench.report.judge.dominance import dominators, front
-from bench.report.judge.intervals import Estimate, estimate
-from bench.report.judge.paired import LEVEL, Pair
+from bench.records.quantities import BY_KEY, Quantity
+from bench.report.judge.dominance import beats, front
+from bench.report.judge.intervals import Estimate
+from bench.report.judge.verdict import Standing, Verdicts
 from bench.report.text.markup import markdown
-from bench.report.text.numbers import (
-    chance,
-    counted,
-    cut,
-    label_parts,
-    listed,
-    number,
-    with_interval,
-    with_unit,
-)
-
-DOMINANCE = tuple(quantity.key for quantity in QUANTITIES if quantity.dominance)
-FRONTS = tuple(quantity.key for quantity in QUANTITIES if quantity.front)
+from bench.report.text.numbers import counted, cut, label_parts, listed, number, with_interval, with_unit
+from bench.report.text.verdicts import said
 
 
-@dataclass(frozen=True)
-class Standing:
-    """The finished models of a comparison, best test top-1 first, and what is known of their differences."""
-
-    contenders: Sequence[Contender]
-    pairs: Mapping[tuple[int, int], Pair]
-
-    def pair(self, a: int, b: int) -> Pair | None:
-        """The test of these two models' accuracies, by their places; None where they were not tested."""
-        return self.pairs.get((min(a, b), max(a, b)))
-
-
-def best_lines(standing: Standing) -> list[str]:
+def best_lines(verdicts: Verdicts, quantities: Sequence[Quantity]) -> list[str]:
     """For each quantity that two models or more have: the best, who follows, and by how much."""
-    lines = []
-    for quantity in QUANTITIES:
-        if quantity.better is None:
-            continue
-        found = {
-            place: known
-            for place, contender in enumerate(standing.contenders)
-            if (known := estimate(quantity, contender)) is not None
-        }
-        if len(found) > 1:
-            lines.append(_best_line(standing, quantity, found))
-    return lines
+    names = [contender.model for contender in verdicts.contenders]
+    standings = [verdicts.on(quantity) for quantity in quantities if quantity.better is not None]
+    return [_best_line(standing, names) for standing in standings if len(standing.order) > 1]
 
 
-def _best_line(standing: Standing, quantity: Quantity, found: Mapping[int, Estimate]) -> str:
-    sign = -1 if quantity.better == "higher" else 1
-    order = sorted(found, key=lambda place: (sign * found[place].mean, standing.contenders[place].model))
-    names = {place: standing.contenders[place].model for place in order}
-    first = found[order[0]]
-    level = [place for place in order if number(quantity, found[place].mean) == number(quantity, first.mean)]
+def _best_line(standing: Standing, names: Sequence[str]) -> str:
+    quantity, order = standing.quantity, standing.order
+    first = _value(standing, order[0])
+    level = [place for place in order if number(quantity, _value(standing, place).mean) == number(quantity, first.mean)]
     head = f"**{markdown(quantity.label)}** ({quantity.better} is better): "
     if len(level) > 1:
         shared = listed([names[place] for place in level])
@@ -67,94 +31,96 @@ def _best_line(standing: Standing, quantity: Quantity, found: Mapping[int, Estim
         if len(level) == len(order):
             return f"{head}; all models have it."
     else:
-        head += f"{markdown(names[order[0]])} is best with {_known(quantity, first)}"
+        head += f"{markdown(names[order[0]])} has the best value, {_known(quantity, first)}"
     after = order[len(level)]
-    second = found[after]
-    tail = f"{markdown(names[after])} follows with {_known(quantity, second)} ({_margin(quantity, first, second)})"
-    if quantity.key == "accuracy":
-        doubt = _paired(standing.pair(order[0], after))
-    else:
-        doubt = "; their intervals overlap: the order may be chance" if _overlap(first, second) else ""
-    return f"{head}; {tail}{doubt}."
+    second, verdict = _value(standing, after), standing.between(after, order[0])
+    return (
+        f"{head}; {markdown(names[after])} follows with {_known(quantity, second)} "
+        f"({_margin(quantity, first, second)}); {said(verdict)}."
+    )
+
+
+def _value(standing: Standing, place: int) -> Estimate:
+    value = standing.values[place]
+    assert value is not None  # of a model that has it
+    return value
 
 
 def _known(quantity: Quantity, value: Estimate) -> str:
     return with_interval(quantity, value.mean, value.low, value.high)
 
 
-def _paired(pair: Pair | None) -> str:
-    if pair is None:
-        return ""
-    return f"; {'more than chance' if pair.p < LEVEL else 'within noise'}, {chance(pair.p)}"
-
-
 def _margin(quantity: Quantity, first: Estimate, second: Estimate) -> str:
-    gap = abs(second.mean - first.mean)
+    behind = abs(second.mean - first.mean)
     if quantity.in_points:
-        return f"{gap:.{quantity.decimals}f} points behind"
+        return f"{behind:.{quantity.decimals}f} points behind"
     if first.mean <= 0:
-        return f"{number(quantity, gap)} behind"
-    return f"{gap / first.mean:.1%} {'less' if quantity.better == 'higher' else 'more'}".replace("%", " %")
+        return f"{number(quantity, behind)} behind"
+    return f"{behind / first.mean:.1%} {'less' if quantity.better == 'higher' else 'more'}".replace("%", " %")
 
 
-def _overlap(a: Estimate, b: Estimate) -> bool:
-    if a.low is None or a.high is None or b.low is None or b.high is None:
-        return False
-    return a.low <= b.high and b.low <= a.high
-
-
-def dominance_lines(standing: Standing) -> list[str]:
+def dominance_lines(verdicts: Verdicts, quantities: Sequence[Quantity]) -> list[str]:
     """Who is beaten by whom in accuracy and every cost that all models have."""
-    quantities, values = _values(standing.contenders, DOMINANCE)
-    if len(quantities) < 2:
+    places = range(len(verdicts.contenders))
+    whole = [one for one in map(verdicts.on, quantities) if one.quantity.dominance and len(one.order) == len(places)]
+    judged = [one for one in whole if not _silence(one)]
+    if len(judged) < 2:
         return []
-    signs = [1 if quantity.better == "higher" else -1 for quantity in quantities]
-    beaten_by = dominators([[sign * value for sign, value in zip(signs, own, strict=True)] for own in values])
-    names = [contender.model for contender in standing.contenders]
+    names = [contender.model for contender in verdicts.contenders]
 
     def figures(place: int) -> str:
-        return ", ".join(with_unit(quantity, value) for quantity, value in zip(quantities, values[place], strict=True))
+        return ", ".join(with_unit(one.quantity, _value(one, place).mean) for one in judged)
 
-    lines = []
-    for place, by in enumerate(beaten_by):
+    lines, free = [], []
+    for place in places:
+        by = [other for other in places if other != place and beats(judged, other, place)]
         if not by:
+            free.append(names[place])
             continue
+        leads = [label_parts(one.quantity)[0] for one in judged if one.between(by[0], place).outcome == "better"]
         others = f", and by {counted(len(by) - 1, 'other model')}" if len(by) > 1 else ""
-        pair = standing.pair(by[0], place)
-        doubt = f"; their accuracies are within noise, {chance(pair.p)}" if pair and pair.p >= LEVEL else ""
         lines.append(
             f"{markdown(names[place])} ({figures(place)}) is dominated by {markdown(names[by[0]])} "
-            f"({figures(by[0])}){others}{doubt}."
+            f"({figures(by[0])}){others}; the lead in {listed(leads)} is more than chance."
         )
-    free = [name for name, by in zip(names, beaten_by, strict=True) if not by]
-    judged = ", ".join(label_parts(quantity)[0] for quantity in quantities)
-    head = f"Judged by {judged}, as measured, {listed(free)} {'is' if len(free) == 1 else 'are'} dominated by no model."
+    left_out = "; ".join(f"{label_parts(one.quantity)[0]} ({reason})" for one in whole if (reason := _silence(one)))
+    head = (
+        f"Judged by {', '.join(label_parts(one.quantity)[0] for one in judged)}, {listed(free)} "
+        f"{'is' if len(free) == 1 else 'are'} dominated by no model; dominated is what is no better in any, and worse "
+        "in one by more than chance." + (f" Nothing is known of differences in {left_out}." if left_out else "")
+    )
     return [head, *cut(lines)]
 
 
-def front_lines(standing: Standing) -> list[str]:
+def _silence(standing: Standing) -> str:
+    """Why no two models can be compared; empty where any can."""
+    if len(standing.silent) < len(standing.order):
+        return ""
+    best, *others = standing.order
+    return standing.between(best, others[0]).reason if others else "only one model has it"
+
+
+def front_lines(verdicts: Verdicts, quantities: Sequence[Quantity]) -> list[str]:
     """The models on the front of accuracy against each of the costs, cheapest first."""
     lines = []
-    for key in FRONTS:
-        quantities, values = _values(standing.contenders, ("accuracy", key))
-        if len(quantities) < 2:
+    accuracy = verdicts.on(BY_KEY["accuracy"])
+    for cost in (verdicts.on(one) for one in quantities if one.front):
+        if len(cost.order) < 2:
             continue
-        accuracy, cost = quantities
-        on = front([(own[1], own[0]) for own in values])
+        found, name = front(verdicts, cost.quantity, accuracy.quantity), label_parts(cost.quantity)[0]
+        if not found.on:
+            lines.append(
+                f"There is no Pareto front of test top-1 against {name}: {_silence(cost) or _silence(accuracy)}."
+            )
+            continue
         shown = [
-            f"{markdown(standing.contenders[place].model)} ({with_unit(cost, values[place][1])}, "
-            f"{number(accuracy, values[place][0])} %)"
-            for place in on
+            f"{markdown(verdicts.contenders[place].model)} ({with_unit(cost.quantity, _value(cost, place).mean)}, "
+            f"{number(accuracy.quantity, _value(accuracy, place).mean)} %)"
+            for place in found.on
         ]
+        apart = listed([verdicts.contenders[place].model for place in found.unknown])
         lines.append(
-            f"The Pareto front of test top-1 against {label_parts(cost)[0]} has {len(on)} of {len(values)} models: "
-            f"{', '.join(cut(shown))}."
+            f"The Pareto front of test top-1 against {name} has {len(found.on)} of {len(cost.order)} models: "
+            f"{', '.join(cut(shown))}." + (f" Not to be compared with any: {apart}." if found.unknown else "")
         )
     return lines
-
-
-def _values(contenders: Sequence[Contender], keys: Sequence[str]) -> tuple[list[Quantity], list[list[float]]]:
-    """Those of the quantities that every model has, and their means, model by model."""
-    found = {key: [estimate(BY_KEY[key], contender) for contender in contenders] for key in keys}
-    whole = {key: [one.mean for one in own if one] for key, own in found.items() if all(own)}
-    return [BY_KEY[key] for key in whole], [list(row) for row in zip(*whole.values(), strict=True)]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from bench.report.findings.leaders import Standing
-from bench.report.judge.paired import ALL_PAIRS, LEVEL, Pair, groups
+from bench.records.quantities import BY_KEY
+from bench.report.judge.paired import ALL_PAIRS, LEVEL, groups
+from bench.report.judge.verdict import Verdict, Verdicts
 from bench.report.text.markup import markdown
-from bench.report.text.numbers import chance, counted, cut, listed, points
+from bench.report.text.numbers import counted, cut, listed
+from bench.report.text.verdicts import evidence, gap, said
 
+ACCURACY = BY_KEY["accuracy"]
 ONE_SEED = (
     "McNemar's exact test on the pictures that only one of the two got right: it says whether these trained models "
     "differ, not whether other seeds would"
@@ -18,73 +21,63 @@ SEVERAL_SEEDS = (
     "the choice of pictures count as chance"
 )
 
+Tested = Mapping[tuple[int, int], Verdict]
 
-def noise_lines(standing: Standing) -> list[str]:
+
+def noise_lines(verdicts: Verdicts) -> list[str]:
     """How pairs were tested, which are told apart, and which models cannot be."""
-    names = [contender.model for contender in standing.contenders]
-    tested = list(standing.pairs.values())
+    names = [contender.model for contender in verdicts.contenders]
+    tested = verdicts.on(ACCURACY).tested
     if not tested:
         return []
-    apart = [pair for pair in tested if pair.p < LEVEL]
-    lines = [_how(tested, len(names)), _summary(tested, apart, names)]
-    lines += [_best(standing, names)]
+    apart = {pair: one for pair, one in tested.items() if one.outcome in ("better", "worse")}
+    lines = [_how(verdicts, tested), _summary(tested, apart, names), _best(verdicts, names)]
     if apart and len(names) <= ALL_PAIRS:
-        lines += _groups(tested, names)
+        lines += _groups(apart, names)
     return lines
 
 
-def _how(tested: Sequence[Pair], models: int) -> str:
-    seeds = {pair.difference.seeds for pair in tested}
-    tests = [SEVERAL_SEEDS] if seeds - {1} else []
-    tests += [ONE_SEED] if 1 in seeds else []
-    what = "each pair" if models <= ALL_PAIRS else "each model with the best"
+def _how(verdicts: Verdicts, tested: Tested) -> str:
+    counts = {one.seeds for one in tested.values()}
+    tests = [SEVERAL_SEEDS] if counts - {1} else []
+    tests += [ONE_SEED] if 1 in counts else []
+    what = "each pair" if len(verdicts.contenders) <= ALL_PAIRS else "each model with the best"
     return (
         f"Tested {what} on the same test pictures by {'; where only one seed is shared, by '.join(tests)}. "
         f"p is corrected for the {counted(len(tested), 'pair')} tested (Holm); {LEVEL:.0%} or more is within "
-        "noise, which does not mean equal. "
+        "noise, a tie, which does not mean equal. "
         "Intervals are of each pair by itself, not corrected."
     ).replace("%", " %")
 
 
-def _summary(tested: Sequence[Pair], apart: Sequence[Pair], names: Sequence[str]) -> str:
+def _summary(tested: Tested, apart: Tested, names: Sequence[str]) -> str:
     if not apart:
-        closest = min(tested, key=lambda pair: (pair.p, -abs(pair.difference.value), pair.a, pair.b))
-        return f"No two models are told apart. The nearest to it: {_said(closest, names)}."
-    smallest = min(apart, key=lambda pair: (abs(pair.difference.value), pair.a, pair.b))
+        closest = min(tested, key=lambda pair: (tested[pair].p, -abs(tested[pair].value or 0), pair))
+        return f"No two models are told apart. The nearest to it: {_said(closest, tested, names)}."
+    smallest = min(apart, key=lambda pair: (abs(apart[pair].value or 0), pair))
     return (
         f"{len(apart)} of {counted(len(tested), 'pair')} {'is' if len(apart) == 1 else 'are'} told apart; the smallest "
-        f"difference among these: {_said(smallest, names)}."
+        f"difference among these: {_said(smallest, tested, names)}."
     )
 
 
-def _said(pair: Pair, names: Sequence[str]) -> str:
-    difference = pair.difference
-    return (
-        f"{markdown(names[pair.a])} over {markdown(names[pair.b])}, {points(difference.value)} points, 95 % interval "
-        f"[{points(difference.low)}, {points(difference.high)}], {chance(pair.p)}"
-    )
+def _said(pair: tuple[int, int], tested: Tested, names: Sequence[str]) -> str:
+    a, b = (markdown(names[place]) for place in pair)
+    return f"{a} against {b}, {gap(ACCURACY, tested[pair])} points, {evidence(tested[pair])}"
 
 
-def _best(standing: Standing, names: Sequence[str]) -> str:
+def _best(verdicts: Verdicts, names: Sequence[str]) -> str:
     """The best model against each other one."""
     shown = []
     for other in range(1, len(names)):
-        pair = standing.pairs.get((0, other))
-        if pair is None:
-            shown.append(f"{markdown(names[other])} not tested")
-            continue
-        difference = pair.difference
-        verdict = "" if pair.p < LEVEL else ", within noise"
-        shown.append(
-            f"{markdown(names[other])} {points(difference.value)} "
-            f"[{points(difference.low)}, {points(difference.high)}], {chance(pair.p)}{verdict}"
-        )
+        verdict = verdicts.on(ACCURACY).between(0, other)
+        tested = f"{gap(ACCURACY, verdict)}, " if verdict.p is not None else ""
+        shown.append(f"{markdown(names[other])} {tested}{said(verdict)}")
     return f"Points by which {markdown(names[0])}, the best, is ahead of each: {'; '.join(cut(shown))}."
 
 
-def _groups(tested: Sequence[Pair], names: Sequence[str]) -> list[str]:
-    apart = {(pair.a, pair.b) for pair in tested if pair.p < LEVEL}
-    shown = [f"({listed([names[place] for place in run])})" for run in groups(len(names), apart)]
+def _groups(apart: Tested, names: Sequence[str]) -> list[str]:
+    shown = [f"({listed([names[place] for place in run])})" for run in groups(len(names), set(apart))]
     if not shown:
         return []
     return [f"Neighbours that cannot be told from one another, best first: {', '.join(cut(shown))}."]

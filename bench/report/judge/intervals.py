@@ -1,4 +1,11 @@
-"""Estimates over a model's trials, and how sure they are: Student's t, Wilson's interval."""
+"""What is shown of a quantity for one model: its value over the trials, and how sure that is.
+
+An accuracy or a score: the mean over seeds with Student's interval; a top-1 of one seed with Wilson's, for so many
+test pictures. A count: the mean, which has no noise. A time: each trial's own measurements are one block, with the
+interval that the record gives, or that their order statistics give; several blocks have their geometric mean, and the
+span from the lowest to the highest end of theirs. A time's seeds are no sample of anything that moves it: the machine
+does, from trial to trial, by far more than Student's t over two or three could tell.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +16,12 @@ from functools import cache
 
 from bench.records.comparison import Contender
 from bench.records.quantities import Quantity
+from bench.records.record import Record
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A quantity over a model's finished trials: the mean, and its 95 % interval where one is known."""
+    """A quantity over a model's finished trials: the mean (of times the geometric one), and its interval if known."""
 
     mean: float
     low: float | None
@@ -22,18 +30,78 @@ class Estimate:
 
 
 def estimate(quantity: Quantity, contender: Contender) -> Estimate | None:
-    """None where no trial has it. The interval: over seeds (Student's t), for one trial that of the record."""
-    records = [trial.record for trial in contender.finished]
+    """None where no trial has it."""
+    records = [trial.record for trial in contender.finished if quantity.value(trial.record) is not None]
     values = tuple(value for record in records if (value := quantity.value(record)) is not None)
     if not values:
         return None
-    mean = math.fsum(values) / len(values)
+    if quantity.kind == "time" and min(values) > 0:
+        return Estimate(_geometric_mean(values), *_span([own_interval(quantity, one) for one in records]), values)
+    mean = values[0] if len(set(values)) == 1 else math.fsum(values) / len(values)
+    if quantity.kind in ("accuracy", "score"):
+        return Estimate(mean, *_interval(quantity, mean, values, records[0]), values)
+    return Estimate(mean, None, None, values)
+
+
+def _interval(
+    quantity: Quantity, mean: float, values: Sequence[float], first: Record
+) -> tuple[float | None, float | None]:
+    """Of an accuracy or a score."""
     if len(values) > 1:
         half = half_interval(values)
         most = math.inf if quantity.most is None else quantity.most
-        return Estimate(mean, max(mean - half, quantity.least), min(mean + half, most), values)
-    low, high = quantity.interval_in(records[0]) or (None, None)
-    return Estimate(mean, low, high, values)
+        return max(mean - half, quantity.least), min(mean + half, most)
+    if quantity.kind == "accuracy":
+        low, high = wilson_interval(mean / quantity.scale, first.data.test)
+        return low * quantity.scale, high * quantity.scale
+    return quantity.interval_in(first) or (None, None)
+
+
+def own_interval(quantity: Quantity, record: Record) -> tuple[float, float] | None:
+    """The 95 % interval of one trial's time: the record's, or by order statistics of its rounds; None without either.
+
+    Such an interval is of a median; it is widened to hold the value where that is a mean.
+    """
+    value, found = quantity.value(record), quantity.interval_in(record)
+    found = found or median_interval(quantity.rounds_in(record))
+    if value is None or found is None:
+        return None
+    return min(found[0], value), max(found[1], value)
+
+
+def median_interval(rounds: Sequence[float]) -> tuple[float, float] | None:
+    """The narrowest symmetric pair of order statistics that holds the median with 95 %; None below six rounds.
+
+    It assumes no distribution (Hahn and Meeker, Statistical Intervals, 1991, section 5.2).
+    """
+    rank = _rank(len(rounds))
+    if rank is None:
+        return None
+    ordered = sorted(rounds)
+    return ordered[rank], ordered[-1 - rank]
+
+
+@cache
+def _rank(count: int) -> int | None:
+    """Which smallest, from 0, and which largest of `count` values hold the median between them with 95 %."""
+    from scipy.special import bdtr
+
+    # The median lies below the smallest but `rank` if no more than `rank` of so many fair coins fell on one side.
+    ranks = [rank for rank in range(count // 2) if bdtr(rank, count, 0.5) <= 0.025]
+    return ranks[-1] if ranks else None
+
+
+def _geometric_mean(values: Sequence[float]) -> float:
+    if len(set(values)) == 1:
+        return values[0]
+    return math.exp(math.fsum(math.log(value) for value in values) / len(values))
+
+
+def _span(intervals: Sequence[tuple[float, float] | None]) -> tuple[float | None, float | None]:
+    known = [one for one in intervals if one is not None]
+    if not known or len(known) < len(intervals):
+        return None, None
+    return min(low for low, _ in known), max(high for _, high in known)
 
 
 def half_interval(values: Sequence[float]) -> float:

@@ -10,13 +10,12 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import combinations
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from bench.records.comparison import Comparison, Contender, Trial
+from bench.records.comparison import Contender, Trial
 
 # Up to so many models each is compared with each; beyond, with the best alone: pairs grow with the square.
 ALL_PAIRS = 50
@@ -178,40 +177,19 @@ def read_answers(trials: Iterable[Trial]) -> Answers:
 
 def _read(folder: Path) -> tuple[np.ndarray, np.ndarray] | None:
     """The pictures' positions in the dataset, ascending, and whether each was classified rightly."""
+    file = folder / "predictions.npz"
     try:
-        with np.load(folder / "predictions.npz") as file:
-            index, right = file["index"], file["probabilities"].argmax(1) == file["label"]
+        stat = file.stat()
+        return _read_once(file, stat.st_mtime_ns, stat.st_size)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
+
+
+# A report asks for a trial's predictions for each of its tables, figures and pages; a file that has changed since is
+# another one.
+@lru_cache(maxsize=2048)
+def _read_once(file: Path, changed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    with np.load(file) as opened:
+        index, right = opened["index"], opened["probabilities"].argmax(1) == opened["label"]
     order = np.argsort(index, kind="stable")
     return index[order], right[order]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two models of a comparison, by their places in it, and whether they are told apart."""
-
-    a: int
-    b: int
-    difference: Difference
-    p: float  # corrected for all pairs tested (Holm)
-
-
-def pairs(contenders: Sequence[Contender], answers: Answers) -> list[Pair]:
-    """All pairs up to ALL_PAIRS models, else each model with the first; those that share no seed are left out."""
-    if len(contenders) <= ALL_PAIRS:
-        chosen = list(combinations(range(len(contenders)), 2))
-    else:
-        chosen = [(0, other) for other in range(1, len(contenders))]
-    tested = [
-        (a, b, difference)
-        for a, b in chosen
-        if (difference := answers.difference(contenders[a], contenders[b])) is not None
-    ]
-    corrected = holm([difference.p for _, _, difference in tested])
-    return [Pair(a, b, difference, p) for (a, b, difference), p in zip(tested, corrected, strict=True)]
-
-
-def answers_of(comparison: Comparison) -> Answers:
-    """The answers of all its finished trials."""
-    return read_answers(trial for contender in comparison.finished for trial in contender.finished)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from bench.records.comparison import Comparison, Contender
 from bench.records.quantities import BY_KEY, QUANTITIES, Quantity
 from bench.report.judge.choose import comparisons_in, named, only_one
 from bench.report.judge.intervals import Estimate, estimate
+from bench.report.judge.verdict import Verdict, Verdicts
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Candidate:
     reasons: tuple[str, ...]
     doubts: tuple[str, ...]  # within a limit, or beyond it, by less than the interval
     miss: float  # the largest miss of all limits; infinite where a limit cannot be checked
+    against_first: Verdict | None = None  # on accuracy, against the first that is recommended; None of that one
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -57,6 +59,7 @@ class Candidate:
             },
             "left_out_because": list(self.reasons),
             "doubts": list(self.doubts),
+            "accuracy_against_first": self.against_first.to_json() if self.against_first else None,
         }
 
 
@@ -94,32 +97,47 @@ def recommend(
 
     Raises RequestError for a limit that cannot be read, and where it is not clear which comparison is meant.
     """
-    limits = (*(parse_limit(text, "min") for text in least), *(parse_limit(text, "max") for text in most))
-    if not limits:
+    if not (least or most):
         raise RequestError("name a limit, such as --max latency_ms=20 or --min accuracy=80%")
     found, damaged = comparisons_in(results)
     comparison = only_one(named(found, protocol, results), results)
+    quantities = comparison.quantities
+    limits = (
+        *(parse_limit(text, "min", quantities) for text in least),
+        *(parse_limit(text, "max", quantities) for text in most),
+    )
     return choose(comparison, limits), damaged
 
 
 def choose(comparison: Comparison, limits: Sequence[Limit]) -> Recommendation:
     """Sort the comparison's models into those within the limits and the others."""
     candidates = [_candidate(contender, limits) for contender in comparison.contenders]  # best accuracy first
-    chosen = tuple(one for one in candidates if not one.reasons)
+    chosen = [one for one in candidates if not one.reasons]
     left_out = tuple(sorted((one for one in candidates if one.reasons), key=lambda one: one.miss))
-    return Recommendation(comparison, tuple(limits), chosen, left_out)
+    return Recommendation(comparison, tuple(limits), tuple(_ranked(comparison, chosen)), left_out)
 
 
-def parse_limit(text: str, kind: Literal["min", "max"]) -> Limit:
+def _ranked(comparison: Comparison, chosen: Sequence[Candidate]) -> Iterator[Candidate]:
+    """With what is known of each one's accuracy against the first's."""
+    verdicts = Verdicts.of(comparison)
+    places = {contender.model: place for place, contender in enumerate(verdicts.contenders)}
+    accuracy = verdicts.on(BY_KEY["accuracy"])
+    for number, one in enumerate(chosen):
+        own, first = places[one.model], places[chosen[0].model]
+        yield replace(one, against_first=accuracy.between(own, first)) if number else one
+
+
+def parse_limit(text: str, kind: Literal["min", "max"], quantities: Sequence[Quantity] = QUANTITIES) -> Limit:
     """`latency_ms=20`, `memory=1GB`, `accuracy=80%` or `accuracy=0.8`: a plain number is in the quantity's unit."""
     key, equals, written = (part.strip() for part in text.partition("="))
     match = re.fullmatch(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([A-Za-z%]*)", written)
     if not equals or match is None:
         raise RequestError(f"--{kind} {text}: write QUANTITY=NUMBER, such as latency_ms=20, memory=1GB or accuracy=80%")
-    if key not in BY_KEY:
-        hint = str(unknown("quantity", key, BY_KEY, "")).partition("`")[0].strip()
-        raise RequestError(f"{hint} the quantities are {', '.join(BY_KEY)}")
-    quantity, number, unit = BY_KEY[key], float(match[1]), match[2]
+    by_key = {quantity.key: quantity for quantity in quantities}
+    if key not in by_key:
+        hint = str(unknown("quantity", key, by_key, "")).partition("`")[0].strip()
+        raise RequestError(f"{hint} the quantities are {', '.join(by_key)}")
+    quantity, number, unit = by_key[key], float(match[1]), match[2]
     units = quantity.units
     if unit and unit not in units:
         known = f"use {', '.join(units)} or a plain number" if units else "use a plain number"
@@ -131,8 +149,8 @@ def parse_limit(text: str, kind: Literal["min", "max"]) -> Limit:
 
 
 def _candidate(contender: Contender, limits: Sequence[Limit]) -> Candidate:
-    keys = dict.fromkeys(["accuracy", *(limit.quantity.key for limit in limits)])
-    values = {key: found for key in keys if (found := estimate(BY_KEY[key], contender)) is not None}
+    asked = {one.key: one for one in (BY_KEY["accuracy"], *(limit.quantity for limit in limits))}
+    values = {key: found for key, one in asked.items() if (found := estimate(one, contender)) is not None}
     if not contender.finished:
         failure = f"no trial ended well ({contender.trials[0].ended})"
         return Candidate(contender.model, values, (failure,), (), math.inf)
@@ -166,38 +184,3 @@ def _doubt(limit: Limit, value: Estimate) -> Iterator[str]:
             f"the 95 % interval of {limit.quantity.label} reaches across {limit.bound:,g}: "
             f"[{value.low:,.{decimals}f}, {value.high:,.{decimals}f}]"
         )
-
-
-def recommend_text(found: Recommendation) -> str:
-    """The answer in words: a table of the recommended, then the others with their reasons."""
-    from tabulate import tabulate
-
-    parts = [f"{found.comparison.name}: {', '.join(map(str, found.limits))}"]
-    keys = dict.fromkeys(["accuracy", *(limit.quantity.key for limit in found.limits)])
-    quantities = [quantity for quantity in QUANTITIES if quantity.key in keys]
-    if found.chosen:
-        rows = [[one.model, *(_shown(quantity, one) for quantity in quantities)] for one in found.chosen]
-        headers = ["model", *(quantity.label for quantity in quantities)]
-        parts.append(tabulate(rows, headers, disable_numparse=True, colalign=["left"] + ["right"] * len(quantities)))
-        parts += [f"{one.model}: {doubt}" for one in found.chosen for doubt in one.doubts]
-    else:
-        parts.append("no model is within all limits")
-        if found.nearest is not None:
-            parts.append(f"nearest: {found.nearest.model}: {'; '.join(found.nearest.reasons)}")
-    if found.left_out:
-        lines = [
-            f"  {one.model}: {'; '.join([*one.reasons, *(f'but {doubt}' for doubt in one.doubts)])}"
-            for one in found.left_out
-        ]
-        parts.append("\n".join(["left out, nearest first:", *lines]))
-    return "\n\n".join(parts)
-
-
-def _shown(quantity: Quantity, one: Candidate) -> str:
-    value = one.values.get(quantity.key)
-    if value is None:
-        return ""
-    text = f"{value.mean:,.{quantity.decimals}f}"
-    if value.low is None or value.high is None:
-        return text
-    return f"{text} [{value.low:,.{quantity.decimals}f}, {value.high:,.{quantity.decimals}f}]"

@@ -15,10 +15,13 @@ from typing import Any
 from bench.records.classes import class_rows, confusion_counts
 from bench.records.comparison import Comparison, Contender, Trial
 from bench.records.dotted import dotted
-from bench.records.quantities import QUANTITIES, Quantity
+from bench.records.quantities import Quantity, with_plugins
 from bench.records.record import Record
-from bench.report.judge.intervals import estimate, student
+from bench.report.judge.intervals import estimate
 from bench.report.judge.marks import marks
+from bench.report.judge.verdict import Verdicts
+from bench.report.page.verdicts import encoded_fronts, encoded_verdicts
+from bench.report.text.verdicts import intervals_read, marks_read
 
 DETAIL_LIMIT = 4_000_000  # characters: with everything else, 500 records stay under 6 MB
 MATRIX_CLASSES = 30  # more cannot be seen at once: then the most frequent confusions, as a list
@@ -31,39 +34,37 @@ PASSING = {"load", "cpu_mhz", "clocks_mhz"}
 
 def page_data(results: Path, comparisons: Sequence[Comparison]) -> dict[str, Any]:
     """Everything that the page shows, ready for JSON; `models` in the order of the comparison."""
-    found = [_comparison(results, one) for one in comparisons]
+    quantities = with_plugins(quantity for one in comparisons for quantity in one.quantities)
+    found = [_comparison(results, one, quantities) for one in comparisons]
     ranked = (
         (rank, number, model, contender)
         for number, (one, shown) in enumerate(zip(comparisons, found, strict=True))
         for rank, (contender, model) in enumerate(zip(one.contenders, shown["models"], strict=True))
     )
     _add_details(sorted(ranked, key=lambda item: item[:2]))
-    most = max((len(contender.finished) for one in comparisons for contender in one.contenders), default=0)
     return {
         "quantities": [
             {"key": q.key, "label": q.label, "decimals": q.decimals, "better": q.better, "about": q.about,
-             "cost": q.cost, "exact": q.exact}
-            for q in QUANTITIES
+             "cost": q.cost, "ratio": q.kind == "time"}
+            for q in quantities
         ],
         # Those that a table starts with; the others can be chosen.
-        "columns": [quantity.key for quantity in QUANTITIES if quantity.page],
-        # For 1, 2, … degrees of freedom.
-        "student": [_short(student(degrees)) for degrees in range(1, most)],
+        "columns": [quantity.key for quantity in quantities if quantity.page],
         "comparisons": found,
     }  # fmt: skip
 
 
-def _comparison(results: Path, comparison: Comparison) -> dict[str, Any]:
+def _comparison(results: Path, comparison: Comparison, quantities: Sequence[Quantity]) -> dict[str, Any]:
     first = comparison.first
     environments = _Environments()
-    finished = {contender.model: contender for contender in comparison.finished}
-    given = {quantity.key: marks(quantity, finished) for quantity in QUANTITIES}
+    verdicts = Verdicts.of(comparison)
+    given = {quantity.key: marks(verdicts.on(quantity)) for quantity in quantities}
     models = [
         {
-            **_model(results, contender, environments),
-            "marks": {key: found[contender.model] for key, found in given.items() if contender.model in found},
+            **_model(results, contender, quantities, environments),
+            "marks": {key: found[place] for key, found in given.items() if place in found},
         }
-        for contender in comparison.contenders
+        for place, contender in enumerate(comparison.contenders)  # the finished ones first, as in the verdicts
     ]
     return {
         "name": (comparison.folder.relative_to(results).parent / comparison.name).as_posix(),
@@ -84,10 +85,15 @@ def _comparison(results: Path, comparison: Comparison) -> dict[str, Any]:
         "seeds": comparison.seeds,
         "environments": environments.found,
         "models": models,
+        "how_to_read": [*intervals_read(comparison, quantities), *marks_read("Bold", quantities)],
+        "verdicts": encoded_verdicts(verdicts, quantities),
+        "fronts": encoded_fronts(verdicts, quantities),
     }
 
 
-def _model(results: Path, contender: Contender, environments: _Environments) -> dict[str, Any]:
+def _model(
+    results: Path, contender: Contender, quantities: Sequence[Quantity], environments: _Environments
+) -> dict[str, Any]:
     model = contender.first.model
     size = "×".join(str(side) for side in model.input_size or [])
     about = [
@@ -102,15 +108,15 @@ def _model(results: Path, contender: Contender, environments: _Environments) -> 
         "name": model.name,
         "family": model.family,
         "about": [[key, text] for key, text in about if text],
-        "values": [_values(quantity, contender) for quantity in QUANTITIES],
-        # One row a trial that ended well, where there are several: what differences are paired by.
+        "values": [_values(quantity, contender) for quantity in quantities],
+        # One row a trial that ended well, where there are several.
         "by_seed": [
-            {"seed": record.seed, "values": [_short(quantity.value(record)) for quantity in QUANTITIES]}
+            {"seed": record.seed, "values": [_short(quantity.value(record)) for quantity in quantities]}
             for record in records
         ]
         if len(records) > 1
         else [],
-        "disturbed": _disturbed(records),
+        "disturbed": _disturbed(records, quantities),
         "notes": _notes(records),
         "trials": [_trial(results, trial, environments) for trial in contender.trials],
         "detail": None,
@@ -140,11 +146,11 @@ def _trial(results: Path, trial: Trial, environments: _Environments) -> dict[str
     }
 
 
-def _disturbed(records: Sequence[Record]) -> dict[str, str]:
+def _disturbed(records: Sequence[Record], quantities: Sequence[Quantity]) -> dict[str, str]:
     """By quantity, what disturbed its measurement."""
     found: dict[str, str] = {}
     for record in records:
-        for quantity in QUANTITIES:
+        for quantity in quantities:
             disturbed = quantity.disturbed_in(record)
             if disturbed is not None:
                 found.setdefault(quantity.key, disturbed)

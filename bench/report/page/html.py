@@ -18,7 +18,7 @@ from bench.report.artifact import Artifact
 from bench.report.page.data import embedded, page_data
 
 # In the order in which they stand in the page; each may use what is before it.
-SCRIPTS = ("dom", "state", "statistics", "axes", "scatter", "table", "curves", "classes", "model", "pair", "protocol",
+SCRIPTS = ("dom", "state", "verdicts", "axes", "scatter", "table", "curves", "classes", "model", "pair", "protocol",
            "main")  # fmt: skip
 
 

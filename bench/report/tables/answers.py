@@ -1,4 +1,4 @@
-"""What `python -m bench compare` prints."""
+"""What `python -m bench compare` and `recommend` print."""
 
 from __future__ import annotations
 
@@ -6,32 +6,39 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
+from bench.records.quantities import Quantity
 from bench.report.judge.compare import Change, Compared
+from bench.report.judge.recommend import Candidate, Recommendation
+from bench.report.text.numbers import number, with_interval
+from bench.report.text.verdicts import gap, said
 
 HOW_TO_READ = (
-    "Difference: B minus A, with its 95 % interval where one is known: of top-1 on the same test pictures, of the "
-    "rest over seeds or over a measurement's rounds. Worse or better: by more than the tolerance, and with an interval "
-    "that leaves zero out."
+    "B against A: B minus A, of times B over A, with its 95 % interval where one is known. Top-1 is tested on the same "
+    "test pictures, times by their ratios, a trial's session as one observation, for the order of times may be the "
+    "machine's; counts are exact. p is corrected for all pairs of models. A tie is what the test cannot tell apart."
 )
 
 
 def compare_text(compared: Sequence[Compared], notes: Sequence[str]) -> str:
-    """A table for each pair of models, what was left out, and what is worse."""
+    """A table for each pair of models, what was left out, and what is worse beyond its tolerance."""
     parts = [_one(one) for one in compared]
     parts += [HOW_TO_READ, *(["\n".join(notes)] if notes else []), verdict(compared)]
     return "\n\n".join(parts)
 
 
 def verdict(compared: Sequence[Compared]) -> str:
-    """One line: what is worse, or that nothing is."""
-    worse = [_worse(one) for one in compared if one.worse]
-    return f"worse: {'; '.join(worse)}" if worse else "nothing that was judged is worse"
+    """What is worse beyond its tolerance, or that nothing is; and what would be, if it were known not to be noise."""
+    worse = [_named(one, [change for change in one.changes if change.worse], one.problem) for one in compared]
+    undecided = [_named(one, [change for change in one.changes if change.undecided]) for one in compared]
+    lines = [f"worse: {'; '.join(filter(None, worse))}" if any(worse) else "nothing that was judged is worse"]
+    if any(undecided):
+        lines.insert(0, f"beyond tolerance, but within noise or unknown: {'; '.join(filter(None, undecided))}")
+    return "\n".join(lines)
 
 
-def _worse(one: Compared) -> str:
-    what = [change.quantity.key for change in one.changes if change.outcome == "worse"]
-    what += [one.problem] if one.problem else []
-    return f"{_title(one)}: {', '.join(what)}"
+def _named(one: Compared, changes: Sequence[Change], problem: str = "") -> str:
+    what = [*(change.quantity.key for change in changes), *([problem] if problem else [])]
+    return f"{_title(one)}: {', '.join(what)}" if what else ""
 
 
 def _title(one: Compared) -> str:
@@ -40,28 +47,68 @@ def _title(one: Compared) -> str:
 
 
 def _one(one: Compared) -> str:
-    headers = ["quantity", "A", "B", "difference [95 %]", "relative", "tolerance", "B is"]
+    headers = ["quantity", "A", "B", "B against A [95 %]", "relative", "p", "tolerance", "B is"]
     rows = [_row(change) for change in one.changes]
-    table = tabulate(rows, headers, disable_numparse=True, colalign=["left"] + ["right"] * 5 + ["left"])
+    table = tabulate(rows, headers, disable_numparse=True, colalign=["left"] + ["right"] * 6 + ["left"])
     lines = [_title(one), "", table if rows else "nothing that both have"]
     return "\n".join([*lines, *([one.problem] if one.problem else []), *one.notes])
 
 
 def _row(change: Change) -> list[str]:
-    quantity, decimals = change.quantity, change.quantity.decimals
-    interval = ""
-    if change.low is not None and change.high is not None:
-        interval = f" [{change.low:+,.{decimals}f}, {change.high:+,.{decimals}f}]"
+    quantity, verdict = change.quantity, change.verdict
     points = quantity.in_points
     tolerance = ""
     if change.tolerance is not None:
         tolerance = f"{change.tolerance:g} points" if points else f"{change.tolerance / (abs(change.a) or 1):.1%}"
     return [
         quantity.label,
-        f"{change.a:,.{decimals}f}",
-        f"{change.b:,.{decimals}f}",
-        f"{change.difference:+,.{decimals}f}{interval}",
+        number(quantity, change.a),
+        number(quantity, change.b),
+        gap(quantity, verdict),
         "" if points or not change.a else f"{change.difference / abs(change.a):+.1%}",
+        "" if verdict.p is None else f"{verdict.p:.2g}",
         tolerance,
-        change.outcome,
+        _outcome(change),
     ]
+
+
+def _outcome(change: Change) -> str:
+    verdict = change.verdict
+    if verdict.outcome == "unknown":
+        return said(verdict)
+    if verdict.outcome == "worse" and change.tolerance is not None and not change.worse:
+        return "worse, within tolerance"
+    return verdict.outcome
+
+
+def recommend_text(found: Recommendation) -> str:
+    """The answer in words: a table of the recommended, then the others with their reasons."""
+    parts = [f"{found.comparison.name}: {', '.join(map(str, found.limits))}"]
+    keys = dict.fromkeys(["accuracy", *(limit.quantity.key for limit in found.limits)])
+    quantities = [quantity for quantity in found.comparison.quantities if quantity.key in keys]
+    if found.chosen:
+        rows = [[one.model, *(_value(quantity, one) for quantity in quantities), _rank(one)] for one in found.chosen]
+        headers = ["model", *(quantity.label for quantity in quantities), "top-1 against the first"]
+        alignment = ["left", *["right"] * len(quantities), "left"]
+        parts.append(tabulate(rows, headers, disable_numparse=True, colalign=alignment))
+        parts += [f"{one.model}: {doubt}" for one in found.chosen for doubt in one.doubts]
+    else:
+        parts.append("no model is within all limits")
+        if found.nearest is not None:
+            parts.append(f"nearest: {found.nearest.model}: {'; '.join(found.nearest.reasons)}")
+    if found.left_out:
+        lines = [
+            f"  {one.model}: {'; '.join([*one.reasons, *(f'but {doubt}' for doubt in one.doubts)])}"
+            for one in found.left_out
+        ]
+        parts.append("\n".join(["left out, nearest first:", *lines]))
+    return "\n\n".join(parts)
+
+
+def _value(quantity: Quantity, one: Candidate) -> str:
+    value = one.values.get(quantity.key)
+    return "" if value is None else with_interval(quantity, value.mean, value.low, value.high)
+
+
+def _rank(one: Candidate) -> str:
+    return said(one.against_first) if one.against_first else ""

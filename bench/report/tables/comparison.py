@@ -4,72 +4,71 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from bench.files import trial_folder
 from bench.records.comparison import Comparison, Contender, Trial, comparisons
 from bench.records.machine import described
-from bench.records.quantities import BY_KEY, QUANTITIES, Quantity
+from bench.records.quantities import Quantity
 from bench.records.record import Record
-from bench.report.judge.intervals import Estimate, estimate, half_interval
+from bench.report.judge.intervals import Estimate, estimate
 from bench.report.judge.marks import marks
+from bench.report.judge.verdict import Verdicts
 from bench.report.text.markup import Cell, Style, Table, paragraphs, written
-
-COLUMNS = tuple(quantity.key for quantity in QUANTITIES if quantity.table)
-# What `run` prints.
-RUN_COLUMNS = tuple(quantity.key for quantity in QUANTITIES if quantity.run_table)
+from bench.report.text.verdicts import intervals_read, marks_read
 
 
-def measured(comparison: Comparison, keys: Sequence[str] = COLUMNS) -> tuple[list[Quantity], list[Quantity]]:
-    """The quantities of those keys that at least one model has, and those that none has."""
-    asked = [BY_KEY[key] for key in keys]
+def report_columns(comparison: Comparison) -> list[str]:
+    """The keys of the quantities in the report's tables."""
+    return [quantity.key for quantity in comparison.quantities if quantity.table]
+
+
+def run_columns(comparison: Comparison) -> list[str]:
+    """The keys of the quantities in the table that `run` prints."""
+    return [quantity.key for quantity in comparison.quantities if quantity.run_table]
+
+
+def measured(comparison: Comparison, keys: Sequence[str] | None = None) -> tuple[list[Quantity], list[Quantity]]:
+    """The quantities of those keys (the report's columns) that at least one model has, and those that none has."""
+    by_key = {quantity.key: quantity for quantity in comparison.quantities}
+    asked = [by_key[key] for key in (report_columns(comparison) if keys is None else keys) if key in by_key]
     found = [one for one in asked if any(estimate(one, contender) for contender in comparison.finished)]
     return found, [one for one in asked if one not in found]
 
 
-def comparison_table(comparison: Comparison, keys: Sequence[str] = COLUMNS) -> Table:
+def comparison_table(comparison: Comparison, keys: Sequence[str] | None = None) -> Table:
     """One row a model, best mean test top-1 first; those that never finished last, with the reason.
 
     Quantities that no model has are left out.
     """
     quantities, _ = measured(comparison, keys)
     failed = any(contender.status != "ok" for contender in comparison.contenders)
-    finished = {contender.model: contender for contender in comparison.finished}
-    given = {quantity.key: marks(quantity, finished) for quantity in quantities}
+    verdicts = Verdicts.of(comparison)
+    given = {quantity.key: marks(verdicts.on(quantity)) for quantity in quantities}
     rows = [
         [
             Cell(contender.model),
-            *(Cell(_shown(one, contender), given[one.key].get(contender.model, "")) for one in quantities),
+            *(Cell(_shown(one, contender), given[one.key].get(place, "")) for one in quantities),
             *([Cell(_short(contender.status))] if failed else []),
         ]
-        for contender in comparison.contenders
+        for place, contender in enumerate(comparison.contenders)  # the finished ones first, as in the verdicts
     ]
     headers = ["model", *(quantity.label for quantity in quantities), *(["status"] if failed else [])]
     return Table(headers, rows, frozenset({0, len(quantities) + 1}))
 
 
-def notes(comparison: Comparison, keys: Sequence[str] = COLUMNS, style: Style = "markdown") -> list[str]:
+def notes(comparison: Comparison, keys: Sequence[str] | None = None, style: Style = "markdown") -> list[str]:
     """How to read the table: its columns, marks and intervals, what was not measured, and what is in doubt."""
     quantities, missing = measured(comparison, keys)
     lines = [
         "Best mean test top-1 first. Validation chose the epoch; the test pictures were used once, at that epoch's "
         "weights. " + "; ".join(f"{one.label}: {one.about}" for one in quantities) + "."
     ]
-    if any(len(contender.finished) > 1 for contender in comparison.finished):
-        lines.append("± is half of the 95 % interval of the mean over seeds (Student's t).")
+    lines += intervals_read(comparison, quantities)
     if len(comparison.finished) > 1:
-        best = "*" if style == "plain" else "Bold"
-        ties = (
-            f"{best}: the best of its column. ≈: no telling it from the best, their 95 % intervals overlap "
-            "or they print alike."
-        )
-        if any(len(contender.finished) == 1 for contender in comparison.finished):
-            ties += (
-                " Where there is one seed, the interval of a top-1 is Wilson's for so many pictures "
-                f"({comparison.first.data.test:,} for testing): it says nothing of what another seed would give."
-            )
-        lines.append(ties)
+        lines += marks_read("*" if style == "plain" else "Bold", quantities)
     if any(_disturbed(one, contender) for one in quantities for contender in comparison.finished):
         lines.append("†: other work on the machine disturbed the measurement.")
     lines += _disagreements(comparison)
@@ -117,8 +116,8 @@ def run_text(folder: Path, records: Sequence[Record]) -> str:
     trials = [Trial(trial_folder(folder, record.model.name, record.seed), record) for record in records]
     parts = []
     for comparison in comparisons(trials):
-        table = comparison_table(comparison, RUN_COLUMNS)
-        parts += [written(table, "plain"), paragraphs(notes(comparison, RUN_COLUMNS, "plain"), "plain")]
+        table = comparison_table(comparison, run_columns(comparison))
+        parts += [written(table, "plain"), paragraphs(notes(comparison, run_columns(comparison), "plain"), "plain")]
     return "\n\n".join(parts) or "no trials"
 
 
@@ -161,12 +160,13 @@ def _shown(quantity: Quantity, contender: Contender) -> str:
     if value is None:
         return ""
     text = f"{value.mean:.{quantity.decimals}f}"
-    if value.low is not None and value.high is not None and value.high > value.low:
-        if len(value.values) > 1:
-            half = f"{half_interval(value.values):.{quantity.decimals}f}"
-            text += f" ± {half}" if float(half) else ""  # a count that only its float form lets vary
-        else:
-            text += f" [{value.low:.{quantity.decimals}f}, {value.high:.{quantity.decimals}f}]"
+    if value.low is not None and value.high is not None:
+        low, high, half = (
+            f"{one:.{quantity.decimals}f}" for one in (value.low, value.high, (value.high - value.low) / 2)
+        )
+        even = len(value.values) > 1 and math.isclose(value.high - value.mean, value.mean - value.low, rel_tol=1e-6)
+        if low != high:
+            text += f" ± {half}" if even else f" [{low}, {high}]"
     return f"{text} †" if _disturbed(quantity, contender) else text
 
 

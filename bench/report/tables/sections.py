@@ -19,7 +19,7 @@ from pathlib import Path
 from bench.errors import RequestError, unknown
 from bench.records.comparison import Comparison
 from bench.records.quantities import BY_KEY
-from bench.report.tables.comparison import COLUMNS, comparison_table, machines, notes
+from bench.report.tables.comparison import comparison_table, machines, notes
 from bench.report.text.markup import markdown, written
 
 BEGIN = "<!-- bench report "
@@ -86,8 +86,8 @@ def renewed(file: Path, text: str, results: Path, comparisons: Sequence[Comparis
 
 
 def _section(place: str, marker: re.Match[str], folder: Path, comparisons: Sequence[Comparison]) -> str:
-    keys = [key.strip() for key in marker["columns"].split(",")] if marker["columns"] else COLUMNS
-    for key in keys:
+    keys = [key.strip() for key in marker["columns"].split(",")] if marker["columns"] else None
+    for key in keys or ():
         if key not in BY_KEY:
             problem = unknown("column", key, BY_KEY, "bench/records/quantities.py")
             raise RequestError(f"{place}: {problem}")

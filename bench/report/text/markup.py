@@ -15,10 +15,10 @@ Style = Literal["plain", "markdown", "latex"]
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell's text, and whether it is the best of its column or a tie with the best."""
+    """A cell's text, and whether it is the best of its column, a tie with the best, or not to be compared with it."""
 
     text: str
-    mark: Literal["", "best", "tie"] = ""
+    mark: Literal["", "best", "tie", "unknown"] = ""
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,13 @@ def _narrow() -> Iterator[None]:
 
 
 def _marked(text: str, mark: str, style: Style) -> str:
-    """Best: bold, a star in plain text. A tie: ≈ before it."""
+    """Best: bold, a star in plain text. A tie: ≈ before it. Unknown: ? before it."""
     if mark == "best":
         return {"plain": f"* {text}", "markdown": f"**{text}**", "latex": rf"\textbf{{{text}}}"}[style]
     if mark == "tie":
         return f"{ESCAPES[style]('≈')} {text}"
+    if mark == "unknown":
+        return f"? {text}"
     return text
 
 

@@ -37,11 +37,6 @@ def label_parts(quantity: Quantity) -> tuple[str, str]:
     return (match[1], match[2]) if match else (quantity.label, "")
 
 
-def points(difference: float) -> str:
-    """A difference of shares (0..1) in percentage points, with its sign."""
-    return f"{100 * difference:+.2f}".replace("-", "−")
-
-
 def chance(p: float) -> str:
     """A p value as it is said."""
     return "p < 0.0001" if p < 0.0001 else f"p = {p:.2g}"

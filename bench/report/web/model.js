@@ -12,7 +12,7 @@ function quantitiesTable(comparison, model) {
   const head = [
     h("th", { scope: "col" }, "quantity"),
     h("th", { scope: "col", colspan: 2, class: "number" }, "value"),
-    h("th", { scope: "col", class: "number" }, "rank"),
+    h("th", { scope: "col", class: "number", title: "by the number alone" }, "rank"),
     model.by_seed.map((row) => h("th", { scope: "col", class: "number" }, `seed ${row.seed}`)),
     h("th", { scope: "col", class: "about" }, "what it is"),
   ];

@@ -1,40 +1,37 @@
 // Two models side by side: every quantity's difference, their curves over each other, both confusion matrices.
 
-// What the difference says: an interval that holds zero is noise, no interval leaves it open.
-function verdict([mean, low, high], quantity) {
-  if (mean === 0) return "equal";
-  const sign = quantity.better === null ? 0 : direction(quantity);
-  const winner = sign * mean > 0 ? "A" : "B";
-  if (!quantity.exact && low <= 0 && high >= 0) return "within noise";
-  if (!sign) return "";
-  return quantity.exact || low !== undefined ? `${winner} is better` : `${winner} ahead, noise unknown`;
-}
+// "A is better: more than chance, p = 0.01", "tie: within noise, p = 0.3", "unknown: disturbed".
+const resultText = ({ outcome, evidence }) => `${{ better: "A is better", worse: "B is better" }[outcome] || outcome}: ${evidence}`;
 
 const ratioText = (ratio) => (!(ratio > 0 && ratio < Infinity) ? "" : ratio < 1000 ? ratio.toPrecision(3) : tickText(ratio));
 
-function differencesTable(a, b) {
+function differencesTable(comparison, a, b) {
   const head = [
     h("th", { scope: "col" }, "quantity"),
     h("th", { scope: "col", colspan: 2, class: "number" }, h("span", { class: "tag modelA" }, "A"), " ", a.name),
     h("th", { scope: "col", colspan: 2, class: "number" }, h("span", { class: "tag modelB" }, "B"), " ", b.name),
     h("th", { scope: "col", colspan: 2, class: "number" }, "A − B"),
-    h("th", { scope: "col", class: "number" }, "A / B"),
+    h("th", { scope: "col", colspan: 2, class: "number" }, "A / B"),
     h("th", { scope: "col" }, "result"),
   ];
   const rows = QUANTITIES.map((quantity, index) => {
-    const found = difference(a, b, index);
-    if (!found) return null;
-    const words = verdict(found, quantity);
+    const [one, other] = [a.values[index], b.values[index]];
+    const verdict = verdictOf(comparison, a, b, index);
+    if (!one || !other || !verdict) return null;
+    const difference = one[0] - other[0];
+    const ends = verdict.low === undefined ? [] : [verdict.low, verdict.high].map((end) => (quantity.ratio ? ratioText(end) : shown(end, quantity)));
+    const interval = ends.length ? `[${ends.join(", ")}]` : "";
     return h(
       "tr",
-      { class: !words || words.endsWith("is better") ? "" : "noise" },
+      { class: ["better", "worse"].includes(verdict.outcome) ? "" : "noise" },
       h("th", { scope: "row", title: quantity.about }, quantity.label),
       valueCells(a, index),
       valueCells(b, index),
-      h("td", { class: "number difference" }, `${found[0] > 0 ? "+" : ""}${shown(found[0], quantity)}`),
-      h("td", { class: "interval" }, intervalText(found, quantity)),
-      h("td", { class: "number" }, ratioText(a.values[index][0] / b.values[index][0])),
-      h("td", { class: "result" }, words),
+      h("td", { class: "number difference" }, `${difference > 0 ? "+" : ""}${shown(difference, quantity)}`),
+      h("td", { class: "interval" }, quantity.ratio ? "" : interval),
+      h("td", { class: "number" }, ratioText(one[0] / other[0])),
+      h("td", { class: "interval" }, quantity.ratio ? interval : ""),
+      h("td", { class: "result" }, resultText(verdict)),
     );
   });
   return scrolling("Differences", h("table", { class: "plain" }, h("thead", null, h("tr", null, head)), h("tbody", null, rows)));
@@ -61,11 +58,11 @@ function pairView(comparison) {
     section(
       "differences",
       "Differences",
-      differencesTable(a, b),
+      differencesTable(comparison, a, b),
       h(
         "p",
         { class: "legend" },
-        "95 % intervals of the difference: over the seeds that both have, paired (Student's t); with one seed, from each measurement's own interval, taken as independent; where there is none, how large the noise is stays unknown. One quantity at a time: not corrected for looking at many.",
+        "95 % intervals of the difference, of times of the ratio, each by itself. Top-1 is tested on the same test pictures, times by their ratios, a trial's session as one observation, other scores over three common seeds or more; p is corrected for all pairs of models. A tie is what the test cannot tell apart.",
       ),
     ),
     curvesSection([a, b]),

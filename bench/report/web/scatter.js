@@ -19,14 +19,12 @@ const familyMark = (comparison, family) =>
   s("svg", { class: `mark ${familyClass(comparison, family)}`, viewBox: "-8 -8 16 16", width: 14, height: 14, "aria-hidden": "true" },
     s("path", { d: familyShape(comparison, family) }));
 
-function scatterPoints(models, xIndex, yIndex) {
-  const points = models
+function scatterPoints(comparison, models, xIndex, yIndex) {
+  const on = frontOf(comparison, xIndex, yIndex);
+  return models
     .filter((model) => model.values[xIndex] && model.values[yIndex])
     .map((model) => ({ model, xs: model.values[xIndex], ys: model.values[yIndex] }))
-    .map((point) => ({ ...point, x: point.xs[0], y: point.ys[0] }));
-  const front = paretoFront(points, direction(QUANTITIES[xIndex]), direction(QUANTITIES[yIndex]));
-  const on = new Set(front);
-  return { points: points.map((point) => Object.assign(point, { front: on.has(point) })), front };
+    .map((point) => ({ ...point, x: point.xs[0], y: point.ys[0], front: on.has(point.model) }));
 }
 
 // Names beside their points where there is room: the front's first. On a telephone many would hide the points.
@@ -68,14 +66,17 @@ function errorBars(point, x, y) {
   return bars;
 }
 
-// The front as stairs: what lies on their bad side is dominated.
-function stairs(front, x, y, xSign) {
+// The front of the models shown as stairs: what lies on their bad side has a worse number in both.
+function stairs(points, x, y, xSign, ySign) {
+  const front = points.filter((point) => point.front).sort((p, q) => p.x - q.x || ySign * (p.y - q.y));
   if (!front.length) return null;
+  if (xSign > 0) front.reverse();
+  let best = front[0].y;
   const corners = front.flatMap((point, at) => {
-    const here = `${x.at(point.x)} ${y.at(point.y)}`;
-    if (at === 0) return [here];
-    const before = front[at - 1];
-    return [xSign < 0 ? `${x.at(point.x)} ${y.at(before.y)}` : `${x.at(before.x)} ${y.at(point.y)}`, here];
+    const before = best;
+    if (ySign * point.y > ySign * best) best = point.y;
+    const [here, height] = [x.at(point.x), y.at(best)];
+    return at === 0 ? [`${here} ${height}`] : [`${here} ${y.at(before)}`, `${here} ${height}`];
   });
   return s("path", { class: "stairs", d: `M${corners.join("L")}` });
 }
@@ -89,7 +90,7 @@ function scatter(comparison, models) {
   return chart("scatter", (width) => {
     const [xIndex, yIndex] = [quantityIndex(state.x), quantityIndex(state.y)];
     const [xQuantity, yQuantity] = [QUANTITIES[xIndex], QUANTITIES[yIndex]];
-    const { points, front } = scatterPoints(models(), xIndex, yIndex);
+    const points = scatterPoints(comparison, models(), xIndex, yIndex);
     if (!points.length) return [h("p", { class: "empty" }, `No model shown here has both ${xQuantity.label} and ${yQuantity.label}.`)];
 
     const height = width < 560 ? 340 : 430;
@@ -179,7 +180,7 @@ function scatter(comparison, models) {
         },
       },
       drawAxes(x, y, area, axisName(xQuantity), axisName(yQuantity)),
-      stairs(front, x, y, direction(xQuantity)),
+      stairs(points, x, y, direction(xQuantity), direction(yQuantity)),
       [...links].sort((one, other) => one.classList.contains("front") - other.classList.contains("front")), // the front on top
       s("g", { class: "names", "aria-hidden": "true" }, placeNames(points, x, y, area)),
     );

@@ -50,6 +50,9 @@ function headerCell(key, label, { about, better, span = 1, name = "", update }) 
   return h("th", { scope: "col", colspan: span, class: span > 1 ? "number" : name, "aria-sort": sort }, button);
 }
 
+const MARKS = { best: "best", tie: "tied with the best", unknown: "not compared with the best" };
+const SIGNS = { tie: "≈", unknown: "?" };
+
 // A value and its interval in two cells, so that the values stand under each other.
 function valueCells(model, index, marked = false) {
   const [quantity, value] = [QUANTITIES[index], model.values[index]];
@@ -57,11 +60,11 @@ function valueCells(model, index, marked = false) {
   const mark = marked && model.marks[quantity.key];
   const disturbed = model.disturbed[quantity.key];
   return [
-    h("td", { class: `number ${mark || ""}` }, shown(value[0], quantity), mark && hidden(mark === "best" ? " best" : " tied with the best")),
+    h("td", { class: `number ${mark || ""}` }, shown(value[0], quantity), mark && hidden(` ${MARKS[mark]}`)),
     h(
       "td",
       { class: "interval" },
-      mark === "tie" && h("span", { "aria-hidden": "true", title: "tied with the best" }, "≈ "),
+      SIGNS[mark] && h("span", { "aria-hidden": "true", title: MARKS[mark] }, SIGNS[mark], " "),
       intervalText(value, quantity),
       disturbed && h("span", { title: `the machine disturbed this: ${disturbed}` }, " †"),
     ),
@@ -99,10 +102,7 @@ function modelsTable(comparison, models, update) {
       "p",
       { class: "legend" },
       [
-        "Bold: the best of its column. ≈: no telling it from the best, their 95 % intervals overlap or they print alike.",
-        comparison.models.some((model) => finished(model) === 1) &&
-          "Where there is one seed, the interval that decides over a tie of top-1 is Wilson's for so many pictures: it says nothing of what another seed would give.",
-        "± and [low, high]: 95 % interval, over seeds (Student's t), or of the repeated measurement.",
+        ...comparison.how_to_read,
         anyDisturbed && "† the machine disturbed this measurement; the model's page says how.",
       ].filter(Boolean).join(" "),
     ),
@@ -201,7 +201,7 @@ function modelsView(comparison) {
         h("ul", { class: "key", "aria-label": "Families" }, families(comparison).map((name) => h("li", null, familyMark(comparison, name), name))),
       ),
       plot.box,
-      h("p", { class: "legend" }, "Dashed line: the Pareto front, the models that no other beats in one without losing in the other. Bars: 95 % intervals; of many models, that of the one pointed at."),
+      h("p", { class: "legend" }, "Dashed line: the Pareto front of all models, those that no other beats: beaten is what has no better number in either, and a worse one by more than chance; there is no front where nothing is known of the differences. Bars: 95 % intervals; of many models, that of the one pointed at."),
     ),
     h(
       "section",

@@ -1,0 +1,65 @@
+"""How a verdict is said, in the same words wherever it is shown, and how values and marks are to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bench.records.comparison import Comparison
+from bench.records.quantities import Quantity
+from bench.report.judge.times import UNSEEN
+from bench.report.judge.verdict import Verdict
+from bench.report.text.numbers import chance, with_interval
+
+
+def said(verdict: Verdict) -> str:
+    """Outcome and evidence: `tie: within noise, p = 0.15`, `worse: counted`, `unknown: disturbed`."""
+    return f"{verdict.outcome}: {evidence(verdict)}"
+
+
+def evidence(verdict: Verdict) -> str:
+    """What the outcome stands on."""
+    if verdict.outcome == "unknown" or verdict.p is None:
+        return verdict.reason or "counted"
+    return f"{'within noise' if verdict.outcome == 'tie' else 'more than chance'}, {chance(verdict.p)}"
+
+
+def gap(quantity: Quantity, verdict: Verdict) -> str:
+    """The difference, or of times the ratio, with its 95 % interval where one is known; empty where one lacks it."""
+    if verdict.value is None:
+        return ""
+    if not verdict.ratio:
+        return with_interval(quantity, verdict.value, verdict.low, verdict.high, sign=True)
+    interval = "" if verdict.low is None else f" [{verdict.low:.3g}, {verdict.high:.3g}]"
+    return f"× {verdict.value:.3g}{interval}"
+
+
+def intervals_read(comparison: Comparison, quantities: Sequence[Quantity]) -> Iterator[str]:
+    """What ± and brackets are, of these quantities."""
+    counts = {len(contender.finished) for contender in comparison.finished}
+    if counts - {1}:
+        yield "± is half of the 95 % interval of the mean over seeds (Student's t)."
+    if 1 in counts:
+        yield (
+            "Brackets after a top-1 of one seed: Wilson's 95 % interval for so many pictures "
+            f"({comparison.first.data.test:,} for testing); it says nothing of what another seed would give."
+        )
+    if any(quantity.kind == "time" for quantity in quantities):
+        several = " Of several trials the geometric mean, from the lowest end to the highest." if counts - {1} else ""
+        yield f"Brackets after a time: the 95 % interval of its rounds (order statistics).{several}"
+
+
+def marks_read(best: str, quantities: Sequence[Quantity]) -> Iterator[str]:
+    """What the marks of a column say; `best` is how the best is marked."""
+    yield (
+        f"{best}: the best of its column. ≈: the test cannot tell it from the best, or it is printed alike. ?: "
+        "nothing is known of its difference from the best: it was disturbed, measured on another machine or once, "
+        "without predictions or an interval. Neither: it is worse, by more than chance. A column in which nothing is "
+        "known of any difference has no best. Top-1 is tested on the same test pictures, times by their ratios; p is "
+        "corrected for all pairs of models (Holm)."
+    )
+    if any(quantity.kind == "time" for quantity in quantities):
+        yield (
+            "The models were timed one after the other, each trial in a session of its own: an order of times may be "
+            "the machine's. By how much sessions differ is seen from models with several trials, else taken as "
+            f"{UNSEEN:.0%} (one standard deviation)."
+        ).replace("%", " %")
