@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+DISTURBED = " †"  # after the name of a model whose step was not measured in peace
 HALF = 0.36  # of a bar's height; the next one begins 1 below
 YELLOW = "#F0E442"  # the eighth of Okabe and Ito's colours: too light for a line
 # Name, colour, hatch: neighbours differ in lightness, or by a hatch.
@@ -36,8 +37,8 @@ MEMORY = (
     ("activations", YELLOW, ""), ("inputs", GREEN, "////"), ("other", "#BBBBBB", ""),
 )  # fmt: skip
 
-# The batch of a record's training step, and its parts.
-Read = Callable[[Record], tuple[int, Mapping[str, float]] | None]
+# The batch of a record's training step, its parts, and whether other work disturbed it.
+Read = Callable[[Record], tuple[int, Mapping[str, float], bool] | None]
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ def step_time(comparison: Comparison) -> Bars | None:
     if not models:
         return None
     about = conditions(comparison.first)
+    if any(name.endswith(DISTURBED) for name, _ in models):
+        about += f";{DISTURBED}: other work disturbed it"
     return Bars("Where the time of a training step goes", about, f"ms a training step{batch}", PHASES, models, True)
 
 
@@ -149,25 +152,27 @@ def _models(
         if steps:
             names = [name for name, _, _ in parts]
             total = dict.fromkeys(names, 0.0)
-            for _, amounts in steps:
+            for _, amounts, _ in steps:
                 for name, amount in amounts.items():
                     total[name if name in total else names[-1]] += scale * amount / len(steps)
-            found.append((contender.model, steps[0][0], tuple(total.values())))
+            mark = DISTURBED if any(disturbed for _, _, disturbed in steps) else ""
+            found.append((contender.model, steps[0][0], tuple(total.values()), mark))
     found.sort(key=lambda one: sum(one[2]))
-    batches = {batch for _, batch, _ in found}
+    batches = {batch for _, batch, _, _ in found}
     same = len(batches) == 1
-    names = distinct([name for name, _, _ in found], 28)
+    names = distinct([name for name, _, _, _ in found], 28)
     rows = tuple(
-        (name if same else f"{name} ({batch})", amounts) for name, (_, batch, amounts) in zip(names, found, strict=True)
+        (f"{name}{'' if same else f' ({batch})'}{mark}", amounts)
+        for name, (_, batch, amounts, mark) in zip(names, found, strict=True)
     )
     return rows, f", batch of {batches.pop()}" if same else ", batch in brackets"
 
 
-def _phases(record: Record) -> tuple[int, Mapping[str, float]] | None:
+def _phases(record: Record) -> tuple[int, Mapping[str, float], bool] | None:
     step = record.measured.train_step
-    return (step.batch or 0, step.phases) if step and step.phases else None
+    return (step.batch or 0, step.phases, bool(step.disturbed)) if step and step.phases else None
 
 
-def _memory(record: Record) -> tuple[int, Mapping[str, float]] | None:
+def _memory(record: Record) -> tuple[int, Mapping[str, float], bool] | None:
     memory = record.measured.memory
-    return (memory.train_batch or 0, memory.train_breakdown) if memory and memory.train_breakdown else None
+    return (memory.train_batch or 0, memory.train_breakdown, False) if memory and memory.train_breakdown else None
