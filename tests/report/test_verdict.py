@@ -193,6 +193,14 @@ def test_a_time_is_shown_as_the_geometric_mean_between_the_ends_of_its_trials(tm
     assert (value.mean, value.low, value.high) == pytest.approx((12.0, 6.0, 22.5))
 
 
+def test_trials_without_an_interval_span_from_the_lowest_to_the_highest(tmp_path: Path) -> None:
+    for seed, seconds in enumerate((2.0, 8.0)):
+        write_trial(tmp_path, "a", seed=seed, training={"seconds_to_best": seconds})
+    value = estimate(BY_KEY["seconds_to_best"], verdicts(tmp_path).contenders[0])
+    assert value is not None
+    assert (value.mean, value.low, value.high) == pytest.approx((4.0, 2.0, 8.0))
+
+
 def test_rounds_give_an_interval_by_order_statistics_from_six_on() -> None:
     assert median_interval([3, 1, 2, 5, 4]) is None
     assert median_interval([3, 1, 2, 5, 4, 9]) == (1, 9)

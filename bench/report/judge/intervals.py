@@ -36,7 +36,9 @@ def estimate(quantity: Quantity, contender: Contender) -> Estimate | None:
     if not values:
         return None
     if quantity.kind == "time" and min(values) > 0:
-        return Estimate(_geometric_mean(values), *_span([own_interval(quantity, one) for one in records]), values)
+        return Estimate(
+            _geometric_mean(values), *_span(values, [own_interval(quantity, one) for one in records]), values
+        )
     mean = values[0] if len(set(values)) == 1 else math.fsum(values) / len(values)
     if quantity.kind in ("accuracy", "score"):
         return Estimate(mean, *_interval(quantity, mean, values, records[0]), values)
@@ -97,11 +99,14 @@ def _geometric_mean(values: Sequence[float]) -> float:
     return math.exp(math.fsum(math.log(value) for value in values) / len(values))
 
 
-def _span(intervals: Sequence[tuple[float, float] | None]) -> tuple[float | None, float | None]:
-    known = [one for one in intervals if one is not None]
-    if not known or len(known) < len(intervals):
-        return None, None
-    return min(low for low, _ in known), max(high for _, high in known)
+def _span(
+    values: Sequence[float], intervals: Sequence[tuple[float, float] | None]
+) -> tuple[float | None, float | None]:
+    """From the lowest end to the highest; where a trial has no interval its value is both, but of a single trial."""
+    if len(values) == 1:
+        return intervals[0] or (None, None)
+    ends = [interval or (value, value) for value, interval in zip(values, intervals, strict=True)]
+    return min(low for low, _ in ends), max(high for _, high in ends)
 
 
 def half_interval(values: Sequence[float]) -> float:

@@ -43,12 +43,13 @@ function shown(number, quantity) {
   return small ? String(Number(number.toPrecision(2))).replace("-", "−") : grouped(number, quantity.decimals).replace("-", "−");
 }
 
-// "±0.41" where the interval lies even about the value, else "[2.37, 7.70]"; empty where there is none, or no width.
+// "±0.41" where the interval lies even about the value, else, and of times, "[2.37, 7.70]"; empty where there is none,
+// or no width.
 function intervalText([mean, low, high], quantity) {
   if (low === undefined || high - low <= 1e-9 * (Math.abs(low) + Math.abs(high))) return "";
   const below = mean - low;
   const above = high - mean;
-  if (Math.abs(above - below) <= 0.02 * (above + below)) return `±${shown((above + below) / 2, quantity)}`;
+  if (!quantity.ratio && Math.abs(above - below) <= 0.02 * (above + below)) return `±${shown((above + below) / 2, quantity)}`;
   return `[${shown(low, quantity)}, ${shown(high, quantity)}]`;
 }
 
