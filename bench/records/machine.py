@@ -13,6 +13,7 @@ from typing import Any
 # In the order in which they are said. On a CPU its threads count; beside an accelerator, the processor that feeds it.
 ALWAYS = ("device", "precision", "driver", "cuda", "torch", "timm")
 TF32 = ("tf32.matmul", "tf32.convolution")
+PASSING = {"load", "cpu_mhz", "clocks_mhz"}
 SAID_PLAINLY = {"device", "cpu", "precision"}  # the others bear their names: torch 2.13.0
 
 Environment = Mapping[str, Any] | None
@@ -26,6 +27,11 @@ def machine(environment: Environment) -> dict[str, Any]:
     names = [ALWAYS[0], "threads" if on_cpu else "cpu", *ALWAYS[1:], *(() if on_cpu else TF32)]
     found = {name: _at(environment, name) for name in names}
     return {name: value for name, value in found.items() if value is not None and value is not False}
+
+
+def lasting(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """All of an environment but what differs from trial to trial on one machine."""
+    return {key: value for key, value in environment.items() if key not in PASSING}
 
 
 def same_machine(one: Environment, other: Environment) -> bool:

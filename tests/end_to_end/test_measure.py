@@ -73,7 +73,7 @@ def test_the_measurements_are_kept_with_a_table(measured: tuple[Path, Any]) -> N
     )
     assert list((kept / "timm+resnet18" / "32px-fp32-channels-last").glob("*.pt.trace.json.gz"))
     page = (kept / "README.md").read_text()
-    assert "a CPU" in page or "cuda" in page
+    assert "threads, fp32, torch" in page or "cuda" in page
     assert "no model today" in page
 
 

@@ -10,9 +10,13 @@ from typing import Any
 
 from bench.records.comparison import Comparison, Contender
 from bench.records.evidence import Evidence, Verdict
+from bench.records.machine import same_machine
 from bench.records.measurement import Measurement
 from bench.records.quantities import BY_KEY
 from bench.report.judge.intervals import Estimate, estimate
+from bench.report.judge.verdict import Verdicts
+from bench.report.text.verdicts import evidence as evidence_of
+from bench.report.text.verdicts import gap
 
 Check = Callable[[Evidence], Verdict]
 
@@ -138,9 +142,12 @@ def takes_longer(
     def one(comparison: Comparison, contenders: Sequence[Contender]) -> Verdict | None:
         records = [trial.record for contender in contenders for trial in contender.finished]
         prefix = [(record.training.frozen_prefix or {}).get("used") for record in records if record.training]
-        machines = {(record.environment or {}).get("device") for record in records}
+        if not records:
+            return None
+        first, *others = records
+        one_machine = all(same_machine(first.environment, other.environment) for other in others)
         times = [estimate(BY_KEY["epoch_seconds"], contender) for contender in contenders]
-        if any(prefix) or len(machines) != 1 or times[0] is None or times[1] is None:
+        if any(prefix) or not one_machine or times[0] is None or times[1] is None:
             return None
         ratio = times[0].mean / times[1].mean
         numbers = (
@@ -163,7 +170,7 @@ def steps_take_longer(model: str, baseline: str, factor: float, *, tolerance: fl
             if (one.model["name"], other.model["name"]) == (model, baseline)
             and one.settings == other.settings
             and one.settings["image_size"] == image_size
-            and one.environment.get("device") == other.environment.get("device")
+            and same_machine(one.environment, other.environment)
             and one.efficiency.train_step
             and other.efficiency.train_step
         ]
@@ -186,27 +193,23 @@ def trains_less_and_is_better(model: str, baseline: str, *, under: Mapping[str, 
     """The model has fewer trainable parameters than the baseline, and more test top-1 by more than chance."""
 
     def one(comparison: Comparison, contenders: Sequence[Contender]) -> Verdict | None:
-        from bench.report.judge.paired import read_answers
-
         ours, theirs = contenders
         counts = ours.first.model.trainable_params, theirs.first.model.trainable_params
         if not ours.finished or not theirs.finished or counts[0] is None or counts[1] is None:
             return None
-        difference = read_answers([*ours.finished, *theirs.finished]).difference(ours, theirs)
-        if difference is None:
+        places = [comparison.finished.index(contender) for contender in contenders]
+        found = Verdicts.of(comparison).on(BY_KEY["accuracy"]).between(*places)
+        if found.low is None or found.value is None:
             return None
-        shown = [
-            f"{100 * value:+.2f}".replace("-", "−") for value in (difference.value, difference.low, difference.high)
-        ]
         numbers = (
-            f"{counts[0] / 1e6:.2f} M against {counts[1] / 1e6:.2f} M trainable parameters, {shown[0]} points of test "
-            f"top-1 [{shown[1]}, {shown[2]}] in {comparison.name}"
+            f"{counts[0] / 1e6:.2f} M against {counts[1] / 1e6:.2f} M trainable parameters, "
+            f"{gap(BY_KEY['accuracy'], found)} points of test top-1 in {comparison.name}, {evidence_of(found)}"
         )
-        if counts[0] >= counts[1] or difference.high < 0:
+        if counts[0] >= counts[1] or found.outcome == "worse":
             return Verdict("refuted", numbers)
-        if difference.low > 0:
+        if found.outcome == "better":
             return Verdict("confirmed", numbers)
-        return Verdict("not testable", f"{numbers}: the difference is within noise, and more seeds would tell", command)
+        return Verdict("not testable", f"{numbers}: more seeds would tell", command)
 
     return _in_comparisons([model, baseline], under, command, one)
 

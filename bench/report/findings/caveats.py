@@ -55,9 +55,9 @@ def _pictures(record: Record) -> str:
     low, high = wilson_interval(top1, record.data.test)
     return (
         f"The test set has {record.data.test:,} pictures: one is {100 / record.data.test:.2g} points, and for the best "
-        f"model's top-1 alone the choice of pictures is worth [{100 * (low - top1):+.1f}, {100 * (high - top1):+.1f}] "
+        f"model's top-1 alone the choice of pictures is worth −{100 * (top1 - low):.1f} to +{100 * (high - top1):.1f} "
         "points (95 %)."
-    ).replace("-", "−")
+    )
 
 
 def _unread(answers: Answers) -> list[str]:

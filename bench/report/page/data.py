@@ -15,6 +15,7 @@ from typing import Any
 from bench.records.classes import class_rows, confusion_counts
 from bench.records.comparison import Comparison, Contender, Trial
 from bench.records.dotted import dotted
+from bench.records.machine import lasting
 from bench.records.quantities import Quantity, with_plugins
 from bench.records.record import Record
 from bench.report.judge.intervals import estimate
@@ -28,8 +29,6 @@ MATRIX_CLASSES = 30  # more cannot be seen at once: then the most frequent confu
 LISTED_CONFUSIONS = 60
 POINTS = 120  # of a learning curve, at most
 MESSAGE = 300  # characters of an error's message; the record has it whole
-# What differs from trial to trial on one machine, and is no condition of the comparison.
-PASSING = {"load", "cpu_mhz", "clocks_mhz"}
 
 
 def page_data(results: Path, comparisons: Sequence[Comparison]) -> dict[str, Any]:
@@ -238,8 +237,7 @@ class _Environments:
         """Which one this is."""
         if environment is None:
             return None
-        lasting = {key: value for key, value in environment.items() if key not in PASSING}
-        rows = [(key, text) for key, text in _flat(lasting) if text]
+        rows = [(key, text) for key, text in _flat(lasting(environment)) if text]
         number = self._numbers.setdefault(tuple(rows), len(self.found))
         if number == len(self.found):
             self.found.append(rows)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench.files import write_bytes
 from bench.records.efficiency import Latency, Memory, Step, Throughput
+from bench.records.machine import described
 from bench.records.measurement import Measurement, read_measurements
 from bench.report.artifact import Artifact
 from bench.report.text.markup import Cell, Table, written
@@ -137,13 +138,10 @@ def _warnings(measurements: Iterable[Measurement]) -> list[str]:
 
 
 def _conditions(one: Measurement) -> str:
-    environment, settings = one.environment, one.settings
+    settings = one.settings
     order = ", channels-last" if settings["channels_last"] else ""
     compiled = ", compiled" if settings["compile"] else ""
-    kind = "a CPU" if environment["device_kind"] == "cpu" else environment["device_kind"]
     return (
-        f"Measured on {kind}: {environment['device']}, {environment['threads']} threads; torch {environment['torch']}, "
-        f"timm {environment['timm']}; {settings['image_size']} pixels, {settings['classes']} classes, "
-        f"{settings['precision']}{order}{compiled}. Energy is "
-        + ("in joules." if one.efficiency.energy_joules else "not measured.")
+        f"Measured on {described(one.environment)}; {settings['image_size']} pixels, {settings['classes']} classes"
+        f"{order}{compiled}. Energy is " + ("in joules." if one.efficiency.energy_joules else "not measured.")
     )
