@@ -89,6 +89,20 @@ def test_its_value_is_in_the_measurement_of_measure(folder: Path, bench: Callabl
     (found,), _ = read_measurements(folder / "results" / "measure")
     assert holds(found)
     assert json.loads(done.stdout)[0]["plugins"]["torchscript"] == found.plugins["torchscript"]
+    page = (folder / "results" / "measure" / "README.md").read_text()
+    assert "| traced latency (ms) |" in " ".join(page.split())
+    assert "tiny: could not be measured: fails: NotImplementedError: no such runtime here." in page
+
+
+def test_every_command_knows_its_quantity(folder: Path, bench: Callable[..., Any]) -> None:
+    """After the run above: a column, a limit, a row."""
+    results = next((folder / "results").glob("small*"))
+    assert "traced latency (ms)" in (results / "README.md").read_text()
+    limited = bench("recommend", "--protocol", results.name, "--max", "traced_ms=1h", in_folder=folder)
+    assert limited.returncode == 2 and "traced_ms (traced latency (ms)) has no unit 'h'" in limited.stderr
+    assert bench("recommend", "--protocol", results.name, "--max", "traced_ms=60s", in_folder=folder).returncode == 0
+    document = json.loads(bench("compare", "tiny", "tiny", "--json", in_folder=folder).stdout)
+    assert "traced_ms" in [change["quantity"] for change in document["compared"][0]["changes"]]
 
 
 def test_it_can_be_asked_for_alone(folder: Path, bench: Callable[..., Any]) -> None:

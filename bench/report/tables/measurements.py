@@ -10,8 +10,10 @@ from bench.files import write_bytes
 from bench.records.efficiency import Latency, Memory, Step, Throughput
 from bench.records.machine import described
 from bench.records.measurement import Measurement, read_measurements
+from bench.records.quantities import BY_KEY, Quantity, with_plugins
 from bench.report.artifact import Artifact
 from bench.report.text.markup import Cell, Table, written
+from bench.report.text.numbers import with_interval
 
 HOW_TO_READ = (
     "Fewest MACs first. GMACs: billions of multiply-accumulates of one picture's forward pass; train GMACs: of its "
@@ -22,18 +24,41 @@ HOW_TO_READ = (
 )
 HEADERS = [
     "model", "params (M)", "GMACs", "train GMACs", "M act.", "latency (ms)", "p99 (ms)", "images/s",
-    "step (s)", "train peak MB", "inference peak MB", "J/image", "status",
+    "step (s)", "train peak MB", "inference peak MB", "J/image",
 ]  # fmt: skip
 
 
 def measure_table(measurements: Iterable[Measurement]) -> Table:
-    """One row a model, fewest MACs first, failed ones last."""
+    """One row a model, fewest MACs first, failed ones last; behind bench's own columns those of plugins."""
     ordered = sorted(
         measurements,
         key=lambda one: (one.status != "ok", one.efficiency.macs or 0, one.model["name"]),
     )
-    rows = [[Cell(text) for text in _row(one)] for one in ordered]
-    return Table(HEADERS, rows, frozenset({0, len(HEADERS) - 1}))
+    plugins = _plugin_quantities(ordered)
+    headers = [*HEADERS, *(quantity.label for quantity in plugins), "status"]
+    rows = [
+        [Cell(text) for text in (*_row(one), *(_shown(quantity, one) for quantity in plugins), _status(one))]
+        for one in ordered
+    ]
+    return Table(headers, rows, frozenset({0, len(headers) - 1}))
+
+
+def _plugin_quantities(measurements: Sequence[Measurement]) -> list[Quantity]:
+    """What plugins measured of any of them."""
+    known = with_plugins(quantity for one in measurements for quantity in one.quantities)
+    return [one for one in known if one.key not in BY_KEY and any(one.value(own) is not None for own in measurements)]
+
+
+def _shown(quantity: Quantity, one: Measurement) -> str:
+    value = quantity.value(one)
+    if value is None:
+        return ""
+    text = with_interval(quantity, value, *(quantity.interval_in(one) or (None, None)))
+    return f"{text} †" if quantity.disturbed_in(one) else text
+
+
+def _status(one: Measurement) -> str:
+    return one.status if one.error is None else f"{one.status}: {one.error.message}"[:60]
 
 
 def explained(measurements: Sequence[Measurement]) -> str:
@@ -107,7 +132,6 @@ def _row(one: Measurement) -> list[str]:
         _scaled(memory.train_peak, 1e6, 0),
         _scaled(memory.least_inference, 1e6, 0),
         _scaled(energy.inference_per_image, 1, 3) if energy else "",
-        one.status if one.error is None else f"{one.status}: {one.error.message}"[:60],
     ]
 
 
@@ -124,7 +148,7 @@ def _mark(measured: Latency | Throughput | Step) -> str:
 
 
 def _warnings(measurements: Iterable[Measurement]) -> list[str]:
-    """A line for each model whose count is in doubt, or whose measurement the machine disturbed."""
+    """A line for each model whose count is in doubt, whose measurement the machine disturbed, or that has none."""
     lines = []
     for one in measurements:
         check = one.efficiency.macs_cross_check
@@ -132,8 +156,16 @@ def _warnings(measurements: Iterable[Measurement]) -> list[str]:
             lines.append(f"{one.model['name']}: the two counters of MACs differ by {check.difference:.2%}.")
         measured = {"latency_ms": one.efficiency.latency_ms, "train_step": one.efficiency.train_step}
         disturbed = [f"{name}: {found.disturbed}" for name, found in measured.items() if found and found.disturbed]
+        disturbed += [
+            f"{quantity.key}: {why}" for quantity in one.quantities if (why := quantity.disturbed_in(one)) is not None
+        ]
         if disturbed:
             lines.append(f"† {one.model['name']}: {'; '.join(disturbed)}.")
+        failed = dict(one.efficiency.errors or {})
+        failed |= {name: own["error"] for name, own in one.plugins.items() if isinstance(own, dict) and "error" in own}
+        if failed:
+            said = "; ".join(f"{name}: {error}" for name, error in failed.items())
+            lines.append(f"{one.model['name']}: could not be measured: {said}.")
     return ["\n".join(f"- {line}" for line in lines)] if lines else []
 
 
