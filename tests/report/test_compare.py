@@ -257,3 +257,10 @@ def test_a_model_that_is_worse_within_its_tolerance_passes_and_is_said_to_be_wor
     found = only(tmp_path)
     assert (change(found, "params").verdict.outcome, found.worse) == ("worse", False)
     assert "worse, within tolerance" in compare_text([found], [])
+
+
+def test_a_model_is_no_better_and_no_worse_than_itself(tmp_path: Path) -> None:
+    write_trial(tmp_path, "a", answers(0.6))
+    (one,), _ = compare("a", "a", results=tmp_path)
+    assert {change.verdict.outcome for change in one.changes} == {"tie"}
+    assert not one.worse

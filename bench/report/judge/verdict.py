@@ -143,6 +143,9 @@ class Standing:
 
     def between(self, a: int, b: int) -> Verdict:
         """Of the model at place `a` against that at `b`."""
+        if a == b:
+            ratio = self.quantity.kind == "time"
+            return Verdict("tie", float(ratio), reason="the same model", ratio=ratio)
         if (a, b) not in self._known:
             self._known[a, b] = self._decided(a, b) if a < b else self.between(b, a).turned()
         return self._known[a, b]
