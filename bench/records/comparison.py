@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from bench.records.archive import checksums
 from bench.records.identity import Terms, terms_of
@@ -67,6 +68,12 @@ class Comparison:
     folder: Path  # results/<protocol>
     name: str  # the folder's name; with a part of the fingerprint where the folder holds several comparisons
     contenders: tuple[Contender, ...]
+    # What others have worked out from it, under keys of their own: once, however many outputs ask.
+    worked_out: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was worked out: another process finds that again sooner than it is sent."""
+        return {"folder": self.folder, "name": self.name, "contenders": self.contenders, "worked_out": {}}
 
     @cached_property
     def digest(self) -> str:

@@ -24,7 +24,7 @@ from itertools import combinations
 from typing import Any, Literal
 
 from bench.records.comparison import Comparison, Contender
-from bench.records.machine import differences
+from bench.records.machine import Environment, described, differences
 from bench.records.quantities import Quantity
 from bench.report.judge.intervals import Estimate, estimate, half_interval, student
 from bench.report.judge.paired import ALL_PAIRS, LEVEL, Answers, holm, read_answers
@@ -94,12 +94,12 @@ class Verdicts:
         self.contenders = tuple(contenders)
         self.pairs = pairs
         self._standings: dict[Quantity, Standing] = {}
-        self._apart: dict[tuple[int, int], str] = {}
 
     @classmethod
     def of(cls, comparison: Comparison) -> Verdicts:
         """Of the comparison's finished models, in its order."""
-        return cls(comparison.finished)
+        found: Verdicts = comparison.worked_out.setdefault("verdicts", cls(comparison.finished))
+        return found
 
     @cached_property
     def answers(self) -> Answers:
@@ -108,11 +108,14 @@ class Verdicts:
 
     def machines_apart(self, a: int, b: int) -> str:
         """In what the machines of these two models' trials differ; empty where all are of one."""
-        if (a, b) not in self._apart:
-            trials = (*self.contenders[a].finished, *self.contenders[b].finished)
-            first, *others = (trial.record.environment for trial in trials)
-            self._apart[a, b] = next((", ".join(found) for one in others if (found := differences(first, one))), "")
-        return self._apart[a, b]
+        first, *others = (self._machines[a] | self._machines[b]).values()
+        return ", ".join(differences(first, others[0])) if others else ""
+
+    @cached_property
+    def _machines(self) -> list[dict[str, Environment]]:
+        """By place, the environments of the model's trials, one for each machine."""
+        found = ((trial.record.environment for trial in one.finished) for one in self.contenders)
+        return [{described(environment): environment for environment in own} for own in found]
 
     def on(self, quantity: Quantity) -> Standing:
         """How the models stand on that quantity."""
