@@ -136,7 +136,7 @@ def test_the_digest_follows_what_a_figure_shows_and_nothing_else(pictured: Compa
     assert {Path(name).stem.split("-")[0] for name in other} == {"accuracy"}
 
     write_pictures(trial_folder(tmp_path / "p", "vit_tiny", 0), 10, wrong=7)
-    again = drawn(pictured)
+    again = drawn(replace(pictured, worked_out={}))
     stems = {Path(name).stem for name in after if again[name].inputs != after[name].inputs}
     assert stems == {"mistakes-vit_tiny", "samples"}  # both stand in the file
 
