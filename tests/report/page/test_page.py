@@ -26,7 +26,7 @@ from bench.report.page import data as data_module
 from bench.report.page.data import POINTS, page_data
 from bench.report.page.html import artifacts, make
 
-RECORDS = Path(__file__).resolve().parents[1] / "copies" / "quick"
+RECORDS = Path(__file__).resolve().parents[2] / "copies" / "quick"
 HOSTILE = "</script><script>alert(1)</script>"
 ATTRIBUTE = '"><img src=x onerror=alert(2)>&amp;\u2028'
 INDEX = {quantity.key: number for number, quantity in enumerate(QUANTITIES)}

@@ -29,7 +29,7 @@ from bench.report.figures.labels import place
 from bench.report.figures.pareto import costs
 from bench.report.figures.style import DPI, STYLE, WIDTH, _drawn, distinct, new_figure, panel, render, scales, shown
 
-RECORDS = Path(__file__).resolve().parents[1] / "copies"
+RECORDS = Path(__file__).resolve().parents[2] / "copies"
 ODD = ["a$b$ $\\frac{1}{2}$", "x_1^{2}", '<b>&"q"', "rocket 🚀 \t日本\x00", "n" * 80]
 
 
