@@ -20,9 +20,9 @@ def main() -> None:
     try:
         status = get_command(app).main(standalone_mode=False, prog_name="python -m bench")
     except RequestError as error:
-        sys.exit(_refuse(str(error)))
+        sys.exit(refuse(str(error)))
     except TyperException as error:
-        sys.exit(_refuse(error.format_message()))
+        sys.exit(refuse(error.format_message()))
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
     except BrokenPipeError:  # `… | head` has seen enough
@@ -33,7 +33,7 @@ def main() -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _refuse(problem: str) -> int:
+def refuse(problem: str) -> int:
     print(f"bench: {' '.join(problem.split())}", file=sys.stderr)
     return 2
 

@@ -19,6 +19,7 @@ import pytest
 import torch
 from filelock import FileLock
 from hypothesis import settings
+from made import document
 from PIL import Image
 
 from bench.data.cache import Stored, prepare
@@ -205,38 +206,30 @@ def make_record() -> Callable[..., Record]:
     """`make_record("vgg19", 0.9, seed=1, …)`: a trial's that ended well, or, with None, one's that failed."""
 
     def make(name: str = "m", top1: float | None = 0.5, seed: int = 0, **changes: Any) -> Record:
-        document: dict[str, Any] = {
-            "status": "ok",
-            "seed": seed,
-            "seconds": 12.34,
-            "model": {
-                "name": name, "plugin": "p", "family": "cnn", "source": "", "options": {},
-                "params": 1_234_567, "trainable_params": 234_567,
-            },
-            "protocol": {"name": "quick", "fingerprint": "p" * 64, "settings": {"train": {"epochs": 3, "tried": [1]}}},
-            "data": {"name": "digits", "fingerprint": "d" * 64, "classes": ["0", "1"],
-                     "train": 1222, "val": 215, "test": 360},
-            "environment": {
-                "device": "Some CPU", "device_kind": "cpu", "threads": 2, "precision": "fp32", "torch": "2.13"
-            },
-            "training": {
-                "epochs": 3, "best_epoch": 2, "stopped_early": False, "seconds": 9, "epoch_seconds": [1.0, 2.0, 4.5],
-                "images_per_second": 100, "seconds_to_best": 3,
-                "history": {"train_loss": [3, 2, 1], "val_loss": [3, 2.5, 2.6],
-                            "train_top1": [0.5, 0.75, 1], "val_top1": [0.5, 0.5, 0.25]},
-            },
-            "efficiency": {"macs": 2_345_000_000, "memory": {"train_peak": 345_600_000}},
-        }  # fmt: skip
+        made = document(
+            name,
+            seed=seed,
+            seconds=12.34,
+            model={"params": 1_234_567, "trainable_params": 234_567},
+            protocol={"fingerprint": "p" * 64},
+            data={"fingerprint": "d" * 64, "classes": ["0", "1"], "train": 1222, "val": 215, "test": 360},
+            training={"epoch_seconds": [1.0, 2.0, 4.5], "seconds_to_best": 3,
+                      "history": {"train_loss": [3, 2, 1], "val_loss": [3, 2.5, 2.6],
+                                  "train_top1": [0.5, 0.75, 1], "val_top1": [0.5, 0.5, 0.25]}},
+        )  # fmt: skip
+        made["protocol"]["settings"] = {"train": {"epochs": 3, "tried": [1]}}
+        made["efficiency"] = {"macs": 2_345_000_000, "memory": {"train_peak": 345_600_000}}
+        del made["environment"]["git"]
         if top1 is None:
-            document |= {"status": "crashed", "error": {"type": "crashed", "message": "ended by SIGKILL"}}
-            document |= {"training": None, "efficiency": None, "environment": None}
+            made |= {"status": "crashed", "error": {"type": "crashed", "message": "ended by SIGKILL"}}
+            made |= {"accuracy": None, "training": None, "efficiency": None, "environment": None}
         else:
-            document["accuracy"] = {
+            made["accuracy"] = {
                 "val_top1": 0.75, "test_top1": top1, "test_top5": 1, "test_loss": 1, "macro_f1": 0.4321, "ece": 0,
                 "per_class": {name: {"precision": top1, "recall": 0.5, "f1": 0.25, "support": 180.0} for name in "01"},
                 "confusion": [[100, 80], [90, 90]],
             }  # fmt: skip
-        return Record.model_validate({**document, **changes})
+        return Record.model_validate({**made, **changes})
 
     return make
 

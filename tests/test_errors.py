@@ -23,7 +23,7 @@ def test_a_name_near_to_none_gets_no_suggestion() -> None:
 
 
 def test_a_refusal_is_one_line_whatever_was_raised(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command._refuse("first\n  second\n") == 2
+    assert command.refuse("first\n  second\n") == 2
     assert capsys.readouterr().err == "bench: first second\n"
 
 

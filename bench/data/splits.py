@@ -52,11 +52,11 @@ def split(
         except ValueError as error:
             raise RequestError(f"data.validation = {validation:g}: {error}") from None
         val = Subset("train", np.sort(held))
-    train = _limited(np.sort(train), labels, train_limit, seed, "train.limit")
-    train = _fraction(train, labels, train_fraction, seed)
+    train = balanced(np.sort(train), labels, train_limit, seed, "train.limit")
+    train = share_of_each_class(train, labels, train_fraction, seed)
     tested = stored.labels("test")
-    test = _limited(np.arange(len(tested)), tested, test_limit, seed, "data.test_limit")
-    noisy = _with_noise(labels[train], label_noise, len(stored.classes), seed)
+    test = balanced(np.arange(len(tested)), tested, test_limit, seed, "data.test_limit")
+    noisy = with_noise(labels[train], label_noise, len(stored.classes), seed)
     return {"train": Subset("train", train, noisy), "val": val, "test": Subset("test", test)}
 
 
@@ -74,7 +74,7 @@ def subsets(stored: Stored, protocol: Protocol) -> dict[str, Subset]:
     )
 
 
-def _limited(indices: np.ndarray, labels: np.ndarray, limit: int, seed: int, setting: str) -> np.ndarray:
+def balanced(indices: np.ndarray, labels: np.ndarray, limit: int, seed: int, setting: str) -> np.ndarray:
     """At most `limit` of the indices, as many of each class as of any other (one more of some, at odd limits)."""
     if limit == 0 or limit >= len(indices):
         return indices
@@ -88,7 +88,7 @@ def _limited(indices: np.ndarray, labels: np.ndarray, limit: int, seed: int, set
     return np.sort(np.array([index for _, _, index in turns[:limit]]))
 
 
-def _fraction(indices: np.ndarray, labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+def share_of_each_class(indices: np.ndarray, labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     """That share of each class of the indices, at least one of each."""
     if fraction == 1:
         return indices
@@ -100,7 +100,7 @@ def _fraction(indices: np.ndarray, labels: np.ndarray, fraction: float, seed: in
     return np.sort(np.concatenate(kept))
 
 
-def _with_noise(labels: np.ndarray, share: float, classes: int, seed: int) -> np.ndarray | None:
+def with_noise(labels: np.ndarray, share: float, classes: int, seed: int) -> np.ndarray | None:
     """The labels with that share of them replaced, each by one of the other classes; None where none is."""
     if share == 0:
         return None

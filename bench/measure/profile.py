@@ -97,7 +97,7 @@ def profile_training(
         "steps": steps,
         "seconds": seconds / steps,
         "phases": _phases(averages),
-        "operators": _costliest(averages, device, steps),
+        "operators": costliest_operators(averages, device, steps),
         "busy": min(1.0, busy),
     }
 
@@ -139,7 +139,7 @@ def _phases(averages: Iterable[Any]) -> dict[str, float]:
     return {phase: time_spent / whole for phase, time_spent in spent.items()}
 
 
-def _costliest(averages: Iterable[Any], device: Device, steps: int) -> list[dict[str, Any]]:
+def costliest_operators(averages: Iterable[Any], device: Device, steps: int) -> list[dict[str, Any]]:
     def microseconds(average: Any) -> float:
         return float(average.self_device_time_total if device.is_accelerator else average.self_cpu_time_total)
 

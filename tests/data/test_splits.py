@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bench import RequestError
 from bench.data.cache import Stored
-from bench.data.splits import _limited, split
+from bench.data.splits import balanced, split
 
 
 def stored_labels(labels: list[int], test: list[int], folder: Path) -> Stored:
@@ -67,7 +67,7 @@ def test_a_limit_takes_as_many_of_each_class_as_there_are_to_take(labels: list[i
     array = np.array(labels)
     indices = np.arange(len(labels))
     assume(limit >= len(set(labels)))
-    taken = _limited(indices, array, limit, seed, "train.limit")
+    taken = balanced(indices, array, limit, seed, "train.limit")
     assert len(taken) == len(set(taken.tolist())) == min(limit, len(labels))
     assert taken.tolist() == sorted(taken.tolist())
     counts = np.bincount(array[taken], minlength=3)

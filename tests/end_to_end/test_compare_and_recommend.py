@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_results import answers, write_failure, write_trial
+from made import answers, write_failure, write_trial
 
 HEAVY = {"torch", "torchvision", "timm", "sklearn", "matplotlib"}
 

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from made_results import write_predictions
+from made import write_predictions
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from bench.files import trial_folder, write_bytes

@@ -21,7 +21,7 @@ from torch import nn
 from torch._C._autograd import DeviceType
 
 from bench.device import Device
-from bench.measure.profile import ON_CPU, _costliest, covered, profile_training
+from bench.measure.profile import ON_CPU, costliest_operators, covered, profile_training
 
 CPU = Device("cpu")
 PLUGIN = "data/plugin/pytorch_profiler/"
@@ -94,7 +94,7 @@ def test_on_an_accelerator_operators_count_by_their_kernels_and_kernels_not_agai
         average("cudaLaunchKernel", 5e6),
         average("bench::fake", 4e6, annotation=True),
     ]
-    found = _costliest(averages, Device("cuda", accelerator=object()), steps=2)
+    found = costliest_operators(averages, Device("cuda", accelerator=object()), steps=2)
     assert found == [
         {"name": "aten::mm", "calls": 2, "seconds": 1.5, "share": 0.75},
         {"name": "aten::relu", "calls": 2, "seconds": 0.5, "share": 0.25},

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_results import answers, write_trial
+from made import answers, write_trial
 
 from bench.records.comparison import Comparison, read_comparisons
 from bench.report.artifact import Artifact

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_results import write_predictions, write_trial
+from made import write_predictions, write_trial
 
 from bench.records.comparison import Comparison, read_comparisons
 from bench.records.quantities import BY_KEY

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.data.cache import Stored
-from bench.data.splits import _fraction, _with_noise, subsets
+from bench.data.splits import share_of_each_class, subsets, with_noise
 from bench.errors import RequestError
 from bench.events import EpochEnded, Event
 from bench.protocol import Protocol, load_protocol
@@ -141,7 +141,7 @@ labels_of_classes = st.lists(st.integers(0, 4), min_size=10, max_size=200).map(n
 def test_a_fraction_takes_that_share_of_each_class_and_smaller_ones_lie_in_larger(
     labels: np.ndarray, one: float, other: float, seed: int
 ) -> None:
-    small, large = (_fraction(np.arange(len(labels)), labels, share, seed) for share in sorted((one, other)))
+    small, large = (share_of_each_class(np.arange(len(labels)), labels, share, seed) for share in sorted((one, other)))
     assert set(small) <= set(large)
     for label in np.unique(labels):
         there = (labels == label).sum()
@@ -163,13 +163,13 @@ def test_a_fraction_is_taken_of_the_training_pictures_only(digits: Stored) -> No
 def test_noise_replaces_exactly_its_share_each_label_by_another_class(
     labels: np.ndarray, share: float, seed: int
 ) -> None:
-    noisy = _with_noise(labels, share, 5, seed)
+    noisy = with_noise(labels, share, 5, seed)
     if noisy is None:
         assert share == 0
         return
     assert (noisy != labels).sum() == round(share * len(labels))
     assert set(noisy) <= set(range(5))
-    again = _with_noise(labels, share, 5, seed)
+    again = with_noise(labels, share, 5, seed)
     assert again is not None and np.array_equal(noisy, again)
 
 

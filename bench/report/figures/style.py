@@ -80,13 +80,13 @@ def render(draw: Callable[[Values], Figure], values: Values, form: str) -> bytes
             options: dict[str, Any] = {"metadata": {"Date": None, "Creator": None}}
         else:
             options = {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": PACKED}}
-        _drawn(draw, values).savefig(buffer, format=form, dpi=DPI, **options)
+        drawn_once(draw, values).savefig(buffer, format=form, dpi=DPI, **options)
     return buffer.getvalue()
 
 
 # The other form of the figure, where it is asked for next, needs no drawing from the start.
 @lru_cache(maxsize=1)
-def _drawn(draw: Callable[[Values], Figure], values: Values) -> Figure:
+def drawn_once(draw: Callable[[Values], Figure], values: Values) -> Figure:
     return draw(values)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from made_results import answers, write_failure, write_measurement, write_trial
+from made import answers, write_failure, write_measurement, write_trial
 
 from bench import Claim
 from bench.plugins import load_plugins

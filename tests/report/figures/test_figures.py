@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made import changed
 from PIL import Image
 
 from bench.files import trial_folder
@@ -27,7 +28,7 @@ from bench.report.figures.confusion import Confusion, Confusions, confusion, dra
 from bench.report.figures.curves import all_curves, over_seeds
 from bench.report.figures.labels import place
 from bench.report.figures.pareto import costs
-from bench.report.figures.style import DPI, STYLE, WIDTH, _drawn, distinct, new_figure, panel, render, scales, shown
+from bench.report.figures.style import DPI, STYLE, WIDTH, distinct, drawn_once, new_figure, panel, render, scales, shown
 
 RECORDS = Path(__file__).resolve().parents[2] / "copies"
 ODD = ["a$b$ $\\frac{1}{2}$", "x_1^{2}", '<b>&"q"', "rocket 🚀 \t日本\x00", "n" * 80]
@@ -37,11 +38,14 @@ def reference(protocol: str = "quick", models: Sequence[str] = ("vit_tiny", "den
     return [read_record(file) for file in record_files(RECORDS / protocol) if file.parents[1].name in models]
 
 
-def changed(record: Record, *, model: str | None = None, seed: int = 0, classes: Sequence[str] = ()) -> Record:
-    copy = record.model_copy(deep=True)
-    copy.model.name, copy.seed = model or record.model.name, seed
-    copy.data.classes = list(classes) or record.data.classes
-    return copy
+def like(record: Record, *, model: str | None = None, seed: int = 0, classes: Sequence[str] = ()) -> Record:
+    """The same record of another model, seed or classes."""
+    parts = {
+        "model": {"name": model or record.model.name},
+        "seed": seed,
+        "data": {"classes": list(classes) or record.data.classes},
+    }
+    return Record.model_validate(changed(record.to_json(), parts))
 
 
 def compared(records: Sequence[Record], results: Path = Path("results")) -> Comparison:
@@ -108,9 +112,9 @@ def test_every_figure_of_real_records_is_a_png_and_an_svg_that_name_their_models
 def test_figures_are_the_same_bytes_each_time_and_in_any_order(pictured: Comparison) -> None:
     found = drawn(pictured)
     for stem in ("accuracy", "curves-vit_tiny", "confusion-vgg19", "time", "mistakes-vit_tiny"):
-        _drawn.cache_clear()
+        drawn_once.cache_clear()
         png, svg = found[f"{stem}.png"].make(), found[f"{stem}.svg"].make()
-        _drawn.cache_clear()
+        drawn_once.cache_clear()
         assert found[f"{stem}.svg"].make() == svg, stem
         assert found[f"{stem}.png"].make() == png, stem
 
@@ -120,7 +124,7 @@ def test_the_users_own_matplotlib_settings_change_nothing(pictured: Comparison) 
 
     make = drawn(pictured)["curves-vit_tiny.png"].make
     before = make()
-    _drawn.cache_clear()
+    drawn_once.cache_clear()
     with matplotlib.rc_context({"axes.facecolor": "red", "font.size": 20, "text.parse_math": True}):
         assert make() == before
         assert matplotlib.rcParams["axes.facecolor"] == "red"
@@ -150,7 +154,7 @@ def test_the_digest_follows_what_a_figure_shows_and_nothing_else(pictured: Compa
 def test_names_are_shown_as_they_are(tmp_path: Path) -> None:
     first = reference(models=["vit_tiny"])[0]
     classes = [f"{name} {number}" for number, name in enumerate(2 * ODD)]
-    records = [changed(first, model=name, classes=classes) for name in ODD]
+    records = [like(first, model=name, classes=classes) for name in ODD]
     for name in ODD:
         write_pictures(trial_folder(tmp_path / "p", name, 0), 10)
     comparison = compared(records, tmp_path)
@@ -181,7 +185,7 @@ def test_what_the_records_lack_has_no_figure() -> None:
 
 def test_one_epoch_and_seeds_of_different_lengths_are_drawn() -> None:
     record = reference(models=["vit_tiny"])[0]
-    short = changed(record, seed=1)
+    short = like(record, seed=1)
     assert short.training
     short.training.history = History(train_loss=[1.0], val_loss=[1.0], train_top1=[0.5], val_top1=[0.5])
     short.training.best_epoch = 1
@@ -192,7 +196,7 @@ def test_one_epoch_and_seeds_of_different_lengths_are_drawn() -> None:
 
 def test_of_many_models_the_curves_of_the_best_are_drawn_and_the_figure_says_so() -> None:
     first = reference(models=["vit_tiny"])[0]
-    records = [changed(first, model=f"model{number}") for number in range(15)]
+    records = [like(first, model=f"model{number}") for number in range(15)]
     for number, record in enumerate(records):
         assert record.accuracy
         record.accuracy.test_top1 = number / 15
@@ -204,7 +208,7 @@ def test_of_many_models_the_curves_of_the_best_are_drawn_and_the_figure_says_so(
 
 def test_confusions_are_summed_over_seeds() -> None:
     record = reference(models=["vit_tiny"])[0]
-    (contender,) = compared([record, changed(record, seed=1)]).contenders
+    (contender,) = compared([record, like(record, seed=1)]).contenders
     values = confusion(contender)
     assert isinstance(values, Confusion) and record.accuracy
     assert values.counts == tuple(tuple(2 * count for count in row) for row in record.accuracy.confusion)
@@ -213,7 +217,7 @@ def test_confusions_are_summed_over_seeds() -> None:
 
 @pytest.mark.parametrize(("classes", "rows"), [(2, 2), (20, 20), (21, 21), (1000, 100)])
 def test_confusions_of_few_and_of_many_classes(classes: int, rows: int) -> None:
-    record = changed(reference(models=["vit_tiny"])[0], classes=[f"class{number}" for number in range(classes)])
+    record = like(reference(models=["vit_tiny"])[0], classes=[f"class{number}" for number in range(classes)])
     counts = 10 * np.eye(classes, dtype=int)
     counts[1, 0] = 7
     assert record.accuracy
@@ -290,7 +294,7 @@ def test_no_name_covers_another_or_a_point_or_leaves_the_frame(found: list[tuple
 
 def test_costs_without_any_value_have_no_figure_and_intervals_are_those_over_seeds() -> None:
     record = reference(models=["vit_tiny"])[0]
-    better = changed(record, seed=1)
+    better = like(record, seed=1)
     assert record.accuracy and better.accuracy
     record.accuracy.test_top1, better.accuracy.test_top1 = 0.70, 0.72
     found = costs(compared([record, better]))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_results import answers, write_failure, write_trial
+from made import answers, write_failure, write_trial
 
 from bench.records.comparison import read_comparisons
 from bench.records.quantities import BY_KEY

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_results import answers, write_failure, write_trial
+from made import answers, write_failure, write_trial
 
 from bench import RequestError
 from bench.records.quantities import BY_KEY, QUANTITIES

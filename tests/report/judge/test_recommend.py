@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_results import answers, write_failure, write_trial
+from made import answers, write_failure, write_trial
 
 from bench import RequestError
 from bench.report.judge.recommend import Recommendation, parse_limit, recommend

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_results import answers, write_trial
+from made import answers, write_trial
 
 from bench.records.comparison import read_comparisons
 from bench.records.quantities import BY_KEY

@@ -11,9 +11,10 @@ import re
 from collections.abc import Iterable
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from made import changed
 
 from bench.files import trial_folder
 from bench.records.comparison import Comparison, Trial, comparisons, read_comparisons
@@ -35,10 +36,7 @@ INDEX = {quantity.key: number for number, quantity in enumerate(QUANTITIES)}
 def document(model: str, seed: int = 0, /, **changes: Any) -> dict[str, Any]:
     """A published record as plain JSON, its parts changed: `document("vgg19", accuracy={"test_top1": 0.5})`."""
     found: dict[str, Any] = json.loads((RECORDS / model / "seed0" / "record.json").read_bytes())
-    found["seed"] = seed
-    for part, change in changes.items():
-        found[part] = {**found[part], **change} if isinstance(change, dict) and found[part] else change
-    return found
+    return cast(dict[str, Any], changed(found, {"seed": seed, **changes}))
 
 
 def failed(name: str, status: str, message: str, seed: int = 0, **model: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Results folders made up for tests of what is written from them: records, and predictions that agree with them."""
+"""Records made up for tests, in one way: a document with parts replaced; and results folders of such."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench.files import trial_folder, write_text
+from bench.records.record import SCHEMA
 
 CLASSES = ("cat", "dog", "ship")
 
@@ -17,6 +18,49 @@ CLASSES = ("cat", "dog", "ship")
 def answers(share: float, pictures: int = 200, seed: int = 0) -> np.ndarray:
     """Which pictures a model gets right that gets that share of them right, at random."""
     return np.random.default_rng(seed).permutation(pictures) < round(share * pictures)
+
+
+def document(name: str = "m", /, **parts: Any) -> dict[str, Any]:
+    """A trial's record that ended well, as plain JSON values.
+
+    `parts` replaces parts of it; a dict is merged into the part of that name, and into those within it.
+    """
+    settings = {"schedule": {"name": "constant"}, "train": {"epochs": 3}}
+    made: dict[str, Any] = {
+        "schema": SCHEMA,
+        "status": "ok",
+        "seed": 0,
+        "seconds": 12.5,
+        "model": {"name": name, "plugin": "p", "family": "cnn", "source": "", "options": {},
+                  "params": 2_000_000, "trainable_params": 1_000_000},
+        "protocol": {"name": "quick", "fingerprint": fingerprint(settings), "settings": settings},
+        "data": {"name": "digits", "fingerprint": fingerprint("digits"), "classes": list(CLASSES),
+                 "train": 1000, "val": 100, "test": 200},
+        "environment": {"device": "Some CPU", "device_kind": "cpu", "threads": 2, "precision": "fp32",
+                        "torch": "2.13", "git": {"commit": "abc", "dirty": False}},
+        "accuracy": {"val_top1": 0.8, "test_top1": 0.8, "test_top5": 1.0, "test_loss": 1.0,
+                     "macro_f1": 0.8, "ece": 0.05, "per_class": {}, "confusion": []},
+        "training": {"epochs": 3, "best_epoch": 2, "stopped_early": False, "seconds": 9.0,
+                     "epoch_seconds": [1.0, 1.0, 1.0], "images_per_second": 100.0, "seconds_to_best": 6.0,
+                     "history": {"train_loss": [2.0, 1.5, 1.0], "val_loss": [2.0, 1.0, 1.5],
+                                 "train_top1": [0.5, 0.82, 0.9], "val_top1": [0.6, 0.8, 0.7]}},
+        "efficiency": {"macs": 1_000_000_000, "activations": 1_000_000, "memory": {"train_peak": 100_000_000},
+                       "latency_ms": {"p50": 10.0, "ci95": [9.5, 10.5], "disturbed": None}},
+    }  # fmt: skip
+    merged: dict[str, Any] = changed(made, parts)
+    return merged
+
+
+def changed(old: Any, new: Any) -> Any:
+    """The old value with the new one merged into it."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return {**old, **{key: changed(old.get(key), value) for key, value in new.items()}}
+    return new
+
+
+def fingerprint(value: Any) -> str:
+    """One for each value, and 64 characters long as a real one."""
+    return json.dumps(value, sort_keys=True).encode().hex().ljust(64, "0")
 
 
 def write_trial(
@@ -34,36 +78,24 @@ def write_trial(
 ) -> Path:
     """Write a trial that got those pictures right (200, four in five of them, by default); its folder.
 
-    `parts` replaces parts of the record; a dict is merged into the part of that name, and into those within it.
+    `parts` as of `document`.
     """
     right = np.asarray(answers(0.8, seed=seed) if right is None else right)
     label = np.arange(len(right)) % len(CLASSES)
     predicted = np.where(right, label, (label + 1) % len(CLASSES))
     confusion = np.zeros((len(CLASSES), len(CLASSES)), dtype=int)
     np.add.at(confusion, (label, predicted), 1)
-    settings = settings or {"schedule": {"name": "constant"}, "train": {"epochs": 3}}
-    record: dict[str, Any] = {
-        "schema": 1,
-        "status": "ok",
-        "seed": seed,
-        "seconds": 12.5,
-        "model": {"name": name, "plugin": "p", "family": "cnn", "source": "", "options": {},
-                  "params": 2_000_000, "trainable_params": 1_000_000},
-        "protocol": {"name": protocol, "fingerprint": _print(settings), "settings": settings},
-        "data": {"name": data, "fingerprint": _print(data), "classes": list(CLASSES),
-                 "train": 1000, "val": 100, "test": len(right)},
-        "environment": {"device": "Some CPU", "device_kind": "cpu", "threads": 2, "precision": "fp32",
-                        "torch": "2.13", "git": {"commit": "abc", "dirty": False}},
-        "accuracy": {"val_top1": 0.8, "test_top1": float(right.mean()), "test_top5": 1.0, "test_loss": 1.0,
-                     "macro_f1": float(right.mean()), "ece": 0.05, "per_class": {}, "confusion": confusion.tolist()},
-        "training": {"epochs": 3, "best_epoch": 2, "stopped_early": False, "seconds": 9.0,
-                     "epoch_seconds": [1.0, 1.0, 1.0], "images_per_second": 100.0, "seconds_to_best": 6.0,
-                     "history": {"train_loss": [2.0, 1.5, 1.0], "val_loss": [2.0, 1.0, 1.5],
-                                 "train_top1": [0.5, 0.82, 0.9], "val_top1": [0.6, 0.8, 0.7]}},
-        "efficiency": {"macs": 1_000_000_000, "activations": 1_000_000, "memory": {"train_peak": 100_000_000},
-                       "latency_ms": {"p50": 10.0, "ci95": [9.5, 10.5], "disturbed": None}},
-    }  # fmt: skip
-    record = _merged(record, parts)
+    top1 = float(right.mean())
+    made = document(
+        name,
+        seed=seed,
+        protocol={"name": protocol},
+        data={"name": data, "fingerprint": fingerprint(data), "test": len(right)},
+        accuracy={"test_top1": top1, "macro_f1": top1, "confusion": confusion.tolist()},
+    )
+    if settings:
+        made["protocol"] |= {"settings": settings, "fingerprint": fingerprint(settings)}
+    record = changed(made, parts)
     folder = trial_folder(results / protocol, name, seed)
     write_text(folder / "record.json", json.dumps(record))
     if predictions and record["status"] == "ok":
@@ -111,13 +143,3 @@ def write_measurement(
     }  # fmt: skip
     folder = trial_folder(results / "measure", model, 0).parent / f"{image_size}px-fp32"
     write_text(folder / "measurement.json", json.dumps(document))
-
-
-def _print(value: Any) -> str:
-    return json.dumps(value, sort_keys=True).encode().hex().ljust(64, "0")
-
-
-def _merged(old: Any, new: Any) -> Any:
-    if isinstance(old, dict) and isinstance(new, dict):
-        return {**old, **{key: _merged(old.get(key), value) for key, value in new.items()}}
-    return new
