@@ -92,7 +92,8 @@ def plugins(plugins: Plugins = None, as_json: Json = False) -> None:
             "place": plugin.place,
             "models": [model for model, (_, owner) in registry.models.items() if owner == plugin],
             "datasets": [dataset for dataset, (_, owner) in registry.datasets.items() if owner == plugin],
-            "executors": [executor for executor, (_, owner) in registry.executors.items() if owner == plugin],
+            "measurements": [name for name, (_, owner) in registry.measurements.items() if owner == plugin],
+            "executors": [name for name, (_, owner) in registry.executors.items() if owner == plugin],
         }
         for name, plugin in registry.plugins.items()
     ]
