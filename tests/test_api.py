@@ -65,6 +65,7 @@ def place(tmp_path: Path, tiny_plugins: Path, monkeypatch: pytest.MonkeyPatch) -
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_run_by_an_executor_of_a_plugin_leaves_its_record_and_tables_and_every_listener_hears(place: Path) -> None:
     told: list[Event] = []
     outcome = api.run("tiny", protocol="study.toml", device="cpu", executor="here", tell=told.append)
@@ -86,6 +87,7 @@ def test_a_run_by_an_executor_of_a_plugin_leaves_its_record_and_tables_and_every
     assert api.check_report("results").problems == []
 
 
+@pytest.mark.slow
 def test_each_trial_is_on_the_page_at_once_and_no_other_record_is_read_again_for_it(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +112,7 @@ def test_measurements_are_given_and_kept_with_their_table(place: Path) -> None:
     assert "tiny" in (place / "results" / "measure" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_layers_that_train_are_told_without_torch_in_the_asking_process(place: Path) -> None:
     code = (
         "import sys\nfrom bench import api\n"

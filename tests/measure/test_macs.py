@@ -382,6 +382,7 @@ class TestPublishedFigures:
             name: (size, macs, activations) for name, (size, _, macs, activations) in published.items()
         }
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"])
     def test_fused_attention_changes_nothing(self, name: str) -> None:
         from timm.layers import set_fused_attn, use_fused_attn
@@ -473,6 +474,7 @@ def networks(draw: st.DrawFn) -> nn.Sequential:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 5))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(network=networks(), image_size=st.integers(3, 9))
 def test_two_counters_agree_on_random_networks(network: nn.Sequential, image_size: int) -> None:

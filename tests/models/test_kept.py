@@ -109,6 +109,7 @@ def test_it_is_written_over_whole_and_leaves_nothing_beside(kept: Kept, registry
     assert {file.name for file in kept.folder.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_nothing_is_kept_where_the_run_is_told_so(ran: TrialSpec, tmp_path: Path) -> None:
     spec = replace(ran, folder=tmp_path / "trial", options=RunOptions(keep_weights=False))
     assert trial.run(spec).error is None

@@ -60,6 +60,7 @@ def test_layers_cover_all_parameters_once(registry: Registry) -> None:
     assert all(states[name] for name in ("backbone.blocks.11", "backbone.norm", "head.0", "head.6"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_models_trainable_prints_what_trains(name: str) -> None:
     shown = CliRunner().invoke(app, ["models", "--trainable", name])

@@ -18,6 +18,7 @@ def test_importing_bench_changes_nothing_of_how_python_imports() -> None:
     assert run(code) == "True False"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["timm", "torchvision.datasets"])
 def test_a_plugins_libraries_are_imported_where_models_are_built(library: str) -> None:
     assert run(f"import bench.models.classifier, {library}; print('passes')") == "passes"

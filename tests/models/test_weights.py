@@ -77,6 +77,7 @@ def tiny_spec(folder: Path, plugins: Path, digits: Stored, file: Path) -> TrialS
     )
 
 
+@pytest.mark.slow
 def test_the_record_names_the_weights_and_stands_for_no_others(
     registry: Registry, tiny_plugins: Path, digits: Stored, tmp_path: Path
 ) -> None:
@@ -103,6 +104,7 @@ def test_the_record_names_the_weights_and_stands_for_no_others(
     assert not is_recorded(one)
 
 
+@pytest.mark.slow
 def test_weights_that_only_the_plugin_knows_are_named_by_their_tensors(
     registry: Registry, tiny_plugins: Path, digits: Stored, tmp_path: Path
 ) -> None:

@@ -298,6 +298,7 @@ def test_the_real_pictures_of_cifar10_are_read_through_a_folder(
     np.testing.assert_array_equal(stored.images("train")[200], first_bird)
 
 
+@pytest.mark.slow
 def test_all_real_pictures_are_found(cifar10_folder: Path, registry: Registry) -> None:
     spec: DatasetSpec = registry.datasets["folder"][0]
     pictures = spec.load(location=str(cifar10_folder), image_size=32, cache=cache_folder())

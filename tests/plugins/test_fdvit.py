@@ -342,6 +342,7 @@ def test_checkpointing_the_blocks_changes_no_gradient(small: Callable[..., Class
         torch.testing.assert_close(checkpointed, plain)
 
 
+@pytest.mark.slow
 def test_a_trial_records_the_extra_loss_and_keeps_decoders_apart(tiny_trial: Callable[..., TrialSpec]) -> None:
     options = "widths=[8,12],heads=[2,3],depths=[1,1]"
     with_it = run_trial(tiny_trial("train.epochs=2", model=f"fdvit_ti:{options}"))

@@ -475,6 +475,7 @@ def test_the_frozen_prefix_ends_before_it(variant: str, what: str, small: Callab
     assert split.found_by == "torch.fx"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [":after=9", ":after=9,fuser=true,version=1.0"])
 def test_a_trial_gives_the_same_with_cached_features_and_records_what_was_left_open(
     options: str, tiny_trial: Callable[..., TrialSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -531,6 +532,7 @@ def test_nothing_heavy_is_left_uncounted(variant: str, small: Callable[..., Clas
     assert set(count_macs(small(variant), 32).uncounted_operators) <= ELEMENT_WISE
 
 
+@pytest.mark.slow
 def test_the_macs_fall_as_the_paper_says(registry: Registry) -> None:
     def macs(name: str) -> int:
         return count_macs(built(registry, name, "data.image_size=224"), 224).macs

@@ -67,6 +67,7 @@ def test_trials_are_compared_by_their_hyperparameters(make_record: Make, tmp_pat
     assert values["final/accuracy"] == pytest.approx(80)
 
 
+@pytest.mark.slow
 def test_a_trial_that_runs_again_has_its_curves_once(tiny_trial: Callable[..., TrialSpec]) -> None:
     spec = tiny_trial("train.epochs=2")
     for _ in range(2):

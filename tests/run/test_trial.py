@@ -30,6 +30,7 @@ def as_read(record: records.Record) -> records.Record:
     return records.Record.model_validate_json(json.dumps(record.to_json()))
 
 
+@pytest.mark.slow
 def test_a_trial_evaluates_the_test_pictures_once(
     tiny_trial: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -51,6 +52,7 @@ def test_a_trial_evaluates_the_test_pictures_once(
     assert record.data.test == 110
 
 
+@pytest.mark.slow
 def test_a_trial_s_record_says_what_it_was_and_agrees_with_its_predictions(tiny_trial: Callable[..., Any]) -> None:
     spec = tiny_trial("train.what=last-block", model="tiny:width=4", seed=3)
     record = trial.run(spec)
@@ -142,6 +144,7 @@ def bench_measurements():
 """
 
 
+@pytest.mark.slow
 def test_what_plugins_measure_is_in_the_record_with_its_quantities_and_each_fails_alone(
     tiny_trial: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -181,6 +184,7 @@ def test_all_that_a_trial_keeps_is_written_before_anything_is_measured(
     assert record.accuracy is not None and accuracy == json.loads(record.accuracy.model_dump_json())
 
 
+@pytest.mark.slow
 def test_measuring_leaves_the_model_as_it_was(
     tiny_trial: Callable[..., Any], registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

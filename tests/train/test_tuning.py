@@ -37,6 +37,7 @@ def trial(digits: Stored, tiny_plugins: Path, tmp_path: Path) -> Callable[..., R
     return run
 
 
+@pytest.mark.slow
 def test_each_rate_is_tried_and_validation_chooses(
     trial: Callable[..., Record], tiny_protocol: Callable[..., Protocol]
 ) -> None:
@@ -56,6 +57,7 @@ def test_each_rate_is_tried_and_validation_chooses(
     assert epochs == [(number, 9) for number in range(1, 10)]
 
 
+@pytest.mark.slow
 def test_a_try_is_the_training_that_its_rate_alone_would_give(
     trial: Callable[..., Record], tiny_protocol: Callable[..., Protocol]
 ) -> None:
@@ -68,6 +70,7 @@ def test_a_try_is_the_training_that_its_rate_alone_would_give(
     assert alone.training.tuning is None
 
 
+@pytest.mark.slow
 def test_a_rate_that_diverges_is_a_try_like_any_other(
     trial: Callable[..., Record], tiny_protocol: Callable[..., Protocol]
 ) -> None:
@@ -87,6 +90,7 @@ def test_a_trial_of_which_every_rate_diverges_has_diverged(
     assert trial(tiny_protocol(*settings)).status == "diverged"
 
 
+@pytest.mark.slow
 def test_no_checkpoint_of_a_try_is_left_behind(
     trial: Callable[..., Record], tiny_protocol: Callable[..., Protocol], tmp_path: Path
 ) -> None:
@@ -94,6 +98,7 @@ def test_no_checkpoint_of_a_try_is_left_behind(
     assert list(tmp_path.glob("**/checkpoint*")) == []
 
 
+@pytest.mark.slow
 def test_a_killed_trial_goes_on_with_the_tries_that_were_done(
     trial: Callable[..., Record], tiny_protocol: Callable[..., Protocol]
 ) -> None:
@@ -173,6 +178,7 @@ def test_noise_replaces_exactly_its_share_each_label_by_another_class(
     assert again is not None and np.array_equal(noisy, again)
 
 
+@pytest.mark.slow
 def test_noise_is_in_the_training_labels_only_and_all_models_and_seeds_share_it(
     digits: Stored, trial: Callable[..., Record], tiny_protocol: Callable[..., Protocol]
 ) -> None:

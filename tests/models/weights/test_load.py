@@ -20,12 +20,14 @@ from bench.models.weights.read import State
 from bench.plugins import Registry
 
 
+@pytest.mark.slow
 def test_a_model_starts_from_the_tensors_of_its_file(registry: Registry, vit_file: Path, vit_state: State) -> None:
     own = backbone(registry, "vit_tiny", vit_file, "data.image_size=224").state_dict()
     assert len(own) == len(vit_state) - 2  # the classifier stays behind
     assert all(torch.equal(tensor, vit_state[name]) for name, tensor in own.items())
 
 
+@pytest.mark.slow
 def test_position_embeddings_are_resampled_as_timm_does(registry: Registry, vit_file: Path, vit_state: State) -> None:
     own = backbone(registry, "vit_tiny", vit_file, "data.image_size=64")
     overlay = {"state_dict": vit_state}
@@ -37,6 +39,7 @@ def test_position_embeddings_are_resampled_as_timm_does(registry: Registry, vit_
         assert torch.equal(own.state_dict()[name], tensor), name
 
 
+@pytest.mark.slow
 def test_patches_of_another_size_are_resampled_as_timm_does(
     registry: Registry, vit_file: Path, vit_state: State
 ) -> None:
@@ -61,6 +64,7 @@ def test_a_file_for_grey_pictures_takes_colour(registry: Registry, tmp_path: Pat
     assert torch.allclose(own.get_parameter("conv1.weight"), expected)
 
 
+@pytest.mark.slow
 def test_vgg_comes_without_its_wide_layers(registry: Registry, tmp_path: Path) -> None:
     torch.manual_seed(0)
     state = timm.create_model("vgg19", mlp_ratio=1 / 64, num_classes=3).state_dict()
@@ -96,6 +100,7 @@ REFUSED: dict[str, tuple[Callable[[Path, State], None], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("why", REFUSED)
 def test_a_file_is_refused_in_one_line_because(why: str, registry: Registry, vit_state: State, tmp_path: Path) -> None:
     save, says = REFUSED[why]

@@ -83,6 +83,7 @@ def test_everything_is_made_once_and_then_only_what_changed(results: Path, make_
     assert "quick/figures/good.png" not in third.made
 
 
+@pytest.mark.slow
 def test_what_is_made_is_as_it_should_be_and_the_same_each_time(results: Path) -> None:
     report(results)
     assert problems(results) == {}
@@ -94,6 +95,7 @@ def test_what_is_made_is_as_it_should_be_and_the_same_each_time(results: Path) -
     assert {file: file.read_bytes() for file in results.rglob("*") if file.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_check_finds_what_is_missing_edited_stale_and_left_over_and_writes_nothing(
     results: Path, make_record: Make
 ) -> None:
@@ -131,6 +133,7 @@ def test_an_edited_figure_is_drawn_again(results: Path) -> None:
     assert figure.read_bytes() == b"a figure of good"
 
 
+@pytest.mark.slow
 def test_by_other_code_everything_is_made_anew_and_a_check_says_which_figures_are_not(results: Path) -> None:
     first = report(results)
     older = {path: replace(made, code="older") for path, made in read_manifest(results).items()}
@@ -144,6 +147,7 @@ def test_by_other_code_everything_is_made_anew_and_a_check_says_which_figures_ar
     assert problems(results) == {}
 
 
+@pytest.mark.slow
 def test_by_other_libraries_everything_is_made_anew_and_a_check_asks_nothing_of_them(results: Path) -> None:
     first = report(results)
     write_manifest(results, {path: replace(made, libraries="older") for path, made in read_manifest(results).items()})
@@ -231,6 +235,7 @@ def test_nothing_outside_the_results_is_ever_removed(results: Path) -> None:
     assert outside.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ["{", "[]", '{"a": 1}', '{"a": {"b": 1}}'])
 def test_a_damaged_manifest_is_as_none(results: Path, content: str) -> None:
     made = report(results).made

@@ -260,6 +260,7 @@ def many(count: int, classes: int, epochs: int) -> list[Comparison]:
     return comparisons(trials)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("classes", "epochs"), [(10, 50), (30, 300)])
 def test_500_records_stay_under_6_megabytes(classes: int, epochs: int) -> None:
     page = make(Path("results"), many(500, classes, epochs))

@@ -49,6 +49,7 @@ def environment(emit: Tell) -> dict[str, str]:
     return dict(os.environ)
 
 
+@pytest.mark.slow
 def test_work_is_done_elsewhere_and_its_events_are_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     told: list[Event] = []
     assert follow(Local().run(partial(add, 2, 3), log=tmp_path / "log.txt"), told.append) == 5

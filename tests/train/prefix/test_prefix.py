@@ -102,6 +102,7 @@ def assert_trains_alike(model: Classifier, split: Split, size: int) -> None:
         assert (gradient - half_gradients[name]).abs().max() <= 1e-3 * scale, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BUNDLED)
 def test_every_bundled_model_is_split_before_its_last_block(registry: Registry, name: str) -> None:
     size, at = BUNDLED[name]
@@ -390,6 +391,7 @@ def two_ways(
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flip", ["true", "false"])
 @pytest.mark.parametrize("what", ["last-block", "head"])
 def test_the_same_accuracies_with_cached_features_as_without(
@@ -414,6 +416,7 @@ def test_the_same_accuracies_with_cached_features_as_without(
     assert cached.accuracy.test_top1 == plain.accuracy.test_top1
 
 
+@pytest.mark.slow
 def test_real_models_too_give_the_same_with_cached_features(
     two_ways: Callable[..., tuple[Record, Record]], tiny_protocol: Callable[..., Protocol]
 ) -> None:
@@ -434,6 +437,7 @@ def test_real_models_too_give_the_same_with_cached_features(
     assert cached.training.history.train_loss == pytest.approx(plain.training.history.train_loss, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_record_counts_the_extraction_and_says_what_was_kept(
     two_ways: Callable[..., tuple[Record, Record]], flips: Protocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -463,6 +467,7 @@ WHY_NOT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", WHY_NOT)
 def test_a_trial_that_takes_the_ordinary_way_says_why(
     registry: Registry,
@@ -486,6 +491,7 @@ def test_a_trial_that_takes_the_ordinary_way_says_why(
     assert record.training.frozen_prefix == {"used": False, "why": WHY_NOT[setting]}
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_split_trains_all_the_same(digits: Stored, flips: Protocol, tmp_path: Path) -> None:
     (tmp_path / "branches.py").write_text(BRANCHES)
     spec = TrialSpec(
@@ -502,6 +508,7 @@ def test_a_model_that_cannot_be_split_trains_all_the_same(digits: Stored, flips:
     assert said is not None and not said["used"] and "torch.fx cannot trace it" in said["why"]
 
 
+@pytest.mark.slow
 def test_a_plugins_own_split_is_used(digits: Stored, flips: Protocol, tmp_path: Path) -> None:
     (tmp_path / "branches.py").write_text(BRANCHES.replace('source=""', 'source="", split=split'))
     assert load_plugins([tmp_path]).model("branches").spec.split is not None
@@ -548,6 +555,7 @@ def bench_models():
 """
 
 
+@pytest.mark.slow
 def test_a_record_stands_only_for_trials_that_are_run_the_same_way(
     registry: Registry, digits: Stored, tiny_plugins: Path, tmp_path: Path, flips: Protocol
 ) -> None:
