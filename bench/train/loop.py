@@ -95,7 +95,7 @@ class Trainer:
         """Forward, backward, optimizer. What is minimised is the loss and, where the model has one, its own term."""
         self.optimizer.zero_grad(set_to_none=True)
         with self.device.autocast(self.precision):
-            logits = (self.forward or self.model)(inputs)
+            logits = (self.model if self.forward is None else self.forward)(inputs)
             extra = self.model.training_loss()
         loss = self.loss(logits.float(), labels)
         self.scaler.scale(loss if extra is None else loss + extra).backward()  # type: ignore[no-untyped-call]
@@ -240,7 +240,7 @@ def evaluate(
     parts = []
     for inputs, _ in batches.in_order():
         with device.autocast(precision):
-            parts.append((forward or model)(inputs))
+            parts.append((model if forward is None else forward)(inputs))
     logits, labels = torch.cat(parts).float(), device.move(batches.labels)
     loss = functional.cross_entropy(logits, labels).item()
     top1 = (logits.argmax(1) == labels).float().mean().item()

@@ -20,6 +20,7 @@ from bench.events import Note
 from bench.measure import measure
 from bench.plugins import Registry, load_plugins
 from bench.records import record as records
+from bench.request import RunOptions, TrialSpec
 from bench.run import trial
 from bench.run.outline import outline
 from bench.train.loop import Evaluation, evaluate
@@ -254,3 +255,12 @@ def test_a_trial_does_not_go_on_from_what_a_changed_plugin_had_trained(
     epochs: list[int] = []
     assert trial.run(spec, lambda event: epochs.append(event.epoch)).status == "ok"
     assert epochs == [1, 2, 3]
+
+
+@pytest.mark.slow
+def test_a_compiled_trial_trains_and_says_so(tiny_trial: Callable[..., TrialSpec]) -> None:
+    """By torch.compile itself: a compiled module is no callable like any other (its truth is its length)."""
+    spec = replace(tiny_trial("train.epochs=1", "train.limit=64"), options=RunOptions(compile=True))
+    record = trial.run(spec)
+    assert (record.status, record.error) == ("ok", None)
+    assert record.environment is not None and record.environment["options"]["compile"]
