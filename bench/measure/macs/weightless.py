@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, library, nn
 from torch.overrides import TorchFunctionMode
 
 
@@ -70,7 +70,7 @@ def nothing_hidden() -> Iterator[None]:
 # torch 2.10 cannot say what shape `_convolution` gives on meta, later ones can; `convolution` has the same result.
 if not torch._C._dispatch_has_kernel_for_dispatch_key("aten::_convolution", "Meta"):
     # In force as long as it lives.
-    _SHAPES: Any = torch.library.Library("aten", "IMPL", "Meta")  # type: ignore[no-untyped-call]
+    _SHAPES: Any = library.Library("aten", "IMPL", "Meta")  # type: ignore[no-untyped-call]
     _SHAPES.impl("_convolution", lambda *arguments: torch.convolution(*arguments[:9]))
 
 
