@@ -14,7 +14,6 @@ rounds beside another process; blocks of rounds more nearly are (the method of b
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,9 +26,9 @@ import torch
 from torch.utils.benchmark import Timer
 
 from bench.device import Device
+from bench.records import intervals
 
 WARM_UP_SECONDS = 3.0
-CONFIDENCE = 0.95
 # The whole range of eight blocks' medians holds the median with 99 % were they independent, which they are nearly.
 BLOCKS = 8
 # Of all cores: below it lies what a system does by itself.
@@ -87,17 +86,13 @@ def warm_up(run: Callable[[], object], clock: Callable[[], float], seconds: floa
     return 1 + len(times)
 
 
-def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """The narrowest symmetric pair of order statistics that holds the median with `confidence`.
+def median_interval(samples: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of the median by order statistics (bench/records/intervals.py).
 
     Where there are too few samples for it, their whole range: the best there is, and too narrow.
     """
-    from scipy.stats import quantile_test
-
-    found = quantile_test(samples, p=0.5).confidence_interval(confidence)
-    if math.isnan(found.low):
-        return min(samples), max(samples)
-    return float(found.low), float(found.high)
+    low, high = intervals.median_interval(samples) or (min(samples), max(samples))
+    return float(low), float(high)
 
 
 def median_interval_of_rounds(rounds: Sequence[Sequence[float]]) -> tuple[float, float]:

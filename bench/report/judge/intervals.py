@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from bench.records.comparison import Contender
+from bench.records.intervals import median_interval
 from bench.records.quantities import Quantity
 from bench.records.record import Record
 
@@ -69,28 +70,6 @@ def own_interval(quantity: Quantity, record: Record) -> tuple[float, float] | No
     if value is None or found is None:
         return None
     return min(found[0], value), max(found[1], value)
-
-
-def median_interval(rounds: Sequence[float]) -> tuple[float, float] | None:
-    """The narrowest symmetric pair of order statistics that holds the median with 95 %; None below six rounds.
-
-    It assumes no distribution (Hahn and Meeker, Statistical Intervals, 1991, section 5.2).
-    """
-    rank = _rank(len(rounds))
-    if rank is None:
-        return None
-    ordered = sorted(rounds)
-    return ordered[rank], ordered[-1 - rank]
-
-
-@cache
-def _rank(count: int) -> int | None:
-    """Which smallest, from 0, and which largest of `count` values hold the median between them with 95 %."""
-    from scipy.special import bdtr
-
-    # The median lies below the smallest but `rank` if no more than `rank` of so many fair coins fell on one side.
-    ranks = [rank for rank in range(count // 2) if bdtr(rank, count, 0.5) <= 0.025]
-    return ranks[-1] if ranks else None
 
 
 def _geometric_mean(values: Sequence[float]) -> float:

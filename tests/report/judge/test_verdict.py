@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from made import answers, write_trial
 
 from bench.records.comparison import read_comparisons
+from bench.records.intervals import median_interval
 from bench.records.quantities import BY_KEY
 from bench.report.judge.dominance import beats, front
-from bench.report.judge.intervals import estimate, median_interval
+from bench.report.judge.intervals import estimate
 from bench.report.judge.paired import holm
 from bench.report.judge.times import LEAST, UNSEEN, Sessions, ratio, spread
 from bench.report.judge.verdict import Verdict, Verdicts
