@@ -27,6 +27,9 @@ from pydantic import (
 from bench.errors import RequestError, unknown
 from bench.files import bundled
 
+# In which numbers a model computes.
+Precision = Literal["fp32", "bf16", "fp16"]
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -89,7 +92,7 @@ class Train(_Section):
     patience: int = Field(default=0, ge=0)
     batch_size: int = Field(ge=1)
     # auto: bf16 where the hardware multiplies it itself, else fp32; the record says which it was.
-    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    precision: Literal["auto", Precision]
     # At most so many training pictures, the same number of each class; 0: all.
     limit: int = Field(default=0, ge=0)
     # This share of the training pictures, of each class the same share.

@@ -143,7 +143,7 @@ def inference_memory(
     try:
         for batch in sorted(batches):
             if growth is not None and _fits(growth * batch // previous, device):
-                growth = _inference_growth(model, image_size, batch, device, precision)
+                growth = inference_growth(model, image_size, batch, device, precision)
             else:
                 growth = None
             peaks[batch] = None if growth is None else tensor_bytes(inference_tensors(model)) + growth
@@ -153,7 +153,7 @@ def inference_memory(
     return peaks
 
 
-def _inference_growth(model: nn.Module, image_size: int, batch: int, device: Device, precision: str) -> int | None:
+def inference_growth(model: nn.Module, image_size: int, batch: int, device: Device, precision: str) -> int | None:
     """Bytes of the images and of all else a forward pass allocates at once; None where memory runs out."""
 
     def run() -> None:
@@ -184,7 +184,7 @@ def batches_that_fit(
     Needed where the system kills a process that takes too much; an accelerator says no by itself.
     """
     least = min(batches)
-    growth = None if device.is_accelerator else _inference_growth(model, image_size, least, device, precision)
+    growth = None if device.is_accelerator else inference_growth(model, image_size, least, device, precision)
     if growth is None:
         return sorted(batches)
     return [batch for batch in sorted(batches) if _fits(growth * batch // least, device)]

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import get_args
 
 from bench.errors import RequestError, unknown
 from bench.events import Note, Tell
 from bench.files import check_writable
 from bench.hookspecs import DiedError, Executor
 from bench.plugins import Registry
+from bench.protocol import Precision
 from bench.records.measurement import Measurement
 from bench.request import MeasureRequest
 from bench.run.executors import follow, work
 
-PRECISIONS = ("fp32", "bf16", "fp16")
+PRECISIONS = get_args(Precision)
 
 
 def measure(request: MeasureRequest, registry: Registry, executor: Executor, tell: Tell) -> list[Measurement]:

@@ -157,7 +157,7 @@ def test_a_batch_that_memory_has_no_room_for_is_none(monkeypatch: pytest.MonkeyP
         tried.append(batch)
         return 100 if batch == 1 else None
 
-    monkeypatch.setattr("bench.measure.memory._inference_growth", room_for_one)
+    monkeypatch.setattr("bench.measure.memory.inference_growth", room_for_one)
     assert inference_memory(nn.Identity(), 8, [4, 1, 2], CPU) == {1: 100, 2: None, 4: None}
     assert tried == [1, 2]  # nothing larger is tried after a failure
 

@@ -53,10 +53,6 @@ class MacCount:
     uncounted_operators: dict[str, int]  # operators that no handler knows, and how often each was called
     cross_check: CrossCheck
 
-    def to_dict(self) -> dict[str, Any]:
-        """The same as plain dictionaries, ready for JSON."""
-        return asdict(self)
-
 
 def measure(subject: Subject) -> dict[str, Any]:
     """MACs, FLOPs and activations of one image, and the MACs of its share of a training step."""
