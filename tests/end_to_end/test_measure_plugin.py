@@ -110,3 +110,40 @@ def test_it_can_be_asked_for_alone(folder: Path, bench: Callable[..., Any]) -> N
     (found,) = json.loads(bench("measure", "tiny", *small, "--json", in_folder=folder).stdout)
     assert set(found["plugins"]) == {"torchscript"}
     assert set(found["efficiency"].values()) == {None}
+
+
+KILLER = '''"""A measurement that takes its process down with it."""
+
+from bench import MeasureSpec, hookimpl
+
+
+def kills(subject):
+    import os
+    import signal
+
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@hookimpl
+def bench_measurements():
+    yield MeasureSpec("kills", kills)
+'''
+
+
+def test_a_process_that_is_killed_while_it_measures_loses_nothing_that_was_trained(
+    tmp_path: Path, tiny_plugins: Path, bench: Callable[..., Any]
+) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "tiny_model.py").write_text((tiny_plugins / "tiny_model.py").read_text())
+    (tmp_path / "plugins" / "killer.py").write_text(KILLER)
+    small = ["data.image_size=8", "train.epochs=1", "train.limit=100", "data.test_limit=50", "name=small"]
+    settings = [argument for setting in small for argument in ("--set", setting)]
+    done = bench("run", "tiny", "--protocol", "quick", *settings, in_folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "results" / "small" / "tiny" / "seed0"
+    record = read_record(folder / "record.json")
+    assert record.status == "ok" and record.accuracy is not None
+    assert "SIGKILL" in record.efficiency.errors["measuring"]
+    assert {"model.safetensors", "predictions.npz", "pictures.npz"} <= {file.name for file in folder.iterdir()}
+    again = bench("run", "tiny", "--protocol", "quick", *settings, in_folder=tmp_path)
+    assert "already recorded in results/small: 1 of 1 trials" in again.stderr
