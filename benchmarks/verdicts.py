@@ -35,7 +35,7 @@ import statistics
 
 import numpy as np
 
-from bench.records.intervals import median_interval
+from bench.records.median import median_interval
 from bench.report.judge.paired import LEVEL
 from bench.report.judge.times import Sessions, ratio, spread
 

@@ -26,7 +26,7 @@ import torch
 from torch.utils.benchmark import Timer
 
 from bench.device import Device
-from bench.records import intervals
+from bench.records import median
 
 WARM_UP_SECONDS = 3.0
 # The whole range of eight blocks' medians holds the median with 99 % were they independent, which they are nearly.
@@ -87,11 +87,11 @@ def warm_up(run: Callable[[], object], clock: Callable[[], float], seconds: floa
 
 
 def median_interval(samples: Sequence[float]) -> tuple[float, float]:
-    """The 95 % interval of the median by order statistics (bench/records/intervals.py).
+    """The 95 % interval of the median by order statistics (bench/records/median.py).
 
     Where there are too few samples for it, their whole range: the best there is, and too narrow.
     """
-    low, high = intervals.median_interval(samples) or (min(samples), max(samples))
+    low, high = median.median_interval(samples) or (min(samples), max(samples))
     return float(low), float(high)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from bench.records.comparison import Contender
-from bench.records.intervals import median_interval
+from bench.records.median import median_interval
 from bench.records.quantities import Quantity
 from bench.records.record import Record
 

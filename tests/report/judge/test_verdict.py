@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from made import answers, write_trial
 
 from bench.records.comparison import read_comparisons
-from bench.records.intervals import median_interval
+from bench.records.median import median_interval
 from bench.records.quantities import BY_KEY
 from bench.report.judge.dominance import beats, front
 from bench.report.judge.intervals import estimate
