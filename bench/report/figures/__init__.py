@@ -1,5 +1,8 @@
 """Figures of the comparisons, each as PNG and SVG in the protocol's folder `figures/`.
 
+Those that are no pictures stand in `figures/column/` too, as PDF: 3.4 inches wide, a paper's column, in letters of 7
+points.
+
 Of a comparison: `accuracy` (against GMACs and seconds an epoch), `accuracy-COST` for each cost, `curves`, `time`,
 `memory`, `samples`. Of a model: `curves-MODEL`, `confusion-MODEL`, `mistakes-MODEL`. What a comparison's records do
 not hold has no figure.
@@ -15,14 +18,18 @@ from typing import Any
 from bench.files import file_name
 from bench.records.comparison import Comparison
 from bench.report.artifact import Artifact
-from bench.report.figures.bars import draw_bars, step_memory, step_time
+from bench.report.figures.bars import step_memory, step_time
 from bench.report.figures.confusion import confusion, draw_confusion
 from bench.report.figures.curves import all_curves, curves, draw_all_curves, draw_curves
-from bench.report.figures.pareto import costs, draw_pareto
+from bench.report.figures.pareto import costs
 from bench.report.figures.pictures import draw_mistakes, draw_samples, mistakes, samples
-from bench.report.figures.style import render
+from bench.report.figures.scatter import draw_pareto
+from bench.report.figures.stacks import draw_bars
+from bench.report.figures.style import COLUMN, render
 
 FORMS = ("png", "svg")
+PICTURES = (draw_samples, draw_mistakes)  # which a paper prints across the page
+Draw = Callable[[Any, float], Any]
 
 
 def artifacts(comparisons: Sequence[Comparison]) -> Iterator[Artifact]:
@@ -31,6 +38,8 @@ def artifacts(comparisons: Sequence[Comparison]) -> Iterator[Artifact]:
         for name, draw, values in _figures(comparison):
             for form in FORMS:
                 yield Artifact(figure_file(comparison, name, form), partial(render, draw, values, form))
+            if draw not in PICTURES:
+                yield Artifact(column_file(comparison, name), partial(render, draw, values, "pdf", COLUMN))
 
 
 def figure_file(comparison: Comparison, name: str, form: str = "png") -> Path:
@@ -39,17 +48,23 @@ def figure_file(comparison: Comparison, name: str, form: str = "png") -> Path:
     return comparison.folder / "figures" / f"{name}{apart}.{form}"
 
 
+def column_file(comparison: Comparison, name: str) -> Path:
+    """Where the figure of that name lies in a column's width."""
+    file = figure_file(comparison, name, "pdf")
+    return file.parent / "column" / file.name
+
+
 def model_figure(kind: str, model: str) -> str:
     """The name of a model's figure; `kind` is `curves`, `confusion` or `mistakes`."""
     return f"{kind}-{file_name(model)}"
 
 
-def _figures(comparison: Comparison) -> Iterator[tuple[str, Callable[[Any], Any], Any]]:
+def _figures(comparison: Comparison) -> Iterator[tuple[str, Draw, Any]]:
     """Name, drawing function and values of each figure."""
     if comparison.finished:
         for cost, against in costs(comparison).items():
             yield f"accuracy-{cost}" if cost else "accuracy", draw_pareto, against
-    together: list[tuple[str, Callable[[Any], Any], Any]] = [
+    together: list[tuple[str, Draw, Any]] = [
         ("curves", draw_all_curves, all_curves(comparison)),
         ("time", draw_bars, step_time(comparison)),
         ("memory", draw_bars, step_memory(comparison)),

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.records.classes import confusion_counts
 from bench.records.comparison import Contender
 from bench.report.figures.style import (
+    COLUMN,
     GREY,
     SMALL,
-    WIDTH,
     conditions,
     heading,
+    heading_height,
     names_width,
     new_figure,
     panel,
-    shown,
     trials_of,
 )
+from bench.report.text.names import begun, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 MOST_CLASSES = 20  # of which each cell can hold its numbers
 MOST_BLOCKS = 100  # rows of a matrix without numbers
 MOST_PAIRS = 14
+PAIR = 0.155  # inches of one in a column
+CLASS = 16  # letters of its name
 NARROWEST = 4.2  # inches: room for the heading
 
 
@@ -64,11 +68,12 @@ def confusion(contender: Contender) -> Confusion | Confusions | None:
     model, names, number = shown(record.model.name, 60), record.data.classes, len(counts)
     about = f"{conditions(record)}; {int(counts.sum()):,} test pictures over {trials_of(len(contender.finished))}"
     if number <= MOST_CLASSES:
-        return Confusion(model, about, tuple(shown(name, 16) for name in names), _plain(counts))
+        return Confusion(model, about, _classes(names), _plain(counts))
     wrong = counts - np.diag(np.diag(counts))
     found = np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS]
+    short = _classes(names)
     pairs = tuple(
-        (shown(names[true], 16), shown(names[predicted], 16), int(wrong[true, predicted]),
+        (short[true], short[predicted], int(wrong[true, predicted]),
          float(wrong[true, predicted] / counts[true].sum()))
         for true, predicted in (divmod(int(place), number) for place in found)
         if wrong[true, predicted]
@@ -79,28 +84,34 @@ def confusion(contender: Contender) -> Confusion | Confusions | None:
     return Confusions(model, about, number, group, _plain(blocks), pairs)
 
 
-def draw_confusion(values: Confusion | Confusions) -> Figure:
-    return _draw_few(values) if isinstance(values, Confusion) else _draw_many(values)
+def draw_confusion(values: Confusion | Confusions, width: float) -> Figure:
+    return _draw_few(values, width) if isinstance(values, Confusion) else _draw_many(values, width)
 
 
-def _draw_few(values: Confusion) -> Figure:
-    """Each cell: the count, and below it the share of the row in percent; a cell without pictures is left blank."""
+def _draw_few(values: Confusion, width: float) -> Figure:
+    """Each cell: the count, and below it the share of the row in percent; a cell without pictures is left blank.
+
+    Where a cell has no room for both in letters of SMALL points, as in a column, it has the share alone.
+    """
     number = len(values.classes)
-    side = max(2.4, min(5.0, 0.42 * number))
-    figure = new_figure(1.0)
     margin = names_width(values.classes) + 0.4
-    figure.set_size_inches(max(margin + side + 0.1, NARROWEST), side + margin + 0.5)
-    heading(figure, values.model, values.conditions)
+    side = min(max(2.4, min(5.0, 0.42 * number)), width - margin - 0.1)
+    both = side / number > 0.38 or width > COLUMN
+    about = values.conditions if both else f"{values.conditions}; cells: percent of the true class"
+    wide = max(margin + side + 0.1, min(NARROWEST, width))
+    figure = new_figure(margin + side + heading_height(about, wide) + 0.1, wide)
+    heading(figure, values.model, about, wide)
     axes = panel(figure, margin, margin, margin + side, margin + side)
     shares = _shares(values.counts)
     _matrix(axes, shares, edge="white")
-    size = min(SMALL, 72 * side / number / 2.9)
+    size = min(SMALL, 72 * side / number / 2.9) if both else SMALL
     for true, row in enumerate(values.counts):
         for predicted, count in enumerate(row):
             if count:
                 share = shares[true][predicted]
+                text = f"{count}\n{_percent(share)}" if both else _percent(share).removesuffix(" %")
                 axes.text(
-                    predicted + 0.5, true + 0.5, _cell(count, share), size=size, ha="center", va="center",
+                    predicted + 0.5, true + 0.5, text, size=size, ha="center", va="center",
                     color="white" if share > 45 else "black", linespacing=1.05,
                 )  # fmt: skip
     # Texts rather than ticks, which take as long to draw as all the rest.
@@ -117,12 +128,16 @@ def _draw_few(values: Confusion) -> Figure:
     return figure
 
 
-def _draw_many(values: Confusions) -> Figure:
-    figure = new_figure(3.4)
+def _draw_many(values: Confusions, width: float) -> Figure:
+    """The matrix without numbers, and beside it, in a column below it, the most frequent confusions."""
+    beside = width > COLUMN
+    above = heading_height(values.conditions, width)
+    below = 0.0 if beside or not values.pairs else PAIR * len(values.pairs) + 0.35
+    figure = new_figure(above + 2.25 + 0.55 + below, width)
     heading(figure, values.model, values.conditions)
-    axes = panel(figure, 0.5, 0.5, 2.75, 2.75)
+    axes = panel(figure, 0.5, 0.5 + below, 2.75, 2.75 + below)
     mesh = _matrix(axes, _shares(values.counts), edge="none")
-    scale = panel(figure, 2.8, 0.5, 2.88, 2.75)
+    scale = panel(figure, 2.8, 0.5 + below, 2.88, 2.75 + below)
     figure.colorbar(mesh, cax=scale, ticks=[0, 1, 5, 10, 25, 50, 100], format="%g", label="share of the row (%)")
     scale.minorticks_off()
     grouped = f", {values.group} to a row" if values.group > 1 else ""
@@ -131,15 +146,17 @@ def _draw_many(values: Confusions) -> Figure:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_ticks([place + 0.5 for place in ticks], [str(place * values.group + 1) for place in ticks])
     if values.pairs:
-        _pairs(figure, values)
+        _pairs(figure, values, *((3.6, 0.5, 2.85) if beside else (0.1, 0.05, below - 0.2)))
     return figure
 
 
-def _pairs(figure: Figure, values: Confusions) -> None:
-    """The most frequent confusions as bars, at the right of the matrix."""
+def _pairs(figure: Figure, values: Confusions, left: float, bottom: float, top: float) -> None:
+    """The most frequent confusions as bars, between these inches from the figure's left and lower edges."""
     names = [f"{true} as {predicted}" for true, predicted, _, _ in values.pairs]
-    left = min(3.6 + names_width(names), WIDTH - 1.05)
-    axes = panel(figure, left, 0.5, WIDTH - 0.75, 2.75)
+    width, height = figure.get_size_inches()
+    edge = min(left + names_width(names) + 0.05, width - 1.05)
+    rows = MOST_PAIRS if top - bottom > PAIR * MOST_PAIRS else len(names)
+    axes = panel(figure, edge, bottom, width - 0.75, top - 0.1)
     places = range(len(names))
     axes.barh(places, [count for _, _, count, _ in values.pairs], color=GREY, height=0.6)
     for place, (_, _, count, share) in zip(places, values.pairs, strict=True):
@@ -148,12 +165,12 @@ def _pairs(figure: Figure, values: Confusions) -> None:
             size=SMALL,
         )  # fmt: skip
     axes.set_yticks(places, names)
-    axes.set_ylim(MOST_PAIRS - 0.4, -0.6)
+    axes.set_ylim(rows - 0.4, -0.6)
     axes.set_xticks([])
     axes.spines[:].set_visible(False)
     axes.tick_params(left=False)
-    width, height = figure.get_size_inches()
-    figure.text(3.55 / width, 2.85 / height, "most frequent: pictures (share of the class)", size=SMALL, color=GREY)
+    what = "most frequent: pictures (share of the class)"
+    figure.text((left - 0.05) / width, top / height, what, size=SMALL, color=GREY)
 
 
 def _matrix(axes: Axes, shares: list[list[float]], edge: str) -> QuadMesh:
@@ -174,13 +191,17 @@ def _shares(counts: tuple[tuple[int, ...], ...]) -> list[list[float]]:
     return [[100 * count / (sum(row) or 1) for count in row] for row in counts]
 
 
-def _cell(count: int, share: float) -> str:
-    """The count and, from 1 % on, its share; small shares would only clutter the matrix."""
-    return f"{count}\n{_percent(share)}" if share >= 1 else str(count)
+def _classes(names: Sequence[str]) -> tuple[str, ...]:
+    """In so many letters, read from their start, unless two would look the same."""
+    short = tuple(begun(name, CLASS) for name in names)
+    return short if len(set(short)) == len(set(names)) else tuple(shown(name, CLASS) for name in names)
 
 
 def _percent(share: float) -> str:
-    return f"{share:.0f} %" if share >= 1 else "<1 %"
+    """`12 %`, `0.4 %`, `<0.1 %`."""
+    if share >= 0.95:
+        return f"{share:.0f} %"
+    return f"{share:.1f} %" if share >= 0.05 else "<0.1 %"
 
 
 def _plain(counts: object) -> tuple[tuple[int, ...], ...]:

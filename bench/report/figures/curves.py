@@ -15,20 +15,23 @@ from bench.report.figures.style import (
     VERMILION,
     WIDTH,
     conditions,
-    distinct,
     heading,
+    heading_height,
+    key_below,
+    key_height,
     names_width,
     new_figure,
     panel,
     scales,
-    shown,
     trials_of,
 )
+from bench.report.text.names import distinct, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+BANDS = "lines: mean, bands: lowest to highest seed"
 MOST_MODELS = 12  # in one figure; more lines cannot be told apart
 Series = tuple[tuple[float, ...], ...]  # of each seed, a value an epoch
 
@@ -96,12 +99,23 @@ def over_seeds(series: Series) -> tuple[list[float], list[float], list[float]]:
     return [sum(one) / len(one) for one in by_epoch], [min(one) for one in by_epoch], [max(one) for one in by_epoch]
 
 
-def draw_curves(values: Curves) -> Figure:
-    figure = new_figure(2.7)
-    heading(figure, values.model, values.conditions, 3.9)
-    left = panel(figure, 0.55, 0.45, 3.25, 2.2, xlabel="epoch", ylabel="mean loss (nats)")
-    right = panel(figure, 3.95, 0.45, WIDTH - 0.1, 2.2, xlabel="epoch", ylabel="top-1 (%)")
-    for axes, train, val in ((left, values.train_loss, values.val_loss), (right, values.train_top1, values.val_top1)):
+def draw_curves(values: Curves, width: float) -> Figure:
+    """Loss and top-1 beside each other; in a column one above the other."""
+    across = width >= WIDTH
+    top = heading_height(values.conditions, width)
+    above = top + key_height(("training", "validation", "best epoch"), width)
+    tall, below = (1.75, 0.45) if across else (1.4, 0.42)
+    figure = new_figure(above + (tall + below) * (1 if across else 2), width)
+    heading(figure, values.model, values.conditions)
+    if across:
+        first = panel(figure, 0.55, below, 3.25, below + tall, xlabel="epoch")
+        second = panel(figure, 3.95, below, width - 0.1, below + tall, xlabel="epoch")
+    else:
+        first = panel(figure, 0.55, 2 * below + tall + 0.05, width - 0.1, 2 * (below + tall))
+        second = panel(figure, 0.55, below, width - 0.1, below + tall - 0.05, xlabel="epoch")
+    first.set_ylabel("mean loss (nats)")
+    second.set_ylabel("top-1 (%)")
+    for axes, train, val in ((first, values.train_loss, values.val_loss), (second, values.train_top1, values.val_top1)):
         _line(axes, train, "training", VERMILION, "--")
         _line(axes, val, "validation", BLUE, "-")
         # An epoch outside the history, as of a trial that ended before its first epoch did, has no mark.
@@ -115,27 +129,40 @@ def draw_curves(values: Curves) -> Figure:
             markerfacecolor="white", markeredgecolor=BLACK, markeredgewidth=0.8, label="best epoch", zorder=5,
         )  # fmt: skip
         _epochs(axes, max(len(one) for one in (*train, *val)))
-    figure.legend(*right.get_legend_handles_labels(), loc="upper right", ncols=3, borderaxespad=0.2)
+    key_below(figure, second.get_legend_handles_labels()[0], top)
     return figure
 
 
-def draw_all_curves(values: AllCurves) -> Figure:
-    figure = new_figure(3.4)
-    number = len(values.models)
+def draw_all_curves(values: AllCurves, width: float) -> Figure:
+    """The legend at the right; in a column above."""
+    beside = width >= WIDTH
+    names = [name for name, _ in values.models]
+    number = len(names)
     which = f"the best {number} of {number + values.left_out} models by test top-1" if values.left_out else ""
-    heading(figure, "Validation top-1 by epoch", "; ".join(part for part in (values.conditions, which) if part))
-    edge = WIDTH - names_width([name for name, _ in values.models]) - 0.5
-    axes = panel(figure, 0.55, 0.45, edge, 2.95, xlabel="epoch", ylabel="validation top-1 (%)")
+    bands = BANDS if any(len(series) > 1 for _, series in values.models) else ""
+    about = "; ".join(part for part in (values.conditions, which, bands) if part)
+    top = heading_height(about, width)
+    above = top + 0.05 if beside else top + key_height(names, width)
+    tall = 2.5 if beside else 1.9
+    figure = new_figure(above + tall + 0.45, width)
+    heading(figure, "Validation top-1 by epoch", about)
+    edge = width - names_width(names) - 0.5 if beside else width - 0.1
+    axes = panel(figure, 0.55, 0.45, edge, 0.45 + tall, xlabel="epoch", ylabel="validation top-1 (%)")
     for index, (name, series) in enumerate(values.models):
-        mean, _, _ = over_seeds(series)
-        every = max(1, len(mean) // 8)
+        mean, low, high = over_seeds(series)
+        every, colour = max(1, len(mean) // 8), COLOURS[index % len(COLOURS)]
+        if len(series) > 1:
+            axes.fill_between(range(1, len(mean) + 1), low, high, color=colour, alpha=0.13, linewidth=0)
         axes.plot(
-            range(1, len(mean) + 1), mean, label=name, color=COLOURS[index % len(COLOURS)], linewidth=1,
+            range(1, len(mean) + 1), mean, label=name, color=colour, linewidth=1,
             linestyle=("-", "--")[index // len(COLOURS) % 2], marker=MARKERS[index % len(MARKERS)], markersize=4,
             markevery=(index % every, every),
         )  # fmt: skip
     _epochs(axes, max(len(one) for _, series in values.models for one in series))
-    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), handlelength=2.2, borderaxespad=0.3)
+    if beside:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), handlelength=2.2, borderaxespad=0.3)
+    else:
+        key_below(figure, axes.get_legend_handles_labels()[0], top)
     return figure
 
 
@@ -162,4 +189,4 @@ def _percent(shares: Sequence[float]) -> tuple[float, ...]:
 
 
 def _seeds(count: int) -> str:
-    return trials_of(count) + ("" if count == 1 else ": mean, and from least to most; a star for each seed")
+    return trials_of(count) + ("" if count == 1 else f"; {BANDS}, stars: each seed's best epoch")

@@ -10,14 +10,18 @@ if TYPE_CHECKING:
 
 Box = tuple[float, float, float, float]  # left, bottom, right, top
 
-RADII = (6.0, 10.0, 16.0, 24.0, 34.0, 46.0)
+Segment = tuple[tuple[float, float], tuple[float, float]]
+
+RADII = (6.0, 10.0, 16.0, 24.0, 34.0, 46.0, 60.0)
 # Sides of a point, in the order in which they please: right, above and below it, left, then the diagonals.
 SIDES = (
     (1, 0), (0, 1), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1), (1, 0.5), (1, -0.5), (-1, 0.5), (-1, -0.5),
 )  # fmt: skip
-NEAR = 24.0  # the farthest from its point that a label may stand which is not important
-# What covering a line, or a point, costs in distance.
-CROSSING, COVERING = 14.0, 1000.0
+NEAR = 60.0  # the farthest from its point that one label of MANY may stand which is not important
+MANY = 15
+LATTICE = 6.0  # between the places that are tried all over the frame
+COVERING = 1000.0  # what covering a point costs, in distance
+LEADING = 3.0  # between the places of a label's leader at which it may meet other labels
 
 
 def place(
@@ -31,31 +35,69 @@ def place(
     """Where each point's label goes, in the points' unit; None where there is no room for it.
 
     Labels are placed in the order given, each at the free place that is nearest to its point. No label covers
-    another, comes nearer than `marker` to a point, or leaves `frame`; `lines` (thin boxes) are avoided if possible.
-    The first `important` labels may stand farther from their points, and cover points rather than be left out.
+    another, or one of the `lines` (thin boxes), comes nearer than `marker` to a point, or leaves `frame`; nor does
+    the way to its point lead through another where there is a choice. The first `important` labels may stand
+    anywhere, as all of a few may, and cover points rather than be left out.
     """
     import numpy as np
 
     markers = np.array([(x - marker, y - marker, x + marker, y + marker) for x, y in points])
+    taken = np.array(lines, dtype=float).reshape(-1, 4)
     names = np.empty((0, 4))
-    thin = np.array(lines, dtype=float).reshape(-1, 4)
-    distance = np.repeat(RADII, len(SIDES)) + np.tile(np.arange(len(SIDES)) / 10, len(RADII))
     found: list[Box | None] = []
     for number, ((x, y), (width, height)) in enumerate(zip(points, sizes, strict=True)):
         tried = np.array([_beside(x, y, width, height, radius, side) for radius in RADII for side in SIDES])
+        far = number < important or len(points) < MANY
+        if far:
+            tried = np.concatenate([tried, _lattice(frame, width, height)])
+        distance = _distance(tried, x, y) + np.arange(len(tried)) % len(SIDES) / 10
         free = (tried[:, :2] >= frame[:2]).all(1) & (tried[:, 2:] <= frame[2:]).all(1)
-        free &= ~_overlap(tried, names).any(1)
+        free &= ~_overlap(tried, taken).any(1)
         covered = _overlap(tried, markers).sum(1)
         if number >= important:
-            free &= (covered == 0) & (distance < NEAR + 2)
-        if not free.any():
+            free &= covered == 0
+        if not far:
+            free &= distance < NEAR
+        cost = np.where(free, distance + COVERING * covered, np.inf)
+        order = np.argsort(cost, kind="stable")[: int(np.count_nonzero(free))].tolist()
+        if not order:
             found.append(None)
             continue
-        cost = np.where(free, distance + CROSSING * _overlap(tried, thin).sum(1) + COVERING * covered, np.inf)
-        left, bottom, right, top = (float(edge) for edge in tried[int(cost.argmin())])
+        chosen = next((at for at in order if not _overlap(_way(tried[at], x, y), names).any()), order[0])
+        left, bottom, right, top = (float(edge) for edge in tried[chosen])
         found.append((left, bottom, right, top))
-        names = np.append(names, [found[-1]], axis=0)
+        names = np.concatenate([names, tried[[chosen]]])
+        taken = np.concatenate([taken, tried[[chosen]], _way(tried[chosen], x, y)])
     return found
+
+
+def _lattice(frame: Box, width: float, height: float) -> np.ndarray:
+    """Boxes of that size all over the frame."""
+    import numpy as np
+
+    columns, rows = np.arange(frame[0], frame[2] - width, LATTICE), np.arange(frame[1], frame[3] - height, LATTICE)
+    corners = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
+    return np.concatenate([corners, corners + np.array([width, height])], axis=1)
+
+
+def _distance(boxes: np.ndarray, x: float, y: float) -> np.ndarray:
+    """Of each box (n, 4) from the point."""
+    import numpy as np
+
+    across = np.maximum(0, np.maximum(boxes[:, 0] - x, x - boxes[:, 2]))
+    up = np.maximum(0, np.maximum(boxes[:, 1] - y, y - boxes[:, 3]))
+    distance: np.ndarray = np.hypot(across, up)
+    return distance
+
+
+def _way(box: np.ndarray, x: float, y: float) -> np.ndarray:
+    """Small boxes along the line from the point to the nearest place of its label, both ends left out."""
+    import numpy as np
+
+    end = np.clip((x, y), box[:2], box[2:])
+    count = int(np.hypot(*(end - (x, y))) / LEADING)
+    parts = (np.arange(1, count)[:, None] / max(1, count)) * (end - (x, y)) + (x, y)
+    return np.concatenate([parts - 0.5, parts + 0.5], axis=1)
 
 
 def _beside(x: float, y: float, width: float, height: float, radius: float, side: tuple[float, float]) -> Box:

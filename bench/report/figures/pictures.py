@@ -15,10 +15,11 @@ from bench.report.figures.style import (
     conditions,
     fitted,
     heading,
+    heading_height,
     new_figure,
-    shown,
     text_width,
 )
+from bench.report.text.names import begun, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,7 +87,7 @@ def _kept(trial: Trial, name: str) -> Kept:
     return Kept(trial.folder / name, checksums(trial.folder / name))
 
 
-def draw_samples(values: Samples) -> Figure:
+def draw_samples(values: Samples, width: float) -> Figure:
     """Some pictures of each class, one above the other; of many classes, some spread evenly."""
     import numpy as np
 
@@ -95,26 +96,29 @@ def draw_samples(values: Samples) -> Figure:
     known = np.unique(labels)
     places = np.linspace(0, len(known) - 1, min(len(known), MOST_CLASSES))
     classes = [int(known[int(place)]) for place in places.round()]
+    columns_at_most = round(SAMPLES_ACROSS * width / WIDTH)
     each = 4 if len(classes) <= 2 * SAMPLES_ACROSS else 2
     captions = [values.classes[label] for label in classes]
     columns = [pictures[labels == label][:each] for label in classes]
     some = f"; {len(classes)} of {len(values.classes)} classes" if len(classes) < len(values.classes) else ""
-    across = min(SAMPLES_ACROSS, len(classes))
-    pitch = min(MOST_PITCH, (WIDTH - 0.16) / across)
+    across = min(columns_at_most, len(classes))
+    pitch = min(MOST_PITCH, (width - 0.16) / across)
     tall = max(len(column) for column in columns)
     block = 0.24 + tall * pitch
-    figure = new_figure(0.45 + block * -(-len(classes) // across), max(NARROWEST, across * pitch + 0.16))
+    wide = max(NARROWEST, across * pitch + 0.16)
+    top = heading_height(values.conditions + some, wide)
+    figure = new_figure(top + block * -(-len(classes) // across), wide)
     heading(figure, "Training pictures", values.conditions + some)
     axes = _canvas(figure)
     for place, (caption, column) in enumerate(zip(captions, columns, strict=True)):
-        x, y = 0.08 + place % across * pitch, 0.45 + place // across * block
-        axes.text(x, y + 0.14, fitted(caption, pitch - 0.06), size=SMALL)
+        x, y = 0.08 + place % across * pitch, top + place // across * block
+        axes.text(x, y + 0.14, fitted(caption, pitch - 0.06, shorter=begun), size=SMALL)
         for row, picture in enumerate(column):
             _picture(axes, picture, x, y + 0.18 + row * pitch, pitch - 0.05)
     return figure
 
 
-def draw_mistakes(values: Mistakes) -> Figure:
+def draw_mistakes(values: Mistakes, width: float) -> Figure:
     """The surest first; below each, its class, what it was taken for, and how sure the model was of that."""
     import numpy as np
 
@@ -124,20 +128,27 @@ def draw_mistakes(values: Mistakes) -> Figure:
         labels, probabilities = kept["label"][rows], kept["probabilities"][rows]
     predicted, confidence = probabilities.argmax(1), probabilities.max(1)
     order = np.argsort(-confidence, kind="stable")
-    pitch = (WIDTH - 0.16) / MISTAKES_ACROSS
+    across = round(MISTAKES_ACROSS * width / WIDTH)
+    pitch = (width - 0.16) / across
     block = pitch + 0.42
-    figure = new_figure(0.45 + block * -(-len(order) // MISTAKES_ACROSS))
+    top = heading_height(values.conditions, width)
+    figure = new_figure(top + block * -(-len(order) // across), width)
     heading(figure, f"{values.model}: the surest mistakes", values.conditions)
     axes = _canvas(figure)
     for place, which in enumerate(order.tolist()):
-        x, y = 0.08 + place % MISTAKES_ACROSS * pitch, 0.45 + place // MISTAKES_ACROSS * block
+        x, y = 0.08 + place % across * pitch, top + place // across * block
         side = pitch - 0.1
         _picture(axes, pictures[which], x, y, side)
-        sure = f" {100 * confidence[which]:.1f} %"
-        taken = fitted(values.classes[predicted[which]], side - text_width(f"as {sure}"))
-        axes.text(x, y + side + 0.13, fitted(values.classes[labels[which]], side), size=SMALL)
+        sure = f" {_sure(100 * confidence[which])}"
+        taken = fitted(values.classes[predicted[which]], pitch - 0.03 - text_width(f"as {sure}"), shorter=begun)
+        axes.text(x, y + side + 0.13, fitted(values.classes[labels[which]], side, shorter=begun), size=SMALL)
         axes.text(x, y + side + 0.26, f"as {taken}{sure}", size=SMALL, color=VERMILION)
     return figure
+
+
+def _sure(percent: float) -> str:
+    """Without decimals, which would take a name's room; no model is quite sure."""
+    return f"{percent:.0f} %" if percent < 99.5 else ">99 %"
 
 
 def _canvas(figure: Figure) -> Axes:

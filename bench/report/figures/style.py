@@ -12,11 +12,14 @@ import io
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.records.record import Record
+from bench.report.text.names import shown
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.backends.backend_agg import RendererAgg
@@ -34,9 +37,12 @@ GREY = "#595959"
 GRID = "#d9d9d9"
 
 WIDTH = 6.7  # inches: 17 cm, a page's width
+COLUMN = 3.4  # inches: of a page with two columns
 DPI = 150
 PACKED = 3  # of zlib's nine levels; the sixth, its usual, takes half as long again for a tenth fewer bytes
-SMALL = 7  # points; texts are of 8
+SMALL = 7  # points; texts are of 8, in a column all of 7
+ROW, HANDLE, COLUMN_GAP = 0.15, 1.8, 1.2  # of a legend: inches; ems of a sample, and between two columns
+LINE = 0.125  # inches from a small line of text to the next
 GAP = 3  # points between an axis and its labels
 
 INSTEAD = ["Verdana", "Arial", "sans-serif"]  # for readers of an SVG who lack matplotlib's font
@@ -62,11 +68,21 @@ STYLE: dict[str, Any] = {
     "text.hinting": "no_hinting",  # half the time of every text, and the widths that an SVG's reader finds
     "svg.fonttype": "none",  # texts stay texts: searchable, and small
     "svg.hashsalt": "bench",
+    "pdf.fonttype": 42,  # TrueType, which publishers ask for
+}
+# Without dates, and without the versions of what wrote it.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "svg": {"metadata": {"Date": None, "Creator": None}},
+    "pdf": {"metadata": {"CreationDate": None, "Creator": None, "Producer": None}},
+    "png": {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": PACKED}},
 }
 
 
-def render(draw: Callable[[Values], Figure], values: Values, form: str) -> bytes:
-    """The figure as a file of that form, `png` or `svg`; the same values give the same bytes."""
+def render(draw: Callable[[Values, float], Figure], values: Values, form: str, width: float = WIDTH) -> bytes:
+    """The figure, so many inches wide at most, as a file of that form, `png`, `svg` or `pdf`.
+
+    The same values give the same bytes.
+    """
     import matplotlib
 
     buffer = io.BytesIO()
@@ -74,20 +90,23 @@ def render(draw: Callable[[Values], Figure], values: Values, form: str) -> bytes
         # A user's own matplotlibrc would make other files.
         matplotlib.rcParams.update(matplotlib.rcParamsDefault)
         matplotlib.rcParams.update(STYLE)  # type: ignore[arg-type]
+        matplotlib.rcParams.update(dict.fromkeys(("font.size", "axes.labelsize", "axes.titlesize"), text_size(width)))
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # an empty box stands for it
         if form == "svg":
             matplotlib.rcParams["font.sans-serif"] = STYLE["font.sans-serif"] + INSTEAD
-            options: dict[str, Any] = {"metadata": {"Date": None, "Creator": None}}
-        else:
-            options = {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": PACKED}}
-        drawn_once(draw, values).savefig(buffer, format=form, dpi=DPI, **options)
+        drawn_once(draw, values, width).savefig(buffer, format=form, dpi=DPI, **OPTIONS[form])
     return buffer.getvalue()
 
 
 # The other form of the figure, where it is asked for next, needs no drawing from the start.
 @lru_cache(maxsize=1)
-def drawn_once(draw: Callable[[Values], Figure], values: Values) -> Figure:
-    return draw(values)
+def drawn_once(draw: Callable[[Values, float], Figure], values: Values, width: float) -> Figure:
+    return draw(values, width)
+
+
+def text_size(width: float) -> float:
+    """The points of titles and axes in a figure of that width."""
+    return 8 if width > COLUMN else SMALL
 
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
@@ -147,10 +166,57 @@ def _ticks(axis: Axis) -> list[tuple[float, str]]:
 def heading(figure: Figure, subject: str, rest: str, room: float = WIDTH) -> None:
     """The figure's title in its upper left corner: what it shows (in `room` inches), and under which conditions."""
     width, height = figure.get_size_inches()
-    subject = fitted(subject, min(room, width) - 0.16, 8, "bold")
-    rest = fitted(rest, width - 0.16)
-    figure.text(0.08 / width, 1 - 0.08 / height, subject, va="top", weight="bold")
-    figure.text(0.08 / width, 1 - 0.24 / height, rest, va="top", size=SMALL, color=GREY)
+    size = text_size(width)
+    subject = fitted(subject, min(room, width) - 0.16, size, "bold")
+    figure.text(0.08 / width, 1 - 0.08 / height, subject, va="top", weight="bold", size=size)
+    for number, line in enumerate(wrapped(rest, width - 0.16)):
+        figure.text(0.08 / width, 1 - (0.24 + LINE * number) / height, line, va="top", size=SMALL, color=GREY)
+
+
+def heading_height(rest: str, width: float) -> float:
+    """Inches from the figure's upper edge to below its heading."""
+    return 0.3 + LINE * len(wrapped(rest, width - 0.16))
+
+
+def key_below(figure: Figure, entries: Sequence[Artist], top: float) -> None:
+    """The legend, in rows that the figure's width holds, `top` inches from its upper edge."""
+    if not entries:
+        return
+    width, height = figure.get_size_inches()
+    columns = _key_columns([str(one.get_label()) for one in entries], width)
+    figure.legend(
+        handles=list(entries), loc="upper left", bbox_to_anchor=(0.04 / width, 1 - top / height), ncols=columns,
+        borderaxespad=0, borderpad=0.2, handletextpad=0.4, columnspacing=COLUMN_GAP, handlelength=HANDLE,
+        labelspacing=0.35,
+    )  # fmt: skip
+
+
+def key_height(labels: Sequence[str], width: float) -> float:
+    """Inches that the legend takes below the heading."""
+    return 0.05 + ROW * -(-len(labels) // _key_columns(labels, width)) if labels else 0.05
+
+
+def _key_columns(labels: Sequence[str], width: float) -> int:
+    """As many as there is room for, each as wide as its widest entry; matplotlib fills them one after the other."""
+    widths = [text_width(label) + (HANDLE + COLUMN_GAP + 0.5) * SMALL / 72 for label in labels]
+    for columns in range(len(labels), 1, -1):
+        rows, longer = divmod(len(labels), columns)  # so many columns have one row more
+        starts = [column * rows + min(column, longer) for column in range(columns + 1)]
+        if sum(max(widths[begin:end]) for begin, end in pairwise(starts)) < width - 0.1:
+            return columns
+    return 1
+
+
+def wrapped(text: str, width: float) -> list[str]:
+    """The text in lines of that many inches, a longer word cut."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and text_width(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(fitted(word, width))
+    return lines
 
 
 @lru_cache(maxsize=4096)
@@ -175,29 +241,19 @@ def names_width(names: Sequence[str], size: float = SMALL) -> float:
     return max(text_width(name, size) for name in names)
 
 
-def shown(name: str, length: int = 32) -> str:
-    """The name on one line, without what cannot be printed, and with its middle left out where it is longer."""
-    name = " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())
-    if len(name) <= length:
-        return name
-    return f"{name[: length - length // 2 - 1].rstrip()}…{name[-(length // 2) :].lstrip()}"
-
-
-def distinct(names: Sequence[str], length: int = 32) -> list[str]:
-    """The names as `shown`, each longer where two that differ would look the same."""
-    texts = [shown(name, length) for name in names]
-    if len(set(texts)) < len(set(names)) and length < max(len(name) for name in names):
-        return distinct(names, length + 8)
-    return texts
-
-
-def fitted(name: str, width: float, size: float = SMALL, weight: str = "normal") -> str:
-    """The name, shortened until it is no wider than that many inches, or than three letters."""
+def fitted(
+    name: str,
+    width: float,
+    size: float = SMALL,
+    weight: str = "normal",
+    shorter: Callable[[str, int], str] = shown,
+) -> str:
+    """The name, made `shorter` until it is no wider than that many inches, or than three letters."""
     length = len(name)
-    text = shown(name, length)
+    text = shorter(name, length)
     while length > 3 and text_width(text, size, weight) > width:
         length -= 1
-        text = shown(name, length)
+        text = shorter(name, length)
     return text
 
 

@@ -35,7 +35,7 @@ from bench.report.make.pool import make_all
 from bench.report.page import html
 from bench.report.tables import folder_page, measurements, sections
 
-FIGURES = {".png", ".svg"}
+FIGURES = {".png", ".svg", ".pdf"}
 
 
 @dataclass

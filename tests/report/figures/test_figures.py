@@ -11,8 +11,6 @@ from xml.etree import ElementTree
 import matplotlib
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from made import changed
 from PIL import Image
 
@@ -23,12 +21,9 @@ from bench.records.folder import record_files
 from bench.records.record import Failure, History, Record, read_record
 from bench.report.artifact import Artifact
 from bench.report.figures import artifacts, figure_file, model_figure
-from bench.report.figures.bars import draw_bars, step_memory
 from bench.report.figures.confusion import Confusion, Confusions, confusion, draw_confusion
 from bench.report.figures.curves import all_curves, over_seeds
-from bench.report.figures.labels import place
-from bench.report.figures.pareto import costs
-from bench.report.figures.style import DPI, STYLE, WIDTH, distinct, drawn_once, new_figure, panel, render, scales, shown
+from bench.report.figures.style import COLUMN, DPI, STYLE, WIDTH, drawn_once, new_figure, panel, render, scales
 
 RECORDS = Path(__file__).resolve().parents[2] / "copies"
 ODD = ["a$b$ $\\frac{1}{2}$", "x_1^{2}", '<b>&"q"', "rocket 🚀 \t日本\x00", "n" * 80]
@@ -234,6 +229,17 @@ def test_confusions_of_few_and_of_many_classes(classes: int, rows: int) -> None:
         assert "class1" in written and "7\n41 %" in written
 
 
+def test_a_share_below_one_percent_is_written_in_its_cell() -> None:
+    record = like(reference(models=["vit_tiny"])[0], classes=["automobile", "ship"])
+    assert record.accuracy
+    record.accuracy.confusion = [[995, 5], [1, 9999]]
+    values = confusion(compared([record]).contenders[0])
+    written = texts(render(draw_confusion, values, "svg"))
+    assert "5\n0.5 %" in written and "1\n<0.1 %" in written and "automobile" in written
+    in_a_column = texts(render(draw_confusion, values, "svg", COLUMN))
+    assert "0.5" in in_a_column and "automobile" in in_a_column
+
+
 def test_two_comparisons_in_one_folder_have_figures_of_their_own() -> None:
     first, second = reference(models=["vit_tiny", "vgg19"])
     second.protocol.fingerprint = "f" * 64
@@ -262,57 +268,3 @@ def test_an_axis_has_its_labels_within_its_limits_and_in_full() -> None:
     # Without a power of ten that stands apart, and is lost.
     assert labels(0, 3e7)[-1] == "30000000"
     assert labels(1_000_000.1, 1_000_000.3)[0].startswith("1000000.1")
-
-
-def test_stacked_bars_begin_where_the_last_one_ended_and_add_up_to_the_total() -> None:
-    values = step_memory(compared(reference()))
-    assert values
-    axes = draw_bars(values).axes[0]
-    parts = [[path.vertices[:, 0] for path in bars.get_paths()] for bars in axes.collections]
-    for number, (_, amounts) in enumerate(values.models):
-        edges = [(own[number].min(), own[number].max()) for own in parts]
-        assert edges[0][0] == 0 and edges[-1][1] == pytest.approx(sum(amounts))
-        assert [end for _, end in edges[:-1]] == pytest.approx([start for start, _ in edges[1:]])
-    assert axes.get_xlim()[1] > max(sum(amounts) for _, amounts in values.models)
-
-
-points = st.lists(st.tuples(st.integers(0, 20).map(float), st.integers(0, 20).map(float)), max_size=30)
-
-
-@given(points, st.floats(5, 60))
-def test_no_name_covers_another_or_a_point_or_leaves_the_frame(found: list[tuple[float, float]], width: float) -> None:
-    centres = [(15 * x, 15 * y) for x, y in found]
-    boxes = place(centres, [(width, 8.0)] * len(centres), (0, 0, 300, 300))
-    kept = [box for box in boxes if box is not None]
-    assert kept or len(set(centres)) != 1  # a point alone is always named
-    for number, (left, bottom, right, top) in enumerate(kept):
-        assert left >= 0 and bottom >= 0 and right <= 300 and top <= 300
-        assert not any(left < x < right and bottom < y < top for x, y in centres)
-        for other in kept[:number]:
-            assert left >= other[2] or other[0] >= right or bottom >= other[3] or other[1] >= top
-
-
-def test_costs_without_any_value_have_no_figure_and_intervals_are_those_over_seeds() -> None:
-    record = reference(models=["vit_tiny"])[0]
-    better = like(record, seed=1)
-    assert record.accuracy and better.accuracy
-    record.accuracy.test_top1, better.accuracy.test_top1 = 0.70, 0.72
-    found = costs(compared([record, better]))
-    assert "energy" not in found
-    (point,) = found["gmacs"].panels[0].points
-    assert point.top1 == pytest.approx(71)
-    assert point.top1_interval == pytest.approx((71 - 12.706, 71 + 12.706), abs=1e-3)  # Student's t of two values
-
-
-def test_an_important_name_covers_points_rather_than_be_left_out() -> None:
-    crowd = [(float(x), float(y)) for x in range(0, 100, 10) for y in range(0, 100, 10)]
-    sizes = [(60.0, 8.0)] * len(crowd)
-    assert place(crowd, sizes, (0, 0, 100, 100))[0] is None
-    assert place(crowd, sizes, (0, 0, 100, 100), important=1)[0] is not None
-
-
-def test_names_that_differ_are_shown_differently() -> None:
-    names = [f"vit_tiny:patch_size={size},drop_path_rate=0.15,global_pool=avg" for size in (8, 16)]
-    assert len(set(distinct(names, 20))) == 2
-    assert shown("a\nb\x00c") == "a b c"
-    assert shown("abcdefghij", 6) == "ab…hij"
