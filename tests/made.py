@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.files import trial_folder, write_text
-from bench.records.record import SCHEMA
+from bench.files import file_name, trial_folder, write_text
+from bench.records.record import SCHEMA, read_record
+from bench.records.sessions import next_file
 
 CLASSES = ("cat", "dog", "ship")
 
@@ -143,3 +144,38 @@ def write_measurement(
     }  # fmt: skip
     folder = trial_folder(results / "measure", model, 0).parent / f"{image_size}px-fp32"
     write_text(folder / "measurement.json", json.dumps(document))
+
+
+def write_session(
+    folder: Path,
+    milliseconds: dict[str, float],
+    *,
+    series: str = "latency",
+    share: float = 0.01,
+    others: float = 0.0,
+    own: dict[str, float] | None = None,
+    **changes: Any,
+) -> Path:
+    """Write a timing session into that protocol's folder, of models whose records lie there; its file.
+
+    Each model's interval reaches by `share` of its time each way, all rounds alike for all models; `own` widens the
+    ratios of a model, whose blocks alternate by that share. `others` are the cores that others kept busy throughout.
+    """
+    models = []
+    for name, time in milliseconds.items():
+        record = read_record(next((folder / file_name(name)).glob("seed*/record.json")))
+        wobble = (own or {}).get(name, 0.0)
+        blocks = [
+            1e-3 * time * (1 + part * share) * (1 + wobble * (-1) ** block) for block, part in enumerate([-1, 0, 1] * 4)
+        ]
+        rounds = [block for block in blocks for _ in range(2)]
+        models.append({"name": name, "code": record.model.code, "weights": "0" * 64,
+                       "series": {series: {"images": 1, "rounds": rounds}}})  # fmt: skip
+    made = {
+        "schema": 1, "protocol": record.protocol.fingerprint, "data": record.data.fingerprint, "way": None,
+        "environment": record.environment, "settings": {}, "quiet_cores": 0.2,
+        "others": {series: [others] * 12}, "models": models,
+    }  # fmt: skip
+    file = next_file(folder)
+    write_text(file, json.dumps(changed(made, changes)))
+    return file

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made import answers, write_failure, write_trial
+from made import answers, write_failure, write_session, write_trial
 
 HEAVY = {"torch", "torchvision", "timm", "sklearn", "matplotlib"}
 
@@ -21,7 +21,8 @@ def folder(tmp_path: Path) -> Path:
     """results/quick with a good model, a bad and slow one, and one that failed; other/ with other settings."""
     results = tmp_path / "results"
     write_trial(results, "good", answers(0.9))
-    write_trial(results, "bad", answers(0.5), efficiency={"latency_ms": {"p50": 90.0, "ci95": [89.0, 91.0]}})
+    write_trial(results, "bad", answers(0.5))
+    write_session(results / "quick", {"good": 10.0, "bad": 90.0})
     write_failure(results, "large")
     write_trial(tmp_path / "other", "good", settings={"train": {"epochs": 7}})
     return tmp_path

@@ -1,7 +1,8 @@
 """What is shown of a quantity for one model: its value over the trials, and how sure that is.
 
 An accuracy or a score: the mean over seeds with Student's interval; a top-1 of one seed with Wilson's, for so many
-test pictures. A count: the mean, which has no noise. A time: each trial's own measurements are one block, with the
+test pictures. A count: the mean, which has no noise. A time of timing sessions: their median, with its interval by
+order statistics of blocks of rounds (times.py). Another time: each trial's own measurements are one block, with the
 interval that the record gives, or that their order statistics give; several blocks have their geometric mean, and the
 span from the lowest to the highest end of theirs. A time's seeds are no sample of anything that moves it: the machine
 does, from trial to trial, by far more than Student's t over two or three could tell.
@@ -18,6 +19,7 @@ from bench.records.comparison import Contender
 from bench.records.median import median_interval
 from bench.records.quantities import Quantity
 from bench.records.record import Record
+from bench.report.judge.times import timed
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,9 @@ class Estimate:
 
 
 def estimate(quantity: Quantity, contender: Contender) -> Estimate | None:
-    """None where no trial has it."""
+    """None where no trial, and no session of timing, has it."""
+    if quantity.series:
+        return _timed(quantity, contender)
     records = [trial.record for trial in contender.finished if quantity.value(trial.record) is not None]
     values = tuple(value for record in records if (value := quantity.value(record)) is not None)
     if not values:
@@ -44,6 +48,20 @@ def estimate(quantity: Quantity, contender: Contender) -> Estimate | None:
     if quantity.kind in ("accuracy", "score"):
         return Estimate(mean, *_interval(quantity, mean, values, records[0]), values)
     return Estimate(mean, None, None, values)
+
+
+def _timed(quantity: Quantity, contender: Contender) -> Estimate | None:
+    found = timed(quantity, contender) if contender.finished else None
+    if found is None:
+        return None
+
+    def value(log: float) -> float:
+        return quantity.of_run(math.exp(log), images)
+
+    images = next(iter(found.by_session.values())).images
+    values = tuple(value(one.level.median) for one in found.by_session.values())
+    low, high = sorted(map(value, found.interval)) if found.interval else (None, None)
+    return Estimate(value(found.level), low, high, values)
 
 
 def _interval(

@@ -61,6 +61,7 @@ def _comparison(results: Path, comparison: Comparison, quantities: Sequence[Quan
     models = [
         {
             **_model(results, contender, quantities, environments),
+            "disturbed": _disturbed(verdicts, place, quantities),
             "marks": {key: found[place] for key, found in given.items() if place in found},
         }
         for place, contender in enumerate(comparison.contenders)  # the finished ones first, as in the verdicts
@@ -115,7 +116,6 @@ def _model(
         ]
         if len(records) > 1
         else [],
-        "disturbed": _disturbed(records, quantities),
         "notes": _notes(records),
         "trials": [_trial(results, trial, environments) for trial in contender.trials],
         "detail": None,
@@ -145,15 +145,12 @@ def _trial(results: Path, trial: Trial, environments: _Environments) -> dict[str
     }
 
 
-def _disturbed(records: Sequence[Record], quantities: Sequence[Quantity]) -> dict[str, str]:
+def _disturbed(verdicts: Verdicts, place: int, quantities: Sequence[Quantity]) -> dict[str, str]:
     """By quantity, what disturbed its measurement."""
-    found: dict[str, str] = {}
-    for record in records:
-        for quantity in quantities:
-            disturbed = quantity.disturbed_in(record)
-            if disturbed is not None:
-                found.setdefault(quantity.key, disturbed)
-    return found
+    if place >= len(verdicts.contenders):
+        return {}
+    found = ((quantity.key, verdicts.on(quantity).disturbed[place]) for quantity in quantities)
+    return {key: disturbed for key, disturbed in found if disturbed}
 
 
 def _notes(records: Sequence[Record]) -> list[str]:

@@ -6,9 +6,13 @@ from collections.abc import Iterator, Sequence
 
 from bench.records.comparison import Comparison
 from bench.records.quantities import Quantity
-from bench.report.judge.times import UNSEEN
 from bench.report.judge.verdict import Verdict
 from bench.report.text.numbers import chance, with_interval
+
+DISTURBED = (
+    "†: other processes were at work on the machine while it was timed; the value has no interval, and no order is "
+    "drawn from it."
+)
 
 
 def said(verdict: Verdict) -> str:
@@ -43,23 +47,22 @@ def intervals_read(comparison: Comparison, quantities: Sequence[Quantity]) -> It
             "Brackets after a top-1 of one seed: Wilson's 95 % interval for so many pictures "
             f"({comparison.first.data.test:,} for testing); it says nothing of what another seed would give."
         )
-    if any(quantity.kind == "time" for quantity in quantities):
-        several = " Of several trials the geometric mean, from the lowest end to the highest." if counts - {1} else ""
-        yield f"Brackets after a time: the 95 % interval of its rounds (order statistics).{several}"
+    if any(quantity.series for quantity in quantities):
+        yield (
+            "Brackets after a time: the 95 % interval of its median over blocks of rounds (order statistics); of "
+            "several sessions from the lowest end to the highest."
+        )
+    if alone := [quantity.label for quantity in quantities if quantity.kind == "time" and not quantity.series]:
+        several = ", of several trials the geometric mean, from lowest to highest" if counts - {1} else ""
+        yield f"{', '.join(alone)}: of each trial by itself{several}; no order is drawn from these."
 
 
 def marks_read(best: str, quantities: Sequence[Quantity]) -> Iterator[str]:
     """What the marks of a column say; `best` is how the best is marked."""
     yield (
         f"{best}: the best of its column. ≈: the test cannot tell it from the best, or it is printed alike. ?: "
-        "nothing is known of its difference from the best: it was disturbed, measured on another machine or once, "
+        "nothing is known of its difference from the best: it was disturbed, not timed side by side with it, "
         "without predictions or an interval. Neither: it is worse, by more than chance. A column in which nothing is "
         "known of any difference has no best. Top-1 is tested on the same test pictures, times by their ratios; p is "
         "corrected for all pairs of models (Holm)."
     )
-    if any(quantity.kind == "time" for quantity in quantities):
-        yield (
-            "The models were timed one after the other, each trial in a session of its own: an order of times may be "
-            "the machine's. By how much sessions differ is seen from models with several trials, else taken as "
-            f"{UNSEEN:.0%} (one standard deviation)."
-        ).replace("%", " %")

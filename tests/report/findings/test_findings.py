@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import answers, write_failure, write_trial
+from made import answers, write_failure, write_session, write_trial
 
 from bench.records.comparison import read_comparisons
 from bench.records.quantities import BY_KEY
@@ -55,27 +55,27 @@ def test_equal_values_are_a_tie(results: Path) -> None:
 
 
 def test_the_order_of_times_is_left_open_where_the_machine_may_have_made_it(tmp_path: Path) -> None:
-    for model, p50 in (("quick", 10.0), ("slow", 10.4), ("slower", 90.0)):
-        write_trial(tmp_path, model, efficiency={"latency_ms": {"p50": p50, "ci95": [p50 - 0.5, p50 + 0.5]}})
+    times = {"quick": 10.0, "slow": 10.2, "slower": 90.0}
+    for model in times:
+        write_trial(tmp_path, model)
+    write_session(tmp_path / "quick", times, share=0.05)
     said = line(written(tmp_path), "**latency (ms)**")
-    assert "quick has the best value, 10.00 [9.50, 10.50]; slow follows with 10.40 [9.90, 10.90]" in said
+    assert "quick has the best value, 10.00 [9.50, 10.50]; slow follows with 10.20 [9.69, 10.71]" in said
     assert "tie: within noise, p = " in said
     assert "Pareto front of test top-1 against latency has 2 of 3 models: quick" in written(tmp_path)
 
 
 def test_what_is_not_known_is_said_to_be_so_and_beats_nobody(results: Path) -> None:
-    for model in ("good", "near", "bad"):
-        file = results / "quick" / model / "seed0" / "record.json"
-        file.write_text(file.read_text().replace('"disturbed": null', '"disturbed": "rounds differ by 99%"'))
+    write_session(results / "quick", dict.fromkeys(("good", "near", "bad"), 10.0), others=1.0)
     text = written(results)
-    assert "share the best value, 10.00 [9.50, 10.50]; all models have it" in line(text, "**latency (ms)**")
+    assert "share the best value, 10.00; all models have it" in line(text, "**latency (ms)**")
     assert "There is no Pareto front of test top-1 against latency: disturbed." in text
     assert "Nothing is known of differences in latency (disturbed)." in text
 
 
 def test_a_model_beaten_in_everything_is_dominated_and_off_the_front(results: Path) -> None:
     text = written(results)
-    assert "bad (60.00 % test top-1, 9.00 M params, 3.000 GMACs, 10.00 ms latency, 100 peak MB)" in text
+    assert "bad (60.00 % test top-1, 9.00 M params, 3.000 GMACs, 100 peak MB)" in text
     assert "is dominated by good (90.00 % test top-1, 2.00 M params, 1.000 GMACs" in line(text, "- bad (60.00")
     assert "against GMACs has 1 of 3 models: good (1.000 GMACs, 90.00 %)." in text
     assert "good is dominated by no model" in text
@@ -138,13 +138,14 @@ def test_only_failed_trials_are_findings_too(tmp_path: Path) -> None:
 
 def test_caveats_are_what_the_records_give_cause_for(tmp_path: Path) -> None:
     write_trial(tmp_path, "a", environment={"device": "Other CPU", "git": {"commit": "def", "dirty": True}})
-    write_trial(tmp_path, "b", efficiency={"latency_ms": {"disturbed": "rounds differ by 40%"}})
+    write_trial(tmp_path, "b")
     write_trial(tmp_path, "c", efficiency={"macs_cross_check": {"agrees": False, "difference": 0.125}})
+    write_session(tmp_path / "quick", {"b": 10.0, "c": 5.0}, others=1.0)
     text = written(tmp_path)
     assert "One seed for each model" in text
     assert "one is 0.5 points" in line(text, "The test set has 200 pictures")
-    assert "Measured under 2 conditions" in line(text, "Other CPU", "Some CPU")
-    assert "b (rounds differ by 40%)" in line(text, "Latency is marked as disturbed for 1 of 3 models")
+    assert "Trained under 2 conditions" in line(text, "Other CPU", "Some CPU")
+    assert "b, c: other processes were at work" in line(text, "Latency is marked as disturbed for 2 of 3 models")
     assert "c: two counters of MACs differ by 12.50 %." in text
     assert "1 of 3 trials ran with changes that were not committed." in text
     assert "The trials come from 2 commits of the code." in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made import answers, write_session, write_trial
 
 from bench.files import trial_folder, write_text
 from bench.records.comparison import Comparison, Trial, comparisons, read_comparisons
@@ -26,15 +28,14 @@ from bench.report.tables.comparison import (
     comparison_table,
     conditions,
     notes,
-    report_columns,
     run_columns,
     run_text,
 )
 from bench.report.tables.folder_page import write_page, write_tables
+from bench.report.tables.times import times_json, times_text
 from bench.report.text.markup import Table
 
 Make = Callable[..., Record]
-HALF_DISTURBED = {"p50": 2.0, "ci95": [1.5, 2.5], "disturbed": "rounds differ by 99%"}
 
 
 def compared(*records: Record) -> Comparison:
@@ -95,15 +96,7 @@ def test_a_row_of_which_one_seed_failed_says_so(make_record: Make) -> None:
 def test_what_nobody_measured_is_no_column_and_is_named(make_record: Make) -> None:
     one = compared(make_record())
     assert "J/image" not in comparison_table(one).headers
-    assert "not measured: M act., latency (ms), images/s, J/image." in notes(one)
-
-
-def test_a_measurement_that_was_disturbed_bears_a_dagger_that_is_explained(make_record: Make) -> None:
-    quiet = make_record(efficiency={"latency_ms": {**HALF_DISTURBED, "disturbed": None}})
-    noisy = make_record(efficiency={"latency_ms": HALF_DISTURBED})
-    assert rows([quiet], report_columns)[0]["latency (ms)"] == "2.00 [1.50, 2.50]"
-    assert rows([noisy], report_columns)[0]["latency (ms)"] == "2.00 [1.50, 2.50] †"
-    assert [any("†" in line for line in notes(compared(one))) for one in (quiet, noisy)] == [False, True]
+    assert "not measured: M act., latency (ms), images/s, step (ms), J/image." in notes(one)
 
 
 def marked(key: str, *records: Record) -> dict[str, str]:
@@ -120,17 +113,34 @@ def test_where_nothing_is_known_of_any_difference_a_column_has_no_best(make_reco
     assert any("Wilson" in line for line in notes(compared(*records)))
 
 
-def test_a_disturbed_time_is_neither_worse_nor_a_tie(make_record: Make) -> None:
-    def timed(name: str, p50: float, disturbed: str | None = None) -> Record:
-        latency = {"p50": p50, "ci95": [0.99 * p50, 1.01 * p50], "disturbed": disturbed}
-        return make_record(name, efficiency={"latency_ms": latency})
+@pytest.mark.parametrize("others", [0.0, 1.0])
+def test_times_of_a_session_are_marked_unless_it_was_disturbed_which_a_dagger_says(
+    tmp_path: Path, others: float
+) -> None:
+    times = {"a": 1.0, "b": 1.02, "c": 9.0, "d": 5.0}
+    for name in times:
+        write_trial(tmp_path, name)
+    write_session(tmp_path / "quick", {name: times[name] for name in "abc"}, others=others)
+    ((one,), _) = read_comparisons(tmp_path)
+    table = comparison_table(one)
+    column = table.headers.index("latency (ms)")
+    cells = {row[0].text: (row[column].text, row[column].mark) for row in table.rows}
+    quiet = {"a": ("1.00 [0.99, 1.01]", "best"), "b": ("1.02 [1.01, 1.03]", "tie"), "c": ("9.00 [8.91, 9.09]", "")}
+    noisy = {"a": ("1.00 †", ""), "b": ("1.02 †", ""), "c": ("9.00 †", "")}
+    assert cells == {**(noisy if others else quiet), "d": ("", "")}
+    assert any("†" in line for line in notes(one)) is bool(others)
 
-    records = [timed("a", 1.0), timed("b", 1.2), timed("c", 9.0), timed("d", 5.0, "rounds differ by 99%")]
-    assert marked("latency_ms", *records) == {"a": "best", "b": "tie", "d": "unknown"}
-    cells = {row["model"]: row["latency (ms)"] for row in rows(records, report_columns)}
-    assert cells["d"] == "5.00 [4.95, 5.05] †"
-    text = run_text(Path("results/quick"), records)
-    assert "? " not in text.partition("\n\n")[0]  # run's own table has no latency
+
+def test_ratios_to_the_first_model_stand_beside_the_times(tmp_path: Path) -> None:
+    write_trial(tmp_path, "first", answers(0.9))
+    write_trial(tmp_path, "second", answers(0.5))
+    write_session(tmp_path / "quick", {"first": 10.0, "second": 4.0})
+    ((one,), _) = read_comparisons(tmp_path)
+    text = times_text(one)
+    assert re.search(r"first +10.00 \[9.90, 10.10\] +1\n", text)
+    assert re.search(r"second +4.00 \[3.96, 4.04\] +0.40 \[0.39, 0.41\]\n", text)
+    assert "the ratio to first" in text and "over 1 session" in text
+    assert times_json(one)["models"][1]["latency_ms"]["against_first"]["outcome"] == "better"
 
 
 def test_counts_tie_only_where_they_print_alike(make_record: Make) -> None:
