@@ -137,7 +137,8 @@ def describe(event: Event) -> str | None:
         case TimingTogether():
             if event.share:
                 return None
-            return f"[{event.done + 1}/{event.total}] {event.models} models side by side: {event.series}"
+            plural = "model" if event.models == 1 else "models"
+            return f"[{event.done + 1}/{event.total}] {event.models} {plural} side by side: {event.series}"
         case TrialStarted():
             return f"[{event.index}/{event.total}] {event.model} seed {event.seed}"
         case EpochEnded():

@@ -95,8 +95,8 @@ class Quantity:
         return [value for one in kept if (value := self._scaled(one)) is not None]
 
     def of_run(self, seconds: float, images: int) -> float:
-        """The value where a run of so many images takes so many seconds."""
-        return self.scale * (images / seconds if self.better == "higher" else seconds)
+        """The value where a run of so many images takes so many seconds: images a second, or the time in its unit."""
+        return images / seconds if self.unit == "images/s" else seconds * self.units.get("s", 1.0)
 
     def disturbed_in(self, record: Any) -> str | None:
         """What disturbed the measurement, if anything did."""
@@ -158,7 +158,7 @@ QUANTITIES: tuple[Quantity, ...] = (
     ),
     Quantity(
         key="latency_ms", label="latency (ms)", path="", series="latency", kind="time", better="lower",
-        unit="ms", about="median time of one picture", scale=1e3, cost=True,
+        unit="ms", about="median time of one picture", cost=True,
         judged=True, page=True, dominance=True, front=True,
     ),
     Quantity(
@@ -168,8 +168,7 @@ QUANTITIES: tuple[Quantity, ...] = (
     ),
     Quantity(
         key="step_ms", label="step (ms)", path="", series="step", kind="time", better="lower", unit="ms",
-        about="median time of a training step, every layer computed", decimals=1, scale=1e3, cost=True, judged=True,
-        front=True,
+        about="median time of a training step, every layer computed", decimals=1, cost=True, judged=True, front=True,
     ),
     Quantity(
         key="memory", label="peak MB", path="efficiency.memory.train_peak", kind="count", better="lower", unit="MB",

@@ -261,7 +261,7 @@ class Standing:
         if found is None:
             return _Test(reason=NEVER, ratio=True)
         value, low, high = found.value, found.low, found.high
-        if self.quantity.better == "higher":  # images a second: the other way round, at each one's batch
+        if self.quantity.unit == "images/s":  # the other way round, at each one's batch
             pictures = self._images(a) / self._images(b)
             value, low, high = pictures / value, pictures / high, pictures / low
         if self.disturbed[a] or self.disturbed[b]:

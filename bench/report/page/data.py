@@ -111,7 +111,7 @@ def _model(
         "values": [_values(quantity, contender) for quantity in quantities],
         # One row a trial that ended well, where there are several.
         "by_seed": [
-            {"seed": record.seed, "values": [_short(quantity.value(record)) for quantity in quantities]}
+            {"seed": record.seed, "values": [_short(_of_trial(quantity, record)) for quantity in quantities]}
             for record in records
         ]
         if len(records) > 1
@@ -120,6 +120,11 @@ def _model(
         "trials": [_trial(results, trial, environments) for trial in contender.trials],
         "detail": None,
     }
+
+
+def _of_trial(quantity: Quantity, record: Record) -> float | None:
+    """None for times of sessions, which are of no one trial."""
+    return None if quantity.series else quantity.value(record)
 
 
 def _values(quantity: Quantity, contender: Contender) -> list[float | None] | None:
