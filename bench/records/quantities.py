@@ -134,7 +134,7 @@ QUANTITIES: tuple[Quantity, ...] = (
         about="mean over the classes of their F1", decimals=4, most=1, run_table=True,
     ),
     Quantity(
-        key="ece", label="ECE", path="accuracy.ece", kind="score", better="lower", unit="share",
+        key="ece", label="ECE", path="accuracy.ece", kind="score", better=None, unit="share",
         about="expected calibration error: how far confidence is from accuracy, 15 bins", decimals=4, most=1,
     ),
     Quantity(

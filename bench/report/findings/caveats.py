@@ -12,6 +12,7 @@ from bench.report.judge.paired import Answers
 from bench.report.judge.verdict import Verdicts
 from bench.report.text.markup import markdown
 from bench.report.text.numbers import counted, label_parts, listed
+from bench.report.text.verdicts import ONE_SEED
 
 
 def caveat_lines(comparison: Comparison, answers: Answers) -> list[str]:
@@ -34,10 +35,7 @@ def caveat_lines(comparison: Comparison, answers: Answers) -> list[str]:
 def _seeds(contenders: Sequence[Contender]) -> list[str]:
     single = [one.model for one in contenders if len(one.finished) == 1]
     if len(single) == len(contenders):
-        return [
-            "One seed for each model: no interval over seeds is known, and another seed may order them otherwise. Only "
-            "test top-1 (paired) and times of sessions come with an estimate of their noise."
-        ]
+        return [ONE_SEED]
     counts = {len(one.finished) for one in contenders}
     if len(counts) == 1:
         return []

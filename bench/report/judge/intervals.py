@@ -1,7 +1,8 @@
 """What is shown of a quantity for one model: its value over the trials, and how sure that is.
 
-An accuracy or a score: the mean over seeds with Student's interval; a top-1 of one seed with Wilson's, for so many
-test pictures. A count: the mean, which has no noise. A time of timing sessions: their median, with its interval by
+An accuracy or a score: the mean over seeds, with Student's interval from three on; where that would leave the scale
+(beyond 100 %), and of two seeds, from the lowest to the highest; a top-1 of one seed with Wilson's, for so many test
+pictures. A count: the mean, which has no noise. A time of timing sessions: their median, with its interval by
 order statistics of blocks of rounds (times.py). Another time: each trial's own measurements are one block, with the
 interval that the record gives, or that their order statistics give; several blocks have their geometric mean, and the
 span from the lowest to the highest end of theirs. A time's seeds are no sample of anything that moves it: the machine
@@ -20,6 +21,8 @@ from bench.records.median import median_interval
 from bench.records.quantities import Quantity
 from bench.records.record import Record
 from bench.report.judge.times import timed
+
+SEEDS = 3  # fewer say nothing of how a score varies
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,10 @@ def _interval(
 ) -> tuple[float | None, float | None]:
     """Of an accuracy or a score."""
     if len(values) > 1:
-        half = half_interval(values)
-        most = math.inf if quantity.most is None else quantity.most
-        return max(mean - half, quantity.least), min(mean + half, most)
+        half, most = half_interval(values), math.inf if quantity.most is None else quantity.most
+        if len(values) >= SEEDS and quantity.least <= mean - half and mean + half <= most:
+            return mean - half, mean + half
+        return min(values), max(values)  # t of two is 12.7: it would say nothing; no end is cut off to look sensible
     if quantity.kind == "accuracy":
         low, high = wilson_interval(mean / quantity.scale, first.data.test)
         return low * quantity.scale, high * quantity.scale

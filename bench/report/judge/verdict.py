@@ -3,7 +3,8 @@
 Two models of a comparison and a quantity give a verdict: better, worse, tie (the test cannot tell them apart, which
 does not mean equal) or unknown (there is no test, and the reason why). What is tested depends on the quantity's kind:
 
-- accuracy: on the same test pictures, seed by seed (paired.py); the difference, in points;
+- accuracy: on the same test pictures, seed by seed, what seeds do pooled over all models (paired.py); the difference,
+  in points;
 - time: the ratio, from timing sessions that had both (times.py); unknown where these were disturbed, or are none;
 - count: printed alike or not; there is no noise, hence no interval and no p;
 - score: Student's paired t over the seeds that both have, where these are three or more; else unknown.
@@ -24,13 +25,12 @@ from typing import Any, Literal
 
 from bench.records.comparison import Comparison, Contender
 from bench.records.quantities import Quantity
-from bench.report.judge.intervals import Estimate, estimate, half_interval, student
-from bench.report.judge.paired import ALL_PAIRS, LEVEL, Answers, holm, read_answers
+from bench.report.judge.intervals import SEEDS, Estimate, estimate, half_interval, student
+from bench.report.judge.paired import ALL_PAIRS, LEVEL, Answers, SeedNoise, holm, read_answers, seed_noise
 from bench.report.judge.times import ALONE, NEVER, Timed, ratio, spread, timed
 
 Outcome = Literal["better", "worse", "tie", "unknown"]
 TURNED: dict[Outcome, Outcome] = {"better": "worse", "worse": "better", "tie": "tie", "unknown": "unknown"}
-SEEDS = 3  # fewer say nothing of how a score varies
 FEW = 5  # of the best, where comparing each with each would take too long
 
 
@@ -103,6 +103,11 @@ class Verdicts:
     def answers(self) -> Answers:
         """Which test pictures each trial got right."""
         return read_answers(trial for contender in self.contenders for trial in contender.finished)
+
+    @cached_property
+    def seed_noise(self) -> SeedNoise | None:
+        """How much seeds move a model's top-1, pooled over the models; None where none has two."""
+        return seed_noise([self.answers.top1(one) for one in self.contenders])
 
     def on(self, quantity: Quantity) -> Standing:
         """How the models stand on that quantity."""
@@ -232,7 +237,7 @@ class Standing:
 
     def _accuracy(self, a: int, b: int) -> _Test:
         answers, scale = self._verdicts.answers, self.quantity.scale
-        found = answers.difference(self._contenders[a], self._contenders[b])
+        found = answers.difference(self._contenders[a], self._contenders[b], self._verdicts.seed_noise)
         if found is not None:
             return _Test(scale * found.value, scale * found.low, scale * found.high, found.p, seeds=found.seeds)
         read = [any(trial.folder in answers.rows for trial in self._contenders[one].finished) for one in (a, b)]

@@ -14,8 +14,8 @@ from bench.report.text.verdicts import gap, said
 
 HOW_TO_READ = (
     "B against A: B minus A, of times B over A, with its 95 % interval where one is known. Top-1 is tested on the same "
-    "test pictures, times by their ratios, a trial's session as one observation, for the order of times may be the "
-    "machine's; counts are exact. p is corrected for all pairs of models. A tie is what the test cannot tell apart."
+    "test pictures, times by their ratios where they were timed side by side; counts are exact. p is corrected for all "
+    "pairs of models. A tie is what the test cannot tell apart."
 )
 
 

@@ -13,7 +13,7 @@ from bench.records.comparison import Comparison, Trial, comparisons
 from bench.records.machine import described
 from bench.records.quantities import Quantity
 from bench.records.record import Record
-from bench.report.judge.intervals import Estimate, estimate
+from bench.report.judge.intervals import SEEDS, Estimate, estimate
 from bench.report.judge.marks import marks
 from bench.report.judge.verdict import Standing, Verdicts
 from bench.report.text.markup import Cell, Style, Table, paragraphs, written
@@ -164,7 +164,9 @@ def _shown(standing: Standing, place: int) -> str:
         low, high, half = (
             f"{one:.{quantity.decimals}f}" for one in (value.low, value.high, (value.high - value.low) / 2)
         )
-        even = len(value.values) > 1 and math.isclose(value.high - value.mean, value.mean - value.low, rel_tol=1e-6)
+        even = len(value.values) >= SEEDS and math.isclose(
+            value.high - value.mean, value.mean - value.low, rel_tol=1e-6
+        )
         if low != high:
             text += f" ± {half}" if even else f" [{low}, {high}]"
     return f"{text} †" if standing.disturbed[place] else text

@@ -14,6 +14,7 @@ from bench.records.quantities import BY_KEY
 from bench.report import findings
 from bench.report.judge.paired import read_answers
 from bench.report.judge.verdict import Verdicts
+from bench.report.text.verdicts import ONE_SEED
 
 
 def written(results: Path) -> str:
@@ -95,7 +96,7 @@ def test_several_seeds_are_tested_with_seeds_as_chance(tmp_path: Path) -> None:
         write_trial(tmp_path, "a", answers(0.9, seed=seed), seed=seed)
         write_trial(tmp_path, "b", answers(0.5, seed=9 + seed), seed=seed)
     text = written(tmp_path)
-    assert "two-way analysis of variance" in text
+    assert "its variance pooled over all models" in text
     assert "McNemar" not in text
     assert "One seed" not in text
     assert "(3 seeds: 0, 1, 2)" in text
@@ -118,7 +119,7 @@ def test_overfitting_and_unfinished_learning_are_said_with_the_gap(tmp_path: Pat
     assert (
         "1 of 2 models overfit by more than 5 points: greedy 24.0 points (training 99.0 %, validation 75.0 %)" in text
     )
-    assert "greedy (epoch 2, +15.00 points in that epoch)" in line(text, "1 of 2 models had the best validation")
+    assert "greedy (epoch 2, +15.00 points in that epoch)" in line(text, "1 of 2 trials had the best validation")
 
 
 def test_a_failed_trial_is_named_with_its_reason_whatever_it_says(tmp_path: Path) -> None:
@@ -142,7 +143,7 @@ def test_caveats_are_what_the_records_give_cause_for(tmp_path: Path) -> None:
     write_trial(tmp_path, "c", efficiency={"macs_cross_check": {"agrees": False, "difference": 0.125}})
     write_session(tmp_path / "quick", {"b": 10.0, "c": 5.0}, others=1.0)
     text = written(tmp_path)
-    assert "One seed for each model" in text
+    assert ONE_SEED in text
     assert "one is 0.5 points" in line(text, "The test set has 200 pictures")
     assert "Trained under 2 conditions" in line(text, "Other CPU", "Some CPU")
     assert "b, c: other processes were at work" in line(text, "Latency is marked as disturbed for 2 of 3 models")
@@ -206,3 +207,24 @@ def test_many_models_are_each_tested_with_the_best_alone(tmp_path: Path) -> None
     assert {standing.between(3, other).pairs for other in range(52) if other not in (0, 3)} == {52 * 51 // 2}
     assert "each model with the best" in written(tmp_path)
     assert "… and 31 more." in written(tmp_path)
+
+
+def test_counts_are_of_trials_not_of_models_that_had_one(tmp_path: Path) -> None:
+    """Of a's three trials one ended at its best epoch: that is 1 of 4 trials, and not 1 of 2 models."""
+    history = {"train_top1": [0.5, 0.6, 0.7], "val_top1": [0.6, 0.7, 0.8]}
+    for seed in range(3):
+        best = {"best_epoch": 3, "history": history} if seed == 1 else {}
+        write_trial(tmp_path, "a", answers(0.9, seed=seed), seed=seed, training=best)
+    write_trial(tmp_path, "b", answers(0.5))
+    text = written(tmp_path)
+    assert "a (epoch 3 in 1 of 3 seeds" in line(text, "1 of 4 trials had the best validation top-1 in the last epoch")
+
+
+def test_no_gap_is_said_to_be_more_than_chance_in_the_other_direction(tmp_path: Path) -> None:
+    """The best by all its seeds is the worse one on the seed that both have: no verdict, whatever p would be."""
+    write_trial(tmp_path, "steady", answers(0.8))
+    write_trial(tmp_path, "lucky", answers(0.6))
+    write_trial(tmp_path, "lucky", answers(0.99), seed=1)
+    write_trial(tmp_path, "lucky", answers(0.99), seed=2)
+    said = line(written(tmp_path), "Points by which lucky, the best, is ahead of each")
+    assert "steady −20.00" in said and "more than chance" not in said

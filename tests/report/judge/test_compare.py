@@ -112,8 +112,8 @@ def test_tolerances_are_shares_or_points() -> None:
     judged = [quantity for quantity in QUANTITIES if quantity.judged]
     assert parse_tolerances([], QUANTITIES) == {one: POINTS if one is TOP1 else SHARE for one in judged}
     assert parse_tolerances(["0.1"], QUANTITIES) == {one: POINTS if one is TOP1 else 0.1 for one in judged}
-    named = {LATENCY: 0.1, TOP1: 1, BY_KEY["ece"]: 0}
-    assert parse_tolerances(["latency_ms=0.1, accuracy=1", "ece=0"], QUANTITIES) == named
+    named = {LATENCY: 0.1, TOP1: 1, BY_KEY["macro_f1"]: 0}
+    assert parse_tolerances(["latency_ms=0.1, accuracy=1", "macro_f1=0"], QUANTITIES) == named
 
 
 @pytest.mark.parametrize(

@@ -172,21 +172,29 @@ def test_intervals_are_as_in_the_textbook() -> None:
     assert wilson_interval(0, 10) == pytest.approx((0, 0.2775), abs=1e-4)
 
 
-def test_an_interval_ends_where_the_quantity_does(make_record: Make) -> None:
-    one = compared(make_record("a", 0.3, 0), make_record("a", 0.9, 1))
-    found = estimate(BY_KEY["accuracy"], one.contenders[0])
-    assert found and (found.mean, found.low, found.high) == (pytest.approx(60), 0, 100)
-    (row,) = rows([trial.record for trial in one.contenders[0].trials])
-    assert row["test top-1 (%)"] == "60.00 [0.00, 100.00]"
+def test_of_two_seeds_and_where_t_would_leave_the_scale_the_lowest_and_the_highest_are_shown(make_record: Make) -> None:
+    """Student's t of two values is 12.7, and an end that is cut off at 100 % would hide that the model is wrong."""
+    two = compared(make_record("a", 0.3, 0), make_record("a", 0.9, 1))
+    found = estimate(BY_KEY["accuracy"], two.contenders[0])
+    assert found and (found.mean, found.low, found.high) == pytest.approx((60, 30, 90))
+    (row,) = rows([trial.record for trial in two.contenders[0].trials])
+    assert row["test top-1 (%)"] == "60.00 [30.00, 90.00]"
+    beyond = compared(*(make_record("a", top1, seed) for seed, top1 in enumerate((0.95, 0.99, 1.0))))
+    found = estimate(BY_KEY["accuracy"], beyond.contenders[0])
+    assert found and (found.low, found.high) == pytest.approx((95, 100))
+    within = compared(*(make_record("a", top1, seed) for seed, top1 in enumerate((0.5, 0.51, 0.52))))
+    (row,) = rows([trial.record for trial in within.contenders[0].trials])
+    assert row["test top-1 (%)"] == "51.00 ± 2.48"
 
 
 def test_csv_has_the_mean_the_interval_and_the_count_of_every_quantity_to_twelve_digits(make_record: Make) -> None:
-    records = [make_record("a,b", 1 / 3, 0), make_record("a,b", 0.34, 1), make_record("f", None)]
+    three = [100 / 3, 34, 35]
+    records = [*(make_record("a,b", top1 / 100, seed) for seed, top1 in enumerate(three)), make_record("f", None)]
     found = list(csv.DictReader(io.StringIO(comparison_csv(compared(*records)).decode())))
     assert [row["model"] for row in found] == ["a,b", "f"]
     first = found[0]
-    assert (first["accuracy"], first["accuracy_n"], first["gmacs"]) == ("33.6666666667", "2", "2.345")
-    assert float(first["accuracy_high"]) - float(first["accuracy"]) == pytest.approx(half_interval([100 / 3, 34]))
+    assert (first["accuracy"], first["accuracy_n"], first["gmacs"]) == ("34.1111111111", "3", "2.345")
+    assert float(first["accuracy_high"]) - float(first["accuracy"]) == pytest.approx(half_interval(three))
     assert first["protocol_fingerprint"] == "p" * 64
     assert (found[1]["accuracy"], found[1]["accuracy_n"]) == ("", "0")
     assert found[1]["status"] == "crashed: ended by SIGKILL"
