@@ -33,7 +33,7 @@ def report(
             print_json(checked.to_json())
         else:
             print("\n".join(map(str, checked.problems)) or f"{checked.files} files are what the records give")
-        return 1 if checked.problems else 0
+        return 1 if checked.problems or checked.damaged else 0
     with watch(quiet) as tell:
         outcome = api.report(results, plugins=plugins or (), tell=tell)
     warn(outcome.damaged)
@@ -42,7 +42,7 @@ def report(
         print_json(asdict(outcome))
     elif not quiet:
         print(outcome)
-    return 1 if outcome.failed else 0
+    return 1 if outcome.failed or outcome.damaged else 0
 
 
 def compare(

@@ -18,6 +18,7 @@ from bench.records.machine import same_machine
 from bench.records.quantities import Quantity, with_plugins
 from bench.records.record import Record, RecordError, parse_record
 from bench.records.sessions import Kept, read_sessions
+from bench.records.sound import contradiction
 
 
 @dataclass(frozen=True)
@@ -120,17 +121,27 @@ class Comparison:
 def read_trials(results: Path) -> tuple[list[Trial], list[str]]:
     """The trials of a results folder, or of one protocol's folder in it, and a line for each damaged record.
 
+    A record that contradicts the predictions beside it is as good as damaged, and left out like one.
+
     A results folder that lies in another one (results/reference) is not part of it.
     """
-    trials, damaged = [], []
-    for file in sorted(file for depth in ("*", "*/*") for file in results.glob(f"{depth}/seed*/record.json")):
-        try:
-            trials.append(read_trial(file.parent))
-        except RecordError as error:
-            damaged.append(str(error))
-        except OSError as error:
-            damaged.append(f"{file}: cannot be read: {error.strerror}")
-    return trials, damaged
+    files = sorted(file for depth in ("*", "*/*") for file in results.glob(f"{depth}/seed*/record.json"))
+    read = [_read(file) for file in files]
+    return [one for one in read if isinstance(one, Trial)], [one for one in read if isinstance(one, str)]
+
+
+def _read(file: Path) -> Trial | str:
+    """The trial, or what is wrong with it."""
+    try:
+        trial = read_trial(file.parent)
+    except RecordError as error:
+        return str(error)
+    except OSError as error:
+        return f"{file}: cannot be read: {error.strerror}"
+    wrong = contradiction(trial.record, trial.folder)
+    if wrong is None:
+        return trial
+    return f"{file}: contradicts its predictions, and is left out: {wrong}; one of the two was changed: run it again"
 
 
 def trials_of(protocol_folder: Path) -> dict[Path, Trial]:

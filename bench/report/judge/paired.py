@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -20,8 +19,6 @@ from bench.records.comparison import Contender, Trial
 
 # Up to so many models each is compared with each; beyond, with the best alone: pairs grow with the square.
 ALL_PAIRS = 50
-# Reading predictions is mostly decompression, which lets other threads run.
-THREADS = 4
 LEVEL = 0.05  # of the tests; intervals are of 1 - LEVEL
 SMALLEST = 1e-12  # no p is said to be smaller
 
@@ -229,8 +226,7 @@ class Answers:
 def read_answers(trials: Iterable[Trial]) -> Answers:
     """Read each trial's predictions.npz once; the pictures are those that all of them were tested on."""
     folders = [trial.folder for trial in trials]
-    with ThreadPoolExecutor(THREADS) as pool:
-        read = list(pool.map(_read, folders))
+    read = [_read(folder) for folder in folders]
     good = [(folder, *found) for folder, found in zip(folders, read, strict=True) if found is not None]
     unread = tuple(folder for folder, found in zip(folders, read, strict=True) if found is None)
     if not good:

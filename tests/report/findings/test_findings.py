@@ -190,8 +190,8 @@ def test_pictures_are_matched_by_their_index(tmp_path: Path) -> None:
         write_trial(tmp_path, model, answers(0.7))
     file = tmp_path / "quick" / "b" / "seed0" / "predictions.npz"
     order = np.random.default_rng(0).permutation(200)[:150]  # shuffled, and some missing
-    np.savez_compressed(file, **{key: value[order] for key, value in np.load(file).items()})
     (comparison,), _ = read_comparisons(tmp_path)
+    np.savez_compressed(file, **{key: value[order] for key, value in np.load(file).items()})
     found = read_answers([trial for one in comparison.finished for trial in one.finished])
     assert found.right.shape == (2, 150)
     assert (found.right[0] == found.right[1]).all()
