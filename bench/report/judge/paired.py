@@ -32,6 +32,9 @@ class Difference:
     high: float
     p: float  # two-sided, for no difference
     seeds: int
+    # What makes `value` uncertain, where several seeds tell the two apart.
+    seed_variance: float = 0.0
+    picture_variance: float = 0.0
 
 
 def agreement(right: np.ndarray) -> np.ndarray:
@@ -131,14 +134,10 @@ def _several_seeds(both: np.ndarray, pictures: int, a: np.ndarray, b: np.ndarray
     # The rest is in both; where seeds seem to do less than it, it is not taken off.
     from_pictures -= min(rest, from_seeds, from_pictures)
     half = _reach(LEVEL, from_seeds, noise.freedom, from_pictures)
+    p = _chance(mean, from_seeds, noise.freedom, from_pictures)
     # No difference in accuracy lies beyond 100 points: not a wrong model's end, but the scale's.
-    return Difference(
-        mean,
-        max(mean - half, -1.0),
-        min(mean + half, 1.0),
-        _chance(mean, from_seeds, noise.freedom, from_pictures),
-        seeds,
-    )
+    low, high = max(mean - half, -1.0), min(mean + half, 1.0)
+    return Difference(mean, low, high, p, seeds, from_seeds, from_pictures)
 
 
 def _variance(values: np.ndarray) -> float:
