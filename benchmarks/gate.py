@@ -24,7 +24,8 @@ from pathlib import Path
 import numpy as np
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "benchmarks")]  # bench need not be installed
+sys.path.insert(0, str(CHECKOUT))  # bench need not be installed
+sys.path.insert(0, str(CHECKOUT / "benchmarks"))
 
 from error_rates import drawn
 
