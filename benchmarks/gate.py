@@ -27,12 +27,12 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(CHECKOUT))  # bench need not be installed
 sys.path.insert(0, str(CHECKOUT / "benchmarks"))
 
-from error_rates import drawn
+from error_rates import drawn  # noqa: E402
 
-from bench.records.quantities import BY_KEY
-from bench.report.judge.compare import POINTS, Change
-from bench.report.judge.paired import LEVEL, agreement, paired_difference, seed_noise
-from bench.report.judge.verdict import Verdict
+from bench.records.quantities import BY_KEY  # noqa: E402
+from bench.report.judge.compare import POINTS, Change  # noqa: E402
+from bench.report.judge.paired import LEVEL, agreement, paired_difference, seed_noise  # noqa: E402
+from bench.report.judge.verdict import Verdict  # noqa: E402
 
 SEEDS, PICTURES, DEVIATIONS, WORSE = (1, 2, 3, 5), (360, 2000, 10_000), (0.0, 0.8, 2.0), (0, 1, 2, 5)
 TOP1 = 0.9
