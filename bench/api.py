@@ -19,12 +19,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bench.errors import unknown
 from bench.events import Event, Note, Tell, tell_nobody
 from bench.files import trial_folder
 from bench.plugins import Registry, load_plugins
 from bench.protocol import load_protocol
-from bench.records.comparison import comparisons, read_trial, trials_of
+from bench.records.comparison import Comparison, comparisons, read_trial, trials_of
 from bench.records.measurement import Measurement
+from bench.report.judge.choose import comparisons_in
 from bench.report.make import report as reporting
 from bench.report.tables.folder_page import write_page, write_tables
 from bench.report.tables.measurements import write_measure_page
@@ -32,7 +34,9 @@ from bench.request import CheckRequest, MeasureRequest, Place, RunRequest, reque
 from bench.run import measuring, sweep
 from bench.run.executors import follow, work
 from bench.run.executors.local import Local
+from bench.run.lock import sole_user
 from bench.run.sweep import Sweep
+from bench.run.timing import lacks_timing, take
 
 T = TypeVar("T")
 
@@ -53,6 +57,10 @@ def run(asked: RunRequest | str | Sequence[str] = (), *, tell: Tell = tell_nobod
                 trial = read_trial(trial_folder(found.folder, record.model.name, record.seed))
                 trials[trial.folder] = trial
                 write_page(comparisons(trials.values()))
+            if request.options.timing:
+                own = (one for one in comparisons(trials_of(found.folder).values()) if found.holds(one))
+                for one in filter(lacks_timing, own):
+                    take(one, (), request.place, found.executor, announce)
         finally:  # an interrupt leaves tables, too
             write_tables(comparisons(trials_of(found.folder).values()))
     return found
@@ -70,6 +78,35 @@ def measure(
     found = measuring.measure(request, registry, Local(), _heard(registry, tell))
     write_measure_page(request.place.results / "measure")
     return found
+
+
+def time_together(
+    results: str | Path = "results",
+    models: Sequence[str] = (),
+    *,
+    place: Place | None = None,
+    tell: Tell = tell_nobody,
+) -> tuple[list[Comparison], list[str]]:
+    """Time the finished models of each comparison of a results folder side by side; another session each time.
+
+    `models` names some of them; by default all are timed. Gives the comparisons, with all of their sessions, and a
+    line for each that could not be timed. Raises RequestError where the folder has none, or not that model.
+    """
+    results, place = Path(results), place or Place()
+    asked, problems = comparisons_in(results)
+    known = {contender.model for one in asked for contender in one.finished}
+    for model in models:
+        if model not in known:
+            raise unknown("model", model, known, f"--of {results}")
+    announce = _heard(_plugins(place), tell)
+    for one in asked:
+        if one.finished and (not models or {contender.model for contender in one.finished} & set(models)):
+            with sole_user(one.folder):
+                problems += [problem for problem in (take(one, models, place, Local(), announce)[1],) if problem]
+    timed, _ = comparisons_in(results)
+    for folder in {one.folder for one in timed}:
+        write_page([one for one in timed if one.folder == folder])
+    return timed, problems
 
 
 def report(

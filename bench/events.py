@@ -79,6 +79,20 @@ class Measuring:
 
 
 @dataclass(frozen=True)
+class TimingTogether:
+    """Models are timed side by side: series number `done` + 1 of `total`, and `share` of its longest time is over.
+
+    0 is its start, 1 its end.
+    """
+
+    series: str
+    models: int
+    done: int
+    total: int
+    share: float
+
+
+@dataclass(frozen=True)
 class ReportProgress:
     """`done` of `total` files of a report are made; `file`, a path in the results folder, is the last of them."""
 
@@ -87,7 +101,17 @@ class ReportProgress:
     file: str
 
 
-Event = Note | Checking | DataProgress | TrialStarted | EpochEnded | TrialEnded | Measuring | ReportProgress
+Event = (
+    Note
+    | Checking
+    | DataProgress
+    | TrialStarted
+    | EpochEnded
+    | TrialEnded
+    | Measuring
+    | TimingTogether
+    | ReportProgress
+)
 Tell = Callable[[Event], None]
 
 

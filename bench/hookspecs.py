@@ -170,12 +170,17 @@ class MeasureSpec:
 
     Where `together`, models are measured in turns, so that a slow minute of the machine hits all alike:
     `measure(subjects)` is given several, and gives a value for each, in their order.
+
+    `timed(subject)` gives what is to be timed, a callable without parameters, and how many pictures one call goes
+    through. A timing session times it for all models of a comparison, in turns: the series NAME of
+    bench/records/sessions.py, which a quantity with `series=NAME` shows.
     """
 
     name: str
     measure: Callable[[Any], Any]
     quantities: tuple[Quantity, ...] = ()
     together: bool = False
+    timed: Callable[[Subject], tuple[Callable[[], object], int]] | None = None
 
 
 class Subject(Protocol):

@@ -38,13 +38,15 @@ class RunOptions:
     """How trials are run, and what is kept of them: nothing that changes what they compute.
 
     `feature_memory`: the most bytes of main memory for a frozen prefix's features; None: half of what is free.
-    `keep_weights`: whether the trained weights are left beside the record. `executor`: the name of where trials run.
+    `keep_weights`: whether the trained weights are left beside the record. `timing`: whether the finished models are
+    timed side by side at the end. `executor`: the name of where trials run.
     """
 
     frozen_prefix: bool = True
     feature_memory: int | None = None
     compile: bool = False
     keep_weights: bool = True
+    timing: bool = True
     executor: str = "local"
 
     def record(self) -> dict[str, bool]:
@@ -90,6 +92,15 @@ class MeasureRequest:
     channels_last: bool = True
     compile: bool = False
     place: Place = field(default_factory=Place)
+
+
+@dataclass(frozen=True)
+class TimingRequest:
+    """Which models to time side by side: folders of their trials, one a model, all of the protocol's `folder`."""
+
+    folder: Path
+    trials: tuple[Path, ...]
+    place: Place
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from bench import MeasureSpec, hookimpl
 def bench_measurements():
     yield MeasureSpec("macs", macs)
     yield MeasureSpec("memory", memory)
-    yield MeasureSpec("latency", latency, together=True)
-    yield MeasureSpec("throughput", throughput)
-    yield MeasureSpec("step", step)
+    yield MeasureSpec("latency", latency, together=True, timed=picture)
+    yield MeasureSpec("throughput", throughput, timed=batch)
+    yield MeasureSpec("step", step, timed=training_step)
     yield MeasureSpec("profile", profile)
     yield MeasureSpec("energy", energy)
 
@@ -54,3 +54,16 @@ def energy(subject):
     from bench.measure.energy import measure
 
     return measure(subject)
+
+
+def picture(subject):
+    return subject.inference(1), 1
+
+
+def batch(subject):
+    return subject.inference(max(subject.batches)), max(subject.batches)
+
+
+def training_step(subject):
+    training = subject.training
+    return lambda: training.step(*training.batch()), max(subject.batches)

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from bench.files import trial_folder, write_text
-from bench.records.record import SCHEMA
+from bench.files import file_name, trial_folder, write_text
+from bench.records.record import SCHEMA, read_record
+from bench.records.scores import scores
+from bench.records.sessions import next_file
 
 CLASSES = ("cat", "dog", "ship")
 
@@ -83,23 +85,20 @@ def write_trial(
     right = np.asarray(answers(0.8, seed=seed) if right is None else right)
     label = np.arange(len(right)) % len(CLASSES)
     predicted = np.where(right, label, (label + 1) % len(CLASSES))
-    confusion = np.zeros((len(CLASSES), len(CLASSES)), dtype=int)
-    np.add.at(confusion, (label, predicted), 1)
-    top1 = float(right.mean())
+    probabilities = np.eye(len(CLASSES), dtype=np.float32)[predicted]
     made = document(
         name,
         seed=seed,
         protocol={"name": protocol},
         data={"name": data, "fingerprint": fingerprint(data), "test": len(right)},
-        accuracy={"test_top1": top1, "macro_f1": top1, "confusion": confusion.tolist()},
+        accuracy=scores(probabilities, label, CLASSES),
     )
     if settings:
         made["protocol"] |= {"settings": settings, "fingerprint": fingerprint(settings)}
     record = changed(made, parts)
     folder = trial_folder(results / protocol, name, seed)
     write_text(folder / "record.json", json.dumps(record))
-    if predictions and record["status"] == "ok":
-        probabilities = np.eye(len(CLASSES), dtype=np.float32)[predicted]
+    if predictions and record["status"] == "ok" and "accuracy" not in parts:  # else they would contradict it
         np.savez_compressed(
             folder / "predictions.npz", index=np.arange(len(right)), label=label, probabilities=probabilities
         )
@@ -107,8 +106,12 @@ def write_trial(
 
 
 def write_predictions(folder: Path) -> None:
-    """Write predictions that agree with the confusion of the record in that folder, right ones first in each class."""
-    confusion = np.array(json.loads((folder / "record.json").read_bytes())["accuracy"]["confusion"])
+    """Write predictions with the confusion of the record in that folder, right ones first in each class.
+
+    The answers are certain of themselves, as the record then says, too.
+    """
+    document = json.loads((folder / "record.json").read_bytes())
+    confusion = np.array(document["accuracy"]["confusion"])
     classes = range(len(confusion))
     label = np.repeat(classes, confusion.sum(1))
     order = [sorted(classes, key=lambda taken: (taken != true, taken)) for true in classes]
@@ -117,6 +120,8 @@ def write_predictions(folder: Path) -> None:
     np.savez_compressed(
         folder / "predictions.npz", index=np.arange(len(label)), label=label, probabilities=probabilities
     )
+    document["accuracy"] |= scores(probabilities, label, document["data"]["classes"])
+    write_text(folder / "record.json", json.dumps(document))
 
 
 def write_failure(results: Path, model: str, seed: int = 0, message: str = "no memory left", **more: Any) -> Path:
@@ -143,3 +148,38 @@ def write_measurement(
     }  # fmt: skip
     folder = trial_folder(results / "measure", model, 0).parent / f"{image_size}px-fp32"
     write_text(folder / "measurement.json", json.dumps(document))
+
+
+def write_session(
+    folder: Path,
+    milliseconds: dict[str, float],
+    *,
+    series: str = "latency",
+    share: float = 0.01,
+    others: float = 0.0,
+    own: dict[str, float] | None = None,
+    **changes: Any,
+) -> Path:
+    """Write a timing session into that protocol's folder, of models whose records lie there; its file.
+
+    Each model's interval reaches by `share` of its time each way, all rounds alike for all models; `own` widens the
+    ratios of a model, whose blocks alternate by that share. `others` are the cores that others kept busy throughout.
+    """
+    models = []
+    for name, time in milliseconds.items():
+        record = read_record(next((folder / file_name(name)).glob("seed*/record.json")))
+        wobble = (own or {}).get(name, 0.0)
+        blocks = [
+            1e-3 * time * (1 + part * share) * (1 + wobble * (-1) ** block) for block, part in enumerate([-1, 0, 1] * 4)
+        ]
+        rounds = [block for block in blocks for _ in range(2)]
+        models.append({"name": name, "code": record.model.code, "weights": "0" * 64,
+                       "series": {series: {"images": 1, "rounds": rounds}}})  # fmt: skip
+    made = {
+        "schema": 1, "protocol": record.protocol.fingerprint, "data": record.data.fingerprint, "way": None,
+        "environment": record.environment, "settings": {}, "quiet_cores": 0.2,
+        "others": {series: [others] * 12}, "models": models,
+    }  # fmt: skip
+    file = next_file(folder)
+    write_text(file, json.dumps(changed(made, changes)))
+    return file

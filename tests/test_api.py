@@ -68,7 +68,7 @@ def place(tmp_path: Path, tiny_plugins: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.slow
 def test_a_run_by_an_executor_of_a_plugin_leaves_its_record_and_tables_and_every_listener_hears(place: Path) -> None:
     told: list[Event] = []
-    outcome = api.run("tiny", protocol="study.toml", device="cpu", executor="here", tell=told.append)
+    outcome = api.run("tiny", protocol="study.toml", device="cpu", executor="here", timing=False, tell=told.append)
     assert outcome.ok
     assert outcome.folder == Path("results/study")
     assert [record.model.name for record in outcome.records] == ["tiny"]
@@ -91,7 +91,7 @@ def test_a_run_by_an_executor_of_a_plugin_leaves_its_record_and_tables_and_every
 def test_each_trial_is_on_the_page_at_once_and_no_other_record_is_read_again_for_it(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = {"protocol": "study.toml", "device": "cpu", "executor": "here"}
+    study = {"protocol": "study.toml", "device": "cpu", "executor": "here", "timing": False}
     api.run("tiny", **study)
     page, read, seen = Path("results/study/README.md"), [], []
     monkeypatch.setattr(api, "read_trial", lambda folder: read.append(folder) or read_trial(folder))

@@ -17,6 +17,7 @@ from bench.events import (
     Measuring,
     Note,
     ReportProgress,
+    TimingTogether,
     TrialEnded,
     TrialStarted,
 )
@@ -81,6 +82,9 @@ class Bars:
             case Measuring():
                 done = f"{event.done} of {event.total}"
                 self._show("measuring", f"{event.model}: {event.quantity}", event.done, event.total, done)
+            case TimingTogether():
+                detail = f"{event.models} models: {event.series}"
+                self._show("timing", "side by side", event.done + event.share, event.total, detail)
             case ReportProgress():
                 self._show("report", "files", event.done, event.total, f"{event.done} of {event.total}")
             case TrialStarted():
@@ -106,7 +110,7 @@ class Bars:
         done = self.ended + sum(self.under_way.values())
         self._show("all", "all trials", done, self.total, f"{self.ended} of {self.total}")
 
-    def _show(self, key: Hashable, description: str, done: float, total: int, detail: str) -> None:
+    def _show(self, key: Hashable, description: str, done: float, total: float, detail: str) -> None:
         if key not in self.bars:
             self.bars[key] = self.progress.add_task(description, total=total, detail=detail)
         self.progress.update(self.bars[key], description=description, completed=done, total=total, detail=detail)
@@ -130,6 +134,11 @@ def describe(event: Event) -> str | None:
             return f"{event.dataset}: {event.done:,} pictures decoded" if event.done == event.total else None
         case Measuring():
             return f"[{event.done + 1}/{event.total}] {event.model}: {event.quantity}"
+        case TimingTogether():
+            if event.share:
+                return None
+            plural = "model" if event.models == 1 else "models"
+            return f"[{event.done + 1}/{event.total}] {event.models} {plural} side by side: {event.series}"
         case TrialStarted():
             return f"[{event.index}/{event.total}] {event.model} seed {event.seed}"
         case EpochEnded():

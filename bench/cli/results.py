@@ -33,7 +33,7 @@ def report(
             print_json(checked.to_json())
         else:
             print("\n".join(map(str, checked.problems)) or f"{checked.files} files are what the records give")
-        return 1 if checked.problems else 0
+        return 1 if checked.problems or checked.damaged else 0
     with watch(quiet) as tell:
         outcome = api.report(results, plugins=plugins or (), tell=tell)
     warn(outcome.damaged)
@@ -42,7 +42,7 @@ def report(
         print_json(asdict(outcome))
     elif not quiet:
         print(outcome)
-    return 1 if outcome.failed else 0
+    return 1 if outcome.failed or outcome.damaged else 0
 
 
 def compare(
@@ -53,24 +53,32 @@ def compare(
     tolerance: Annotated[
         list[str] | None,
         typer.Option(
-            help="How much worse B may be: a share (default 0.05; accuracy 0.5 points); named quantities are judged "
-            "alone.",
+            help="How much worse B may be: a share (default 0.05, times 0.1; accuracy 0.5 points); named quantities "
+            "are judged alone.",
             metavar="NUMBER|QUANTITY=NUMBER,…",
         ),
     ] = None,
+    times: Annotated[bool, typer.Option("--times", help="Judge times, too, of sessions that timed both.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit status 1 where it cannot be told, too.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Compare two models or two results folders; exit status 1 where B is worse, beyond tolerance and noise."""
+    """Compare two models or two results folders: worse (exit status 1), not worse (0), or cannot tell (0, a warning).
+
+    Judged are counted quantities, and accuracy over common seeds; times with --times.
+    """
     from bench.report.judge.compare import compare as compare_results
     from bench.report.tables.answers import compare_text
 
-    compared, notes = compare_results(a, b, results=results, protocol=protocol, tolerance=tolerance or ())
-    worse = any(one.worse for one in compared)
+    compared, notes = compare_results(a, b, results=results, protocol=protocol, tolerance=tolerance or (), times=times)
+    worse, undecided = any(one.worse for one in compared), any(one.undecided for one in compared)
+    if undecided:
+        warn(["it cannot be told whether all is as good; see what would decide it, or use --strict to let that fail"])
     if as_json:
-        print_json({"worse": worse, "compared": [one.to_json() for one in compared], "notes": notes})
+        outcome = "worse" if worse else "cannot tell" if undecided else "not worse"
+        print_json({"outcome": outcome, "compared": [one.to_json() for one in compared], "notes": notes})
     else:
         print(compare_text(compared, notes))
-    return 1 if worse else 0
+    return 1 if worse or (strict and undecided) else 0
 
 
 def recommend(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +21,9 @@ from bench.cli.options import (
     TrainBatch,
 )
 from bench.cli.printing import print_json
+
+if TYPE_CHECKING:
+    from bench.request import Place
 
 
 def run(
@@ -49,6 +53,7 @@ def run(
     ] = None,
     compiled: Annotated[bool, typer.Option("--compile", help="Train through torch.compile.")] = False,
     keep_weights: Annotated[bool, typer.Option(help="Keep the trained weights beside each record, or not.")] = True,
+    timing: Annotated[bool, typer.Option(help="At the end, time all finished models side by side, or not.")] = True,
     executor: Annotated[
         str, typer.Option(help="Where trials run; `plugins` lists the executors.", metavar="NAME")
     ] = "local",
@@ -78,6 +83,7 @@ def run(
             feature_memory=None if feature_memory is None else int(feature_memory * 1e9),
             compile=compiled,
             keep_weights=keep_weights,
+            timing=timing,
             executor=executor,
         ),
         place=Place(results, device, tuple(plugins or ())),
@@ -93,8 +99,15 @@ def run(
 
 
 def measure(
+    context: typer.Context,
     models: Models = None,
     all_models: Annotated[bool, typer.Option("--all", help="All registered models.")] = False,
+    of: Annotated[
+        Path | None,
+        typer.Option(
+            help="Time the trained models of these results side by side, once more; sessions add up.", metavar="RESULTS"
+        ),
+    ] = None,
     image_size: ImageSize = 224,
     classes: Annotated[int, typer.Option(help="Classes of the last layer.", min=2)] = 1000,
     batch: Annotated[
@@ -112,12 +125,17 @@ def measure(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> int:
-    """Measure models without training them: macs, memory, latency, throughput, step, profile, energy."""
+    """Measure models without training them: macs, memory, latency, throughput, step, profile, energy.
+
+    With --of: time trained models side by side, as they were trained.
+    """
     from bench import api
     from bench.cli.progress import watch
     from bench.report.tables.measurements import explained
     from bench.request import MeasureRequest, Place
 
+    if of is not None:
+        return _time_together(context, of, models or [], Place(of, device, tuple(plugins or ())), quiet, as_json)
     request = MeasureRequest(
         models=tuple(models or ()),
         all_models=all_models,
@@ -139,6 +157,30 @@ def measure(
     else:
         print(f"\n{explained(found)}\n\nMeasurements and this table: {results / 'measure'}")
     return 0 if all(one.status == "ok" for one in found) else 1
+
+
+WITH_OF = {"models", "of", "device", "plugins", "quiet", "as_json"}
+
+
+def _time_together(
+    context: typer.Context, of: Path, models: list[str], place: Place, quiet: bool, as_json: bool
+) -> int:
+    from bench import api
+    from bench.cli.progress import watch
+    from bench.errors import RequestError
+    from bench.report.tables.times import times_json, times_text
+
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        if option.name not in WITH_OF and source is not None and source.name == "COMMANDLINE":
+            raise RequestError(f"{option.opts[-1]}: --of times models as they were trained; leave it out")
+    with watch(quiet) as tell:
+        found, problems = api.time_together(of, models, place=place, tell=tell)
+    if as_json:
+        print_json([times_json(one) for one in found])
+    else:
+        print("\n" + "\n\n".join(times_text(one) for one in found))
+    return 1 if problems else 0
 
 
 def profile(

@@ -33,8 +33,6 @@ WARM_UP_SECONDS = 3.0
 BLOCKS = 8
 # Of all cores: below it lies what a system does by itself.
 BUSY_SHARE = 0.1
-# Medians of quiet rounds lie within a few per cent of each other.
-DRIFT = 0.1
 
 
 class _SingleRuns(Timer):
@@ -44,29 +42,43 @@ class _SingleRuns(Timer):
         return 1
 
 
+class Turns:
+    """Models that take turns at being timed, once all are warm: see `round`."""
+
+    def __init__(self, models: Mapping[str, Callable[[], object]], device: Device) -> None:
+        def clock() -> float:
+            device.synchronize()
+            return time.perf_counter()
+
+        self._models = dict(models)
+        self._timers = {
+            # Timer sets the number of threads while it times: to one, unless told otherwise.
+            name: _SingleRuns("run()", timer=clock, globals={"run": run}, num_threads=torch.get_num_threads())
+            for name, run in models.items()
+        }
+        for run in models.values():
+            warm_up(run, clock)
+        self._done = 0
+
+    def round(self, seconds: float) -> dict[str, list[float]]:
+        """Seconds of every run: each model runs for so long. Every second round goes through them backwards."""
+        order = list(self._models) if self._done % 2 == 0 else list(reversed(self._models))
+        self._done += 1
+        samples = {}
+        for name in order:
+            if len(order) > 1:
+                self._models[name]()  # The others have driven it out of the caches.
+            samples[name] = list(self._timers[name].blocked_autorange(min_run_time=seconds).raw_times)
+        return samples
+
+
 def timed_rounds(
     models: Mapping[str, Callable[[], object]], device: Device, rounds: int, seconds: float
 ) -> dict[str, list[list[float]]]:
-    """Seconds of every run, by model and round. Every second round goes through the models backwards."""
-
-    def clock() -> float:
-        device.synchronize()
-        return time.perf_counter()
-
-    timers = {
-        # Timer sets the number of threads while it times: to one, unless told otherwise.
-        name: _SingleRuns("run()", timer=clock, globals={"run": run}, num_threads=torch.get_num_threads())
-        for name, run in models.items()
-    }
-    for run in models.values():
-        warm_up(run, clock)
-    samples: dict[str, list[list[float]]] = {name: [] for name in models}
-    for number in range(rounds):
-        for name in list(models) if number % 2 == 0 else reversed(list(models)):
-            if len(models) > 1:
-                models[name]()  # The others have driven it out of the caches.
-            samples[name].append(list(timers[name].blocked_autorange(min_run_time=seconds).raw_times))
-    return samples
+    """Seconds of every run, by model and round, of so many rounds."""
+    turns = Turns(models, device)
+    taken = [turns.round(seconds) for _ in range(rounds)]
+    return {name: [samples[name] for samples in taken] for name in models}
 
 
 def warm_up(run: Callable[[], object], clock: Callable[[], float], seconds: float = WARM_UP_SECONDS) -> int:
@@ -128,23 +140,14 @@ class Watch:
 
     def disturbed(self) -> str | None:
         """What the others did, where it was too much."""
-        cores = psutil.cpu_count() or 1
-        if self.others <= BUSY_SHARE * cores:
+        if self.others <= quiet_cores():
             return None
-        return f"other processes kept {self.others:.1f} of {cores} cores busy"
+        return f"other processes kept {self.others:.1f} of {psutil.cpu_count() or 1} cores busy"
 
 
-def drifted(rounds: Sequence[Sequence[float]]) -> str | None:
-    """How far the rounds' medians lie apart, where it is too far; a tenth of the rounds at either end aside."""
-    medians = sorted(statistics.median(samples) for samples in rounds)
-    aside = len(medians) // 10
-    apart = (medians[-1 - aside] - medians[aside]) / statistics.median(medians)
-    return f"rounds differ by {apart:.0%}" if apart > DRIFT else None
-
-
-def reasons(*found: str | None) -> str | None:
-    """The record's `disturbed`: all reasons in one line, or None."""
-    return "; ".join(reason for reason in found if reason) or None
+def quiet_cores() -> float:
+    """As many cores may others keep busy before that is a disturbance."""
+    return BUSY_SHARE * (psutil.cpu_count() or 1)
 
 
 def cpu_seconds() -> tuple[float, float, float]:

@@ -15,11 +15,8 @@ from bench.device import Device
 from bench.hookspecs import Subject
 from bench.measure.clock import (
     Watch,
-    drifted,
-    median_interval,
     median_interval_of_rounds,
     percentile,
-    reasons,
     timed_rounds,
 )
 
@@ -46,14 +43,6 @@ class Latency:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class Ratio:
-    """How many times as long one model takes as another: the median over rounds, and its 95 % interval."""
-
-    median: float
-    ci95: tuple[float, float]
-
-
 def measure(subjects: Sequence[Subject]) -> list[dict[str, Any]]:
     """The latency of each, all taking turns; under which options, and with how many others."""
     runs = {str(number): subject.inference(1) for number, subject in enumerate(subjects)}
@@ -77,13 +66,7 @@ def measure_latency(
     """
     with Watch() as watch:
         samples = timed_rounds(models, device, rounds, seconds)
-    return {name: _latency(times, reasons(watch.disturbed(), drifted(times))) for name, times in samples.items()}
-
-
-def latency_ratio(slower: Latency, faster: Latency) -> Ratio:
-    """Their ratio, round by round: both must come from one call of `measure_latency`."""
-    ratios = [a / b for a, b in zip(slower.rounds, faster.rounds, strict=True)]
-    return Ratio(statistics.median(ratios), median_interval(ratios))
+    return {name: _latency(times, watch.disturbed()) for name, times in samples.items()}
 
 
 def _latency(rounds: Sequence[Sequence[float]], disturbed: str | None) -> Latency:

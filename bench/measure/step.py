@@ -12,7 +12,7 @@ from torch import nn
 
 from bench.device import Device
 from bench.hookspecs import Subject
-from bench.measure.clock import Watch, median_interval, reasons
+from bench.measure.clock import Watch, median_interval
 from bench.measure.subject import PHASES, phases_told
 
 
@@ -84,5 +84,5 @@ def measure_step(
         "images_per_second": images / median,
         "phases": {phase: statistics.median([phases[phase] for phases in spent]) for phase in PHASES},
         "runs": runs,
-        "disturbed": reasons(watch.disturbed()),
+        "disturbed": watch.disturbed(),
     }

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from bench.device import PRECISIONS, Device
 from bench.measure.memory import parameter_bytes
+from bench.models.classifier import Head
 
 PHASES = ("data", "forward", "backward", "optimizer")
 
@@ -35,7 +36,8 @@ class InferenceOptions:
 class Inference:
     """A model that infers as `options` say; the model it was made from is not changed.
 
-    Other precisions than fp32 store the weights in it, as deployments do. Where an operator of the model
+    Other precisions than fp32 store the weights in it, as deployments do, but for the head's, which computes in
+    float32 as in training. Where an operator of the model
     cannot compute so, autocast is used instead, and `casting` says "autocast" in place of "weights".
     """
 
@@ -51,6 +53,9 @@ class Inference:
         self._model = original
         if options.precision != "fp32":
             self._model, self.casting = copy.deepcopy(original).to(self._dtype), "weights"
+            for module in self._model.modules():
+                if isinstance(module, Head):
+                    module.float()
             try:
                 self.with_batch(1)()
             except (RuntimeError, NotImplementedError):

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.device import Device
 from bench.hookspecs import Subject
-from bench.measure.clock import Watch, drifted, median_interval_of_rounds, reasons, timed_rounds
+from bench.measure.clock import Watch, median_interval_of_rounds, timed_rounds
 from bench.measure.memory import batches_that_fit, out_of_memory
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -56,7 +56,7 @@ def measure_throughput(
                 "batch": batch,
                 "images_per_second": speed,
                 "ci95": (batch / high, batch / low),
-                "disturbed": reasons(watch.disturbed(), drifted(times)),
+                "disturbed": watch.disturbed(),
             }
         )
         without_gain = 0 if speed > GAIN * best else without_gain + 1

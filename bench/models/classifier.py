@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -17,6 +18,21 @@ from bench.request import Weights
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Head(nn.Sequential):
+    """The layers behind the backbone's features (N, D), in float32 whatever autocast makes of the rest.
+
+    In bfloat16 the two best of ten logits are equal for one picture in a hundred, and the order of the classes would
+    decide.
+    """
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        kind = features.device.type
+        off = torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+        with off:
+            logits: torch.Tensor = super().forward(features.float())  # type: ignore[no-untyped-call]
+        return logits
 
 
 class Classifier(nn.Module):
@@ -115,13 +131,13 @@ def features_of(name: str, backbone: nn.Module, image_size: int) -> int:
     return features.shape[1]
 
 
-def build_head(features: int, head: protocols.Head, classes: int) -> nn.Sequential:
+def build_head(features: int, head: protocols.Head, classes: int) -> Head:
     """features → hidden layers, each with ReLU and dropout → classes."""
     layers: list[nn.Module] = []
     for width in head.hidden:
         layers += [nn.Linear(features, width), nn.ReLU(), nn.Dropout(head.dropout)]
         features = width
-    return nn.Sequential(*layers, nn.Linear(features, classes))
+    return Head(*layers, nn.Linear(features, classes))
 
 
 def resolved_options(backbone: nn.Module) -> dict[str, Any]:

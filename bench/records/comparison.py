@@ -6,16 +6,19 @@ Only trials of one folder whose protocol, data and way of running agree are comp
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from bench.records.archive import checksums
 from bench.records.identity import Terms, terms_of
+from bench.records.machine import same_machine
 from bench.records.quantities import Quantity, with_plugins
 from bench.records.record import Record, RecordError, parse_record
+from bench.records.sessions import Kept, read_sessions
+from bench.records.sound import contradiction
 
 
 @dataclass(frozen=True)
@@ -35,10 +38,11 @@ class Trial:
 
 @dataclass(frozen=True)
 class Contender:
-    """A model in a comparison: its trials, by seed; one or more."""
+    """A model in a comparison: its trials, by seed; one or more. `sessions` are those that timed this very model."""
 
     model: str
     trials: tuple[Trial, ...]
+    sessions: tuple[Kept, ...] = ()
 
     @cached_property
     def finished(self) -> tuple[Trial, ...]:
@@ -68,21 +72,23 @@ class Comparison:
     folder: Path  # results/<protocol>
     name: str  # the folder's name; with a part of the fingerprint where the folder holds several comparisons
     contenders: tuple[Contender, ...]
+    sessions: tuple[Kept, ...] = ()  # of timing, all on one machine, oldest first
     # What others have worked out from it, under keys of their own: once, however many outputs ask.
     worked_out: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what was worked out: another process finds that again sooner than it is sent."""
-        return {"folder": self.folder, "name": self.name, "contenders": self.contenders, "worked_out": {}}
+        return {**{key: vars(self)[key] for key in ("folder", "name", "contenders", "sessions")}, "worked_out": {}}
 
     @cached_property
     def digest(self) -> str:
-        """Of all that its records and predictions say, and where they lie."""
+        """Of all that its records, predictions and timing sessions say, and where they lie."""
         lines = [
             f"{trial.folder.relative_to(self.folder)} {trial.digest} {checksums(trial.folder / 'predictions.npz')}"
             for contender in self.contenders
             for trial in contender.trials
         ]
+        lines += [f"{kept.file.relative_to(self.folder)} {kept.digest}" for kept in self.sessions]
         return hashlib.sha256("\n".join([self.folder.name, self.name, *lines]).encode()).hexdigest()
 
     def file(self, name: str) -> Path:
@@ -115,17 +121,27 @@ class Comparison:
 def read_trials(results: Path) -> tuple[list[Trial], list[str]]:
     """The trials of a results folder, or of one protocol's folder in it, and a line for each damaged record.
 
+    A record that contradicts the predictions beside it is as good as damaged, and left out like one.
+
     A results folder that lies in another one (results/reference) is not part of it.
     """
-    trials, damaged = [], []
-    for file in sorted(file for depth in ("*", "*/*") for file in results.glob(f"{depth}/seed*/record.json")):
-        try:
-            trials.append(read_trial(file.parent))
-        except RecordError as error:
-            damaged.append(str(error))
-        except OSError as error:
-            damaged.append(f"{file}: cannot be read: {error.strerror}")
-    return trials, damaged
+    files = sorted(file for depth in ("*", "*/*") for file in results.glob(f"{depth}/seed*/record.json"))
+    read = [_read(file) for file in files]
+    return [one for one in read if isinstance(one, Trial)], [one for one in read if isinstance(one, str)]
+
+
+def _read(file: Path) -> Trial | str:
+    """The trial, or what is wrong with it."""
+    try:
+        trial = read_trial(file.parent)
+    except RecordError as error:
+        return str(error)
+    except OSError as error:
+        return f"{file}: cannot be read: {error.strerror}"
+    wrong = contradiction(trial.record, trial.folder)
+    if wrong is None:
+        return trial
+    return f"{file}: contradicts its predictions, and is left out: {wrong}; one of the two was changed: run it again"
 
 
 def trials_of(protocol_folder: Path) -> dict[Path, Trial]:
@@ -142,13 +158,20 @@ def read_trial(folder: Path) -> Trial:
 
 
 def read_comparisons(results: Path) -> tuple[list[Comparison], list[str]]:
-    """The comparisons of a results folder, by name, and a line for each damaged record, which is left out."""
+    """The comparisons of a results folder, by name, and a line for each damaged file, which is left out."""
     trials, damaged = read_trials(results)
-    return comparisons(trials), damaged
+    sessions = {}
+    for folder in sorted({trial.folder.parents[1] for trial in trials}):
+        sessions[folder], lines = read_sessions(folder)
+        damaged += lines
+    return comparisons(trials, sessions), damaged
 
 
-def comparisons(trials: Iterable[Trial]) -> list[Comparison]:
-    """Group the trials by folder and by the terms that they share (bench/records/identity.py)."""
+def comparisons(trials: Iterable[Trial], sessions: Mapping[Path, Sequence[Kept]] | None = None) -> list[Comparison]:
+    """Group the trials by folder and by the terms that they share (bench/records/identity.py).
+
+    `sessions` are the timing sessions of each folder; by default they are read, without damaged ones.
+    """
     groups: dict[Path, list[tuple[Terms, list[Trial]]]] = {}
     # Those that ended before it was known how they ran come last, and join the first that they may be compared with.
     for trial in sorted(trials, key=lambda trial: (terms_of(trial.record).way is None, trial.folder)):
@@ -158,25 +181,37 @@ def comparisons(trials: Iterable[Trial]) -> list[Comparison]:
             own.append((terms, [trial]))
         else:
             group.append(trial)
-    found = [
-        Comparison(folder, _name(folder, terms, alone=len(own) == 1), _contenders(group))
-        for folder, own in groups.items()
-        for terms, group in own
-    ]
+    found = []
+    for folder, own in groups.items():
+        taken = read_sessions(folder)[0] if sessions is None else sessions.get(folder, ())
+        for terms, group in own:
+            timed = _on_one_machine([kept for kept in taken if kept.session.terms.compared.agree(terms)])
+            name = _name(folder, terms, alone=len(own) == 1)
+            found.append(Comparison(folder, name, _contenders(group, timed), timed))
     return sorted(found, key=lambda one: (one.folder, one.name))
+
+
+def _on_one_machine(sessions: Sequence[Kept]) -> tuple[Kept, ...]:
+    """Those of the machine of the latest: ratios of different machines are not one ratio."""
+    return tuple(kept for kept in sessions if same_machine(kept.session.environment, sessions[-1].session.environment))
 
 
 def _name(folder: Path, terms: Terms, alone: bool) -> str:
     return folder.name if alone else f"{folder.name}-{terms.digest}"
 
 
-def _contenders(trials: Sequence[Trial]) -> tuple[Contender, ...]:
+def _contenders(trials: Sequence[Trial], sessions: Sequence[Kept]) -> tuple[Contender, ...]:
     by_model: dict[str, list[Trial]] = {}
     for trial in trials:
         by_model.setdefault(trial.record.model.name, []).append(trial)
-    found = [
-        Contender(model, tuple(sorted(own, key=lambda trial: trial.record.seed))) for model, own in by_model.items()
-    ]
+    found = []
+    for model, own in by_model.items():
+        contender = Contender(model, tuple(sorted(own, key=lambda trial: trial.record.seed)))
+        # A model of other code has other times.
+        code = contender.first.model.code
+        timed = (kept for kept in sessions if model in kept.session.by_name)
+        its = tuple(kept for kept in timed if kept.session.by_name[model].code == code)
+        found.append(replace(contender, sessions=its))
 
     def order(contender: Contender) -> tuple[float, str]:
         top1 = [trial.record.accuracy.test_top1 for trial in contender.finished if trial.record.accuracy]

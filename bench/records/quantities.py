@@ -51,6 +51,7 @@ class Quantity:
     rounds: str = ""  # of the list of single measurements that the value sums up
     warm_up: int = 0  # how many of them, at the start, say more of starting than of noise
     disturbed: str = ""  # of the text that says what disturbed the measurement, null where nothing did
+    series: str = ""  # of a timing session (sessions.py): the value is its time of a run, and in no record
     least: float = 0.0  # no value lies below or above these
     most: float | None = None
     cost: bool = False  # an axis against which accuracy is drawn
@@ -93,6 +94,10 @@ class Quantity:
         kept = found[self.warm_up :] or found if found else ()  # where there are no more, warm-up is all there is
         return [value for one in kept if (value := self._scaled(one)) is not None]
 
+    def of_run(self, seconds: float, images: int) -> float:
+        """The value where a run of so many images takes so many seconds: images a second, or the time in its unit."""
+        return images / seconds if self.unit == "images/s" else seconds * self.units.get("s", 1.0)
+
     def disturbed_in(self, record: Any) -> str | None:
         """What disturbed the measurement, if anything did."""
         found = at(record, self.disturbed) if self.disturbed else None
@@ -129,7 +134,7 @@ QUANTITIES: tuple[Quantity, ...] = (
         about="mean over the classes of their F1", decimals=4, most=1, run_table=True,
     ),
     Quantity(
-        key="ece", label="ECE", path="accuracy.ece", kind="score", better="lower", unit="share",
+        key="ece", label="ECE", path="accuracy.ece", kind="score", better=None, unit="share",
         about="expected calibration error: how far confidence is from accuracy, 15 bins", decimals=4, most=1,
     ),
     Quantity(
@@ -152,16 +157,18 @@ QUANTITIES: tuple[Quantity, ...] = (
         judged=True,
     ),
     Quantity(
-        key="latency_ms", label="latency (ms)", path="efficiency.latency_ms.p50", kind="time", better="lower",
-        unit="ms", about="median time of one picture", cost=True, interval="efficiency.latency_ms.ci95",
-        rounds="efficiency.latency_ms.rounds", disturbed="efficiency.latency_ms.disturbed",
+        key="latency_ms", label="latency (ms)", path="", series="latency", kind="time", better="lower",
+        unit="ms", about="median time of one picture", cost=True,
         judged=True, page=True, dominance=True, front=True,
     ),
     Quantity(
-        key="throughput", label="images/s", path="efficiency.best_throughput.images_per_second", kind="time",
-        better="higher", unit="images/s", about="pictures classified in a second, at the best batch size measured",
-        decimals=0, interval="efficiency.best_throughput.ci95", disturbed="efficiency.best_throughput.disturbed",
-        judged=True, page=True,
+        key="throughput", label="images/s", path="", series="throughput", kind="time",
+        better="higher", unit="images/s", about="pictures classified in a second, in batches of training's size",
+        decimals=0, judged=True, page=True,
+    ),
+    Quantity(
+        key="step_ms", label="step (ms)", path="", series="step", kind="time", better="lower", unit="ms",
+        about="median time of a training step, every layer computed", decimals=1, cost=True, judged=True, front=True,
     ),
     Quantity(
         key="memory", label="peak MB", path="efficiency.memory.train_peak", kind="count", better="lower", unit="MB",
@@ -184,7 +191,8 @@ QUANTITIES: tuple[Quantity, ...] = (
     ),
     Quantity(
         key="best_epoch", label="best epoch", path="training.best_epoch", kind="score", better=None,
-        about="the epoch with the best validation top-1", decimals=0, table=False, run_table=True,
+        about="the epoch with the best validation top-1, of equal ones the lowest validation loss", decimals=0,
+        table=False, run_table=True,
     ),
     Quantity(
         key="total_seconds", label="total s", path="seconds", kind="time", better="lower", unit="s",

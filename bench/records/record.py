@@ -128,6 +128,7 @@ class Record(Part):
     data: DataRecord
     environment: dict[str, Any] | None = None
     accuracy: Accuracy | None = None
+    predictions_sha256: str | None = None  # of predictions.npz, from which `accuracy` follows
     training: Training | None = None
     efficiency: Efficiency | None = None
     # What plugins measured, by the measurement's name, and the quantities that lie in it.

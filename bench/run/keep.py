@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 
 import numpy as np
@@ -36,8 +37,12 @@ def kept_record(spec: TrialSpec) -> Record | None:
     return record if record.status == "ok" else None
 
 
-def write_predictions(spec: TrialSpec, labels: np.ndarray, probabilities: np.ndarray, subset: Subset) -> None:
-    """predictions.npz: `index` of each test picture in the dataset, its `label`, the `probabilities` of the classes."""
+def write_predictions(spec: TrialSpec, labels: np.ndarray, probabilities: np.ndarray, subset: Subset) -> str:
+    """Write predictions.npz, and give its SHA-256.
+
+    It holds `index` of each test picture in the dataset, its `label`, and the `probabilities` of the classes.
+    """
     buffer = io.BytesIO()
     np.savez_compressed(buffer, index=subset.indices, label=labels, probabilities=probabilities.astype(np.float32))
     write_bytes(spec.folder / "predictions.npz", buffer.getvalue())
+    return hashlib.sha256(buffer.getvalue()).hexdigest()

@@ -15,6 +15,7 @@ from bench.files import check_writable
 from bench.hookspecs import DiedError, Executor
 from bench.plugins import Model, Registry
 from bench.protocol import Protocol, load_protocol
+from bench.records.comparison import Comparison
 from bench.records.folder import record_files
 from bench.records.identity import Terms, differences, identity_of, terms_of
 from bench.records.record import Record, RecordError, read_record
@@ -51,6 +52,10 @@ class Sweep:
                 yield message
             else:
                 tell(message)
+
+    def holds(self, comparison: Comparison) -> bool:
+        """Whether it is the comparison that this run's trials belong to."""
+        return comparison.first.protocol.fingerprint == self.protocol.fingerprint
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -93,7 +93,7 @@ def _train_and_evaluate(
         write_model(
             spec.folder, model, KeptModel.of(asked, spec.protocol, spec.stored.classes, batches["test"].preparation)
         )
-    write_predictions(spec, labels, probabilities, batches["test"].subset)
+    record.predictions_sha256 = write_predictions(spec, labels, probabilities, batches["test"].subset)
     pictures = pictures_file(spec.stored, batches["train"].subset, batches["test"].subset, labels, probabilities)
     write_bytes(spec.folder / "pictures.npz", pictures)
     return prepared, test

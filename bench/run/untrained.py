@@ -53,7 +53,7 @@ def measure(request: MeasureRequest, emit: Callable[[Event], None]) -> list[Meas
     specs = [registry.measurements[name] for name in request.only]
     alone, together = ([one for one in specs if one[0].together is wanted] for wanted in (False, True))
     measurements = [begun(model, request, environment(device, request.precision)) for model in models]
-    fetch = _batches(request, device)
+    fetch = random_batches(request.train_batch, request.image_size, request.classes, device)
     subjects = [_subject(model, one, request, device, fetch) for model, one in zip(models, measurements, strict=True)]
     steps = _Steps(emit, len(models) * len(specs))
     found = [Found() for _ in models]
@@ -206,11 +206,10 @@ def _trainer(model: Classifier, precision: str, device: Device) -> Trainer:
     return Trainer(model, optimizer, schedule, device.gradient_scaler(precision), precision, device)
 
 
-def _batches(request: MeasureRequest, device: Device) -> Callable[[], Batch]:
-    """Fetches a training batch as training does: uint8 pictures, gathered, converted and normalised on the device."""
-    count, size = request.train_batch, request.image_size
+def random_batches(count: int, size: int, classes: int, device: Device) -> Callable[[], Batch]:
+    """Fetches a batch of so many pictures as training does: uint8, gathered, converted and normalised on the device."""
     pictures = device.keep(torch.randint(0, 256, (2 * count, 3, size, size), dtype=torch.uint8))
-    labels = device.keep(torch.randint(0, request.classes, (2 * count,)))
+    labels = device.keep(torch.randint(0, classes, (2 * count,)))
 
     def fetch() -> Batch:
         chosen = torch.randperm(2 * count)[:count].to(pictures.device)

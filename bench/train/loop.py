@@ -1,8 +1,9 @@
 """The training loop, and evaluation: one for all models.
 
 An epoch trains on every batch, validates, and is remembered in a checkpoint; the weights of the epoch
-with the best validation top-1 are kept. A trial that was killed goes on after its last whole epoch,
-as if it had not been: order, augmentation and dropout of an epoch follow from the seed and its number.
+with the best validation top-1 are kept, of equal ones those with the lowest validation loss. A trial that
+was killed goes on after its last whole epoch, as if it had not been: order, augmentation and dropout of an
+epoch follow from the seed and its number.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class DivergedError(Exception):
 
 @dataclass
 class Progress:
-    """What training has come to, epoch by epoch; the best epoch counts from 1.
+    """What training has come to, epoch by epoch; the best epoch counts from 1: the best validation top-1, of equal ones
+    that with the lowest validation loss.
 
     `epoch_seconds` is the training of each epoch, `seconds` its validation and checkpoint too.
     """
@@ -64,9 +66,24 @@ class Progress:
     def best_val_top1(self) -> float:
         return self.val_top1[self.best_epoch - 1]
 
+    @property
+    def best(self) -> tuple[float, float]:
+        """By which trainings of one model are compared, more being better: validation top-1, then minus its loss."""
+        return self.val_top1[self.best_epoch - 1], -self.val_loss[self.best_epoch - 1]
+
+    def validated(self, loss: float, top1: float) -> bool:
+        """Enter an epoch's validation; whether it is the best so far."""
+        self.val_loss.append(loss)
+        self.val_top1.append(top1)
+        if self.best_epoch and (top1, -loss) <= self.best:
+            return False
+        self.best_epoch = len(self.val_top1)
+        return True
+
     def ran_out(self, patience: int) -> bool:
-        """Whether `patience` epochs have passed without a better validation top-1."""
-        return patience > 0 and self.epochs - self.best_epoch >= patience
+        """Whether `patience` epochs have passed without a better validation top-1; a lower loss alone is none."""
+        since = self.epochs - self.val_top1.index(max(self.val_top1)) - 1 if self.val_top1 else 0
+        return patience > 0 and since >= patience
 
 
 class Step(NamedTuple):
@@ -176,10 +193,8 @@ def fit(
         progress.train_loss.append(loss)
         progress.train_top1.append(top1)
         progress.extra_loss += [] if extra is None else [extra]
-        progress.val_loss.append(validated.loss)
-        progress.val_top1.append(validated.top1)
-        if validated.top1 > max(progress.val_top1[:-1], default=-1.0):
-            progress.best_epoch, best = epoch + 1, copied(trained_state(model))
+        if progress.validated(validated.loss, validated.top1):
+            best = copied(trained_state(model))
         trainer.save(checkpoint, progress, best)
         progress.seconds.append(time.perf_counter() - started)
         epoch_ended(progress)

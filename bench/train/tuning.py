@@ -45,7 +45,8 @@ def tune(model: Classifier, protocol: Protocol, train: Callable[[int, Protocol],
     """Train the model once with each of the protocol's learning rates, from the same start; keep the best.
 
     `train(number, protocol)` trains it and leaves it with its best epoch's weights. The model is left with
-    those of the best try, the first of several equal ones. Raises DivergedError where every try diverged.
+    those of the best try, the first of several equal ones in validation top-1 and loss. Raises DivergedError where
+    every try diverged.
     """
     start = copied(trained_state(model))
     state, tries = start, []
@@ -60,7 +61,7 @@ def tune(model: Classifier, protocol: Protocol, train: Callable[[int, Protocol],
             diverged = error
             continue
         tries.append(Try(rate, progress.best_val_top1, progress.epochs, sum(progress.seconds)))
-        if best is None or progress.best_val_top1 > best[0].best_val_top1:
+        if best is None or progress.best > best[0].best:
             best, state = (progress, tried), copied(trained_state(model))
     if best is None:
         raise diverged

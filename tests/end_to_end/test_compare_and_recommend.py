@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made import answers, write_failure, write_trial
+from made import answers, write_failure, write_session, write_trial
 
 HEAVY = {"torch", "torchvision", "timm", "sklearn", "matplotlib"}
 
@@ -20,30 +20,44 @@ HEAVY = {"torch", "torchvision", "timm", "sklearn", "matplotlib"}
 def folder(tmp_path: Path) -> Path:
     """results/quick with a good model, a bad and slow one, and one that failed; other/ with other settings."""
     results = tmp_path / "results"
-    write_trial(results, "good", answers(0.9))
-    write_trial(results, "bad", answers(0.5), efficiency={"latency_ms": {"p50": 90.0, "ci95": [89.0, 91.0]}})
+    for seed in range(3):
+        write_trial(results, "good", answers(0.9, seed=seed), seed=seed)
+        write_trial(results, "bad", answers(0.5, seed=seed), seed=seed)
+    write_trial(results, "near", answers(0.89))
+    write_session(results / "quick", {"good": 10.0, "bad": 90.0})
     write_failure(results, "large")
     write_trial(tmp_path / "other", "good", settings={"train": {"epochs": 7}})
     return tmp_path
 
 
 def test_compare_exits_with_1_where_b_is_worse(folder: Path, bench: Callable[..., Any]) -> None:
-    worse = bench("compare", "good", "bad", in_folder=folder)
-    assert (worse.returncode, worse.stderr) == (1, "")
-    assert worse.stdout.splitlines()[-1] == "worse: quick, good → bad: accuracy, latency_ms"
+    worse = bench("compare", "good", "bad", "--times", in_folder=folder)
+    assert worse.returncode == 1
+    assert worse.stdout.splitlines()[0] == "worse: quick, good → bad: accuracy, latency_ms"
+    without = bench("compare", "good", "bad", in_folder=folder)
+    assert (without.returncode, without.stderr) == (1, "")
+    assert without.stdout.splitlines()[0] == "worse: quick, good → bad: accuracy"
     better = bench("compare", "bad", "good", "--tolerance", "accuracy=0.5,latency_ms=0.1", "--json", in_folder=folder)
     document = json.loads(better.stdout)
-    assert (better.returncode, document["worse"]) == (0, False)
+    assert (better.returncode, document["outcome"]) == (0, "not worse")
     changes = {one["quantity"]: one for one in document["compared"][0]["changes"]}
     outcomes = {key: one["verdict"]["outcome"] for key, one in changes.items()}
     assert (outcomes["accuracy"], outcomes["latency_ms"], outcomes["params"]) == ("better", "better", "tie")
     assert (changes["params"]["tolerance"], changes["latency_ms"]["verdict"]["ratio"]) == (None, pytest.approx(1 / 9))
 
 
+def test_what_cannot_be_told_is_a_warning_and_a_failure_where_asked(folder: Path, bench: Callable[..., Any]) -> None:
+    open_one = bench("compare", "good", "near", in_folder=folder)
+    assert open_one.returncode == 0
+    assert open_one.stdout.startswith("cannot tell: quick, good → near: accuracy; what would decide: more seeds")
+    assert "--strict" in open_one.stderr and open_one.stderr.count("\n") == 1
+    assert bench("compare", "good", "near", "--strict", in_folder=folder).returncode == 1
+
+
 def test_compare_takes_folders(folder: Path, bench: Callable[..., Any]) -> None:
     same = bench("compare", "results", "results", in_folder=folder)
     assert same.returncode == 0, same.stderr
-    assert same.stdout.splitlines()[-1] == "nothing that was judged is worse"
+    assert "worse: " not in same.stdout.splitlines()[0]
 
 
 def test_recommend_names_models_and_why_others_are_left_out(folder: Path, bench: Callable[..., Any]) -> None:

@@ -11,26 +11,37 @@ import pytest
 
 from bench.records.measurement import read_measurements
 from bench.records.record import read_record
+from bench.records.sessions import read_sessions
 
 PLUGIN = '''"""Latency through another runtime: TorchScript, by tracing."""
 
 from bench import MeasureSpec, Quantity, hookimpl
 
 
-def traced(subject):
+def script(subject):
+    """What is timed, and how many pictures one call goes through."""
     import copy
 
     import torch
-
-    from bench.measure.latency import measure_latency
 
     images = torch.randn(1, 3, subject.image_size, subject.image_size, device=subject.device.torch_device)
     with torch.inference_mode():
         model = torch.jit.trace(copy.deepcopy(subject.model), images)
         torch.testing.assert_close(model(images), subject.model(images))
-        seconds = 0.01 if subject.brief else 0.05
-        found = measure_latency({"": lambda: model(images)}, subject.device, rounds=6, seconds=seconds)
-    return found[""].as_dict()
+
+    @torch.inference_mode()
+    def run():
+        return model(images)
+
+    return run, 1
+
+
+def traced(subject):
+    from bench.measure.latency import measure_latency
+
+    run, _ = script(subject)
+    seconds = 0.01 if subject.brief else 0.05
+    return measure_latency({"": run}, subject.device, rounds=6, seconds=seconds)[""].as_dict()
 
 
 def fails(subject):
@@ -42,8 +53,9 @@ def bench_measurements():
     latency = Quantity(
         key="traced_ms", label="traced latency (ms)", about="median time of one picture through TorchScript",
         path="p50", interval="ci95", rounds="rounds", disturbed="disturbed", kind="time", better="lower", unit="ms",
+        series="torchscript",
     )
-    yield MeasureSpec("torchscript", traced, (latency,))
+    yield MeasureSpec("torchscript", traced, (latency,), timed=script)
     yield MeasureSpec("fails", fails)
 '''
 
@@ -80,6 +92,9 @@ def test_its_value_is_in_the_record_of_a_run(folder: Path, bench: Callable[..., 
     assert "tiny: fails could not be measured: NotImplementedError: no such runtime here" in done.stderr
     (file,) = (folder / "results").glob("small*/tiny/seed0/record.json")
     assert holds(read_record(file))
+    (session,) = (folder / "results").glob("small*/timing/1.json")
+    ((kept,), _) = read_sessions(session.parents[1])
+    assert set(kept.session.models[0].series) == {"latency", "throughput", "step", "torchscript"}
 
 
 def test_its_value_is_in_the_measurement_of_measure(folder: Path, bench: Callable[..., Any]) -> None:
@@ -138,12 +153,12 @@ def test_a_process_that_is_killed_while_it_measures_loses_nothing_that_was_train
     (tmp_path / "plugins" / "killer.py").write_text(KILLER)
     small = ["data.image_size=8", "train.epochs=1", "train.limit=100", "data.test_limit=50", "name=small"]
     settings = [argument for setting in small for argument in ("--set", setting)]
-    done = bench("run", "tiny", "--protocol", "quick", *settings, in_folder=tmp_path)
+    done = bench("run", "tiny", "--protocol", "quick", "--no-timing", *settings, in_folder=tmp_path)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "results" / "small" / "tiny" / "seed0"
     record = read_record(folder / "record.json")
     assert record.status == "ok" and record.accuracy is not None
     assert "SIGKILL" in record.efficiency.errors["measuring"]
     assert {"model.safetensors", "predictions.npz", "pictures.npz"} <= {file.name for file in folder.iterdir()}
-    again = bench("run", "tiny", "--protocol", "quick", *settings, in_folder=tmp_path)
+    again = bench("run", "tiny", "--protocol", "quick", "--no-timing", *settings, in_folder=tmp_path)
     assert "already recorded in results/small: 1 of 1 trials" in again.stderr

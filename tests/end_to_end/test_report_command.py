@@ -67,7 +67,7 @@ def test_damaged_records_are_named_and_what_is_wrong_with_the_request_is_said_in
     broken = place / "results" / "quick" / "vgg19" / "seed0" / "record.json"
     broken.write_text("{")
     done = bench("report", in_folder=place)
-    assert done.returncode == 0
+    assert done.returncode == 1
     assert done.stderr.startswith("results/quick/vgg19/seed0/record.json: not a record")
     nothing = bench("report", "--results", "nowhere", in_folder=place)
     assert (nothing.returncode, nothing.stdout) == (2, "")

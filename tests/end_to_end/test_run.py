@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.records.quantities import QUANTITIES
+from bench.records.comparison import read_comparisons
+from bench.records.quantities import BY_KEY, QUANTITIES
 from bench.records.record import SCHEMA, read_record
+from bench.report.judge.verdict import Verdicts
 
 MINE = """
 from bench import ModelSpec, hookimpl
@@ -130,14 +132,14 @@ def prepared(folder: Path, **plugins: str) -> Path:
     return folder
 
 
-RUN = ("run", "--protocol", "study.toml")
+RUN = ("run", "--protocol", "study.toml", "--no-timing")
 
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory, bench: Callable[..., Any]) -> Place:
     """A fresh folder's first run."""
     folder = prepared(tmp_path_factory.mktemp("first"))
-    return Place(folder, bench(*RUN, "mine", in_folder=folder))
+    return Place(folder, bench("run", "--protocol", "study.toml", "mine", in_folder=folder))
 
 
 def test_a_run_ends_with_the_table_on_standard_output_and_progress_on_standard_error(first: Place) -> None:
@@ -149,6 +151,33 @@ def test_a_run_ends_with_the_table_on_standard_output_and_progress_on_standard_e
     progress = first.done.stderr.splitlines()
     assert progress[0].startswith("protocol study")
     assert any("mine epoch 2/2" in line and "loss" in line and "top-1" in line for line in progress)
+
+
+def test_a_run_ends_with_timing_what_it_trained_side_by_side_and_measure_does_so_again(
+    first: Place, bench: Callable[..., Any]
+) -> None:
+    assert [line for line in first.done.stderr.splitlines() if "side by side" in line] == [
+        f"[{number}/3] 1 model side by side: {series}"
+        for number, series in enumerate(("latency", "throughput", "step"), start=1)
+    ]
+    results = first.folder / "results"
+    (protocol,) = [file.parent.parent for file in results.glob("*/timing/1.json")]
+    page = (protocol / "README.md").read_text()
+    assert "| latency (ms) |" in " ".join(page.split()) and "× latency" in page
+    ((comparison,), _) = read_comparisons(results)
+    once = Verdicts.of(comparison).on(BY_KEY["latency_ms"]).values[0]
+    assert once is not None and len(once.values) == 1
+    refused = bench("measure", "--of", "results", "--image-size", "8", in_folder=first.folder)
+    assert refused.returncode == 2
+    assert refused.stderr.strip() == "bench: --image-size: --of times models as they were trained; leave it out"
+    again = bench("measure", "--of", "results", in_folder=first.folder)
+    assert again.returncode == 0, again.stderr
+    assert "over 2 sessions" in again.stdout and "mine" in again.stdout
+    assert (protocol / "timing" / "2.json").exists()
+    known = bench(*RUN[:-1], "mine", in_folder=first.folder)
+    assert "side by side" not in known.stderr  # nothing new to time
+    missing = bench("measure", "yours", "--of", "results", in_folder=first.folder)
+    assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
 
 
 def test_a_record_has_the_keys_of_the_design(first: Place) -> None:

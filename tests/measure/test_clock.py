@@ -14,11 +14,9 @@ from bench.device import Device
 from bench.measure import clock as clocks
 from bench.measure.clock import (
     Watch,
-    drifted,
     median_interval,
     median_interval_of_rounds,
     percentile,
-    reasons,
     timed_rounds,
     warm_up,
 )
@@ -148,13 +146,3 @@ def test_the_readings_of_this_machine_only_grow() -> None:
     before = clocks.cpu_seconds()
     sum(range(100_000))
     assert all(later >= earlier for earlier, later in zip(before, clocks.cpu_seconds(), strict=True))
-
-
-def test_a_quiet_measurement_is_not_called_disturbed() -> None:
-    assert reasons(None, drifted([[1.0], [1.05], [1.02]])) is None
-    assert reasons("others", drifted([[1.0], [1.2], [1.0]])) == "others; rounds differ by 20%"
-
-
-def test_a_single_odd_round_among_many_is_not_called_drift() -> None:
-    assert drifted([[1.0]] * 19 + [[2.0]]) is None
-    assert drifted([[1.0]] * 15 + [[2.0]] * 5) == "rounds differ by 100%"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable
 
 import pytest
 from moving_clock import Clock
 from torch import nn
 
 from bench.device import Device
-from bench.measure.latency import latency_ratio, measure_latency
+from bench.measure.latency import measure_latency
 from bench.measure.subject import Inference, InferenceOptions
 from bench.measure.throughput import measure_throughput
 
@@ -28,24 +27,6 @@ def test_latency_is_in_milliseconds_of_single_runs(clock: Clock) -> None:
     assert found.disturbed is None
     assert set(found.as_dict()) >= {"p50", "p90", "p99", "ci95", "runs", "disturbed"}
     json.dumps(found.as_dict())
-
-
-def test_a_slow_minute_does_not_change_the_ratio_of_two_models(clock: Clock) -> None:
-    slowness = 1.0
-
-    def model(seconds: float) -> Callable[[], None]:
-        def run() -> None:
-            nonlocal slowness
-            clock.now += seconds * slowness
-            slowness *= 1.001
-
-        return run
-
-    found = measure_latency({"slow": model(0.4), "fast": model(0.2)}, CPU, rounds=8, seconds=0.1)
-    assert max(found["slow"].rounds) > 1.02 * min(found["slow"].rounds)
-    ratio = latency_ratio(found["slow"], found["fast"])
-    assert ratio.median == pytest.approx(2, rel=0.01)
-    assert ratio.ci95[0] <= 2 <= ratio.ci95[1]
 
 
 def test_a_real_model_is_measured_end_to_end() -> None:

@@ -141,3 +141,18 @@ def test_features_are_found_on_whatever_device_the_backbone_was_built(registry: 
         classifier = build_classifier(registry.model("tiny"), load_protocol("quick"), 10)
     assert isinstance(classifier.head[-1], nn.Linear)
     assert SimpleNamespace(**vars(classifier.head[-1])).in_features == 16 * 4 * 4
+
+
+def test_the_head_computes_in_float32_whatever_autocast_says() -> None:
+    """In bfloat16 one picture in a hundred has two best classes, and their order would decide."""
+    torch.manual_seed(0)
+    head, features = build_head(64, Head(hidden=(32,)), classes=10).eval(), torch.randn(4000, 64)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = head(features.bfloat16())
+        twice = torch.nn.functional.linear(features, head[0].weight)
+    assert (logits.dtype, twice.dtype) == (torch.float32, torch.bfloat16)
+    best, second = logits.topk(2).values.unbind(1)
+    assert int((best == second).sum()) == 0
+    best, second = logits.bfloat16().topk(2).values.unbind(1)
+    assert int((best == second).sum()) > 10
+    assert head.state_dict().keys() == {"0.weight", "0.bias", "3.weight", "3.bias"}

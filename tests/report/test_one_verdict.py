@@ -156,7 +156,7 @@ def test_findings_and_figures_have_the_same_front_and_nobody_is_dominated_by_cha
     for comparison, verdicts in asked:
         drawn, known = costs(comparison), names(verdicts)
         lines = front_lines(verdicts, comparison.quantities)
-        for cost in (quantity for quantity in comparison.quantities if quantity.front and len(known) > 1):
+        for cost in (one for one in comparison.quantities if one.front and one.key in drawn and len(known) > 1):
             on = [known[place] for place in front(verdicts, cost, accuracy).on]
             (panel,) = drawn[cost.key].panels
             assert [known.index(name) for name in on] == list(panel.front)

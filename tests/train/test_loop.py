@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -178,12 +178,14 @@ def test_a_fit_that_is_over_trains_no_more_and_gives_the_best_epoch_s_weights(fi
 
 @pytest.fixture
 def validated(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """`validated(0.1, 0.5, …)`: what validation will find, epoch by epoch."""
+    """`validated(0.1, 0.5, …)`: what validation will find, epoch by epoch; the loss is 1 where none is said."""
 
-    def script(*top1: float) -> None:
-        answers = iter(top1)
+    def script(*top1: float, loss: Sequence[float] = ()) -> None:
+        answers, losses = iter(top1), iter(loss or (1.0,) * len(top1))
         nothing = torch.empty(0)
-        monkeypatch.setattr("bench.train.loop.evaluate", lambda *_: Evaluation(1.0, next(answers), nothing, nothing))
+        monkeypatch.setattr(
+            "bench.train.loop.evaluate", lambda *_: Evaluation(next(losses), next(answers), nothing, nothing)
+        )
 
     return script
 
@@ -210,6 +212,17 @@ def test_training_stops_after_so_many_epochs_without_a_better_one(
     validated(*top1)
     progress = fitting("train.epochs=5", f"train.patience={patience}").fit()
     assert (progress.epochs, progress.best_epoch) == (epochs, best)
+
+
+def test_of_equal_validation_top1_the_lowest_loss_is_best_and_patience_counts_no_loss(
+    fitting: Callable[..., Fitting], validated: Callable[..., None]
+) -> None:
+    validated(0.1, 0.9, 0.9, 0.9, 0.9, loss=[0.9, 0.5, 0.3, 0.4, 0.1])
+    made = fitting("train.epochs=5", "train.patience=2")
+    by_epoch: list[dict[str, torch.Tensor]] = []
+    progress = made.fit(lambda progress: by_epoch.append(weights(made.model)))
+    assert (progress.epochs, progress.best_epoch) == (4, 3)
+    assert same(weights(made.model), by_epoch[2])
 
 
 def test_the_weights_of_the_best_epoch_are_kept(

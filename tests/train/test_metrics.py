@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn import metrics
 
 from bench.records.record import Accuracy
-from bench.train.metrics import accuracy, expected_calibration_error
+from bench.records.scores import expected_calibration_error
+from bench.train.metrics import accuracy
 
 
 @st.composite
@@ -78,3 +80,14 @@ def test_the_parts_of_accuracy_agree_with_each_other(answer: tuple[np.ndarray, n
     assert result.test_top1 <= result.test_top5 <= 1
     assert result.macro_f1 == pytest.approx(np.mean([values["f1"] for values in result.per_class.values()]))
     assert probabilities.shape[1] > 5 or result.test_top5 == 1
+
+
+@given(answers())
+def test_what_scikit_learn_says_is_the_same(answer: tuple[np.ndarray, np.ndarray]) -> None:
+    probabilities, labels = answer
+    result, predicted = measured(probabilities, labels), probabilities.argmax(1)
+    classes = np.arange(probabilities.shape[1])
+    assert result.confusion == metrics.confusion_matrix(labels, predicted, labels=classes).tolist()
+    theirs = metrics.precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0.0)
+    ours = [list(values.values()) for values in result.per_class.values()]
+    np.testing.assert_allclose(np.array(ours).T, np.array(theirs))

@@ -84,12 +84,13 @@ def overfitting_lines(contenders: Sequence[Contender]) -> list[str]:
 
 
 def unfinished_lines(contenders: Sequence[Contender]) -> list[str]:
-    """Models whose best epoch was the last one, with what that epoch still gained."""
-    shown, trained = [], 0
+    """Trials whose best epoch was the last one, by model, with what that epoch still gained."""
+    shown, trained, count = [], 0, 0
     for contender in contenders:
         trainings = [trial.record.training for trial in contender.finished if trial.record.training]
-        trained += bool(trainings)
+        trained += len(trainings)
         late = [one for one in trainings if one.best_epoch == one.epochs]
+        count += len(late)
         if not late:
             continue
         seeds = f" in {len(late)} of {len(trainings)} seeds" if len(trainings) > 1 else ""
@@ -100,9 +101,9 @@ def unfinished_lines(contenders: Sequence[Contender]) -> list[str]:
     if not trained:
         return []
     if not shown:
-        return ["Every model's best epoch came before the last one: none was cut off while validation still improved."]
+        return ["Every trial's best epoch came before the last one: none was cut off while validation still improved."]
     return [
-        f"{len(shown)} of {counted(trained, 'model')} had the best validation top-1 in the last epoch, and may not "
+        f"{count} of {counted(trained, 'trial')} had the best validation top-1 in the last epoch, and may not "
         f"have finished learning: {'; '.join(cut(shown))}.{_schedule(contenders[0])}"
     ]
 

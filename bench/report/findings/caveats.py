@@ -9,10 +9,10 @@ from bench.records.machine import described
 from bench.records.record import Record
 from bench.report.judge.intervals import wilson_interval
 from bench.report.judge.paired import Answers
+from bench.report.judge.verdict import Verdicts
 from bench.report.text.markup import markdown
-from bench.report.text.numbers import counted, listed
-
-TIMED = ("latency_ms", "train_step")
+from bench.report.text.numbers import counted, label_parts, listed
+from bench.report.text.verdicts import ONE_SEED
 
 
 def caveat_lines(comparison: Comparison, answers: Answers) -> list[str]:
@@ -26,7 +26,7 @@ def caveat_lines(comparison: Comparison, answers: Answers) -> list[str]:
         _pictures(records[0]),
         *_unread(answers),
         *_machines(records),
-        *_disturbed(contenders),
+        *_disturbed(comparison),
         *_unmeasured(contenders),
         *_code(records),
     ]
@@ -35,10 +35,7 @@ def caveat_lines(comparison: Comparison, answers: Answers) -> list[str]:
 def _seeds(contenders: Sequence[Contender]) -> list[str]:
     single = [one.model for one in contenders if len(one.finished) == 1]
     if len(single) == len(contenders):
-        return [
-            "One seed for each model: no interval over seeds is known, and another seed may order them otherwise. Only "
-            "test top-1 (paired), latency and throughput come with an estimate of their noise."
-        ]
+        return [ONE_SEED]
     counts = {len(one.finished) for one in contenders}
     if len(counts) == 1:
         return []
@@ -77,29 +74,28 @@ def _machines(records: Sequence[Record]) -> list[str]:
     shown = "; ".join(
         f"{markdown(where)}: {listed(sorted(models), most=4)}" for where, models in sorted(machines.items())
     )
-    return [f"Measured under {len(machines)} conditions, so that times and memory are not comparable ({shown})."]
+    return [f"Trained under {len(machines)} conditions, so that epochs and memory are not comparable ({shown})."]
 
 
-def _disturbed(contenders: Sequence[Contender]) -> list[str]:
+def _disturbed(comparison: Comparison) -> list[str]:
     """Models whose times the machine disturbed, with what was seen."""
     lines = []
-    for name, label in zip(TIMED, ("Latency", "The time of a training step"), strict=True):
-        seen = []
-        for contender in contenders:
-            notes = sorted({note for trial in contender.finished if (note := _note(trial.record, name))})
-            if notes:
-                seen.append(f"{markdown(contender.model)} ({', '.join(map(markdown, notes))})")
-        if seen:
+    for quantity in comparison.quantities:
+        by_reason: dict[str, list[str]] = {}
+        for contender, why in zip(comparison.finished, Verdicts.of(comparison).on(quantity).disturbed, strict=True):
+            if why:
+                by_reason.setdefault(why, []).append(contender.model)
+        count = sum(map(len, by_reason.values()))
+        if count:
+            shown = "; ".join(
+                f"{', '.join(map(markdown, models))}: {markdown(why)}" for why, models in by_reason.items()
+            )
+            name = label_parts(quantity)[0]
             lines.append(
-                f"{label} is marked as disturbed for {len(seen)} of "
-                f"{counted(len(contenders), 'model')}: {', '.join(seen[:12])}{' …' if len(seen) > 12 else ''}."
+                f"{name[:1].upper()}{name[1:]} is marked as disturbed for {count} of "
+                f"{counted(len(comparison.finished), 'model')} ({shown})."
             )
     return lines
-
-
-def _note(record: Record, name: str) -> str | None:
-    measured = getattr(record.measured, name)
-    return measured.disturbed if measured else None
 
 
 def _unmeasured(contenders: Sequence[Contender]) -> list[str]:

@@ -9,16 +9,13 @@ from bench.report.judge.paired import ALL_PAIRS, LEVEL, groups
 from bench.report.judge.verdict import Verdict, Verdicts
 from bench.report.text.markup import markdown
 from bench.report.text.numbers import counted, cut, listed
-from bench.report.text.verdicts import evidence, gap, said
+from bench.report.text.verdicts import ONE_SEED, evidence, gap, said
 
 ACCURACY = BY_KEY["accuracy"]
-ONE_SEED = (
-    "McNemar's exact test on the pictures that only one of the two got right: it says whether these trained models "
-    "differ, not whether other seeds would"
-)
+MCNEMAR = "McNemar's exact test on the pictures that only one of the two got right"
 SEVERAL_SEEDS = (
-    "a two-way analysis of variance of the differences by seed and test picture, so that both the choice of seeds and "
-    "the choice of pictures count as chance"
+    "the differences by seed and test picture, so that both the choice of seeds (its variance pooled over all models) "
+    "and the choice of pictures count as chance"
 )
 
 Tested = Mapping[tuple[int, int], Verdict]
@@ -40,13 +37,13 @@ def noise_lines(verdicts: Verdicts) -> list[str]:
 def _how(verdicts: Verdicts, tested: Tested) -> str:
     counts = {one.seeds for one in tested.values()}
     tests = [SEVERAL_SEEDS] if counts - {1} else []
-    tests += [ONE_SEED] if 1 in counts else []
+    tests += [MCNEMAR] if 1 in counts else []
     what = "each pair" if len(verdicts.contenders) <= ALL_PAIRS else "each model with the best"
     return (
         f"Tested {what} on the same test pictures by {'; where only one seed is shared, by '.join(tests)}. "
         f"p is corrected for the {counted(len(tested), 'pair')} tested (Holm); {LEVEL:.0%} or more is within "
         "noise, a tie, which does not mean equal. "
-        "Intervals are of each pair by itself, not corrected."
+        f"Intervals are of each pair by itself, not corrected.{f' {ONE_SEED}' if 1 in counts else ''}"
     ).replace("%", " %")
 
 

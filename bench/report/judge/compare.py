@@ -1,7 +1,15 @@
-"""`python -m bench compare A B`: what is better and worse in B than in A, two models or two results folders.
+"""`python -m bench compare A B`: whether B is worse than A, two models or two results folders.
 
-Each quantity has its verdict (verdict.py). The gate is narrower: it closes where a quantity that is judged is worse by
-the verdict and has worsened by more than its tolerance. What no test can decide never closes it, but is named.
+A gate has to stay open for what is not worse, and not to be silent about what it cannot tell. Each quantity that is
+judged has one of three outcomes, for which its verdict (verdict.py) and its tolerance are needed:
+
+- worse: by the verdict, and by more than the tolerance. With one common seed that is not enough, since seeds alone
+  move a model: the gap has to be beyond what UNSEEN points of seed deviation do, too;
+- not worse: the 95 % interval excludes a loss beyond the tolerance (non-inferiority); of counts, the loss is within it;
+- cannot tell: all else, with what would decide it.
+
+By default counts and accuracy are judged. Times are only where they are asked for, of sessions that timed both.
+benchmarks/gate.py counts how often two trainings of one model are called worse: docs/statistics.md has its table.
 """
 
 from __future__ import annotations
@@ -10,7 +18,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bench.errors import RequestError, unknown
 from bench.records.comparison import Comparison, Contender
@@ -19,10 +27,17 @@ from bench.records.machine import differences
 from bench.records.quantities import Quantity, with_plugins
 from bench.report.judge.choose import comparisons_in, named, only_one, other_settings
 from bench.report.judge.intervals import estimate
+from bench.report.judge.paired import LEVEL
 from bench.report.judge.verdict import Verdict, Verdicts
 
-# Shares of A's value; percentage points for quantities that are said in these.
-SHARE, POINTS = 0.05, 0.5
+# Shares of A's value, of times a larger one; percentage points for quantities that are said in these.
+SHARE, TIME_SHARE, POINTS = 0.05, 0.1, 0.5
+UNSEEN = 2.0  # points by which seeds may move a model, one standard deviation, where nothing shows it
+
+Outcome = Literal["worse", "not worse", "cannot tell"]
+
+# Normal quantiles: of a 95 % interval, and of a power of 80 %, which is what would decide.
+REACH, REACH_OF_POWER = 1.959964, 0.841621
 
 Tolerances = Mapping[Quantity, float]
 
@@ -36,6 +51,8 @@ class Change:
     b: float
     verdict: Verdict  # of B against A
     tolerance: float | None  # in the quantity's unit; None where it is not judged
+    tests: int = 1  # how many quantities are judged by a test, for which p is corrected once more
+    decides: str = ""  # what would decide it, where it cannot be told
 
     @property
     def difference(self) -> float:
@@ -43,22 +60,54 @@ class Change:
         return self.b - self.a
 
     @property
-    def beyond(self) -> bool:
-        """Whether it is judged, and B's number is worse by more than the tolerance."""
+    def loss(self) -> float:
+        """By how much B's number is worse, in the quantity's unit."""
+        return self.difference * (-1 if self.quantity.better == "higher" else 1)
+
+    @property
+    def most_loss(self) -> float:
+        """The worst that the 95 % interval holds; infinite where there is none."""
+        if self.verdict.low is None or self.verdict.high is None:
+            return math.inf
+        if self.verdict.ratio:
+            low, high = self.a * (self.verdict.low - 1), self.a * (self.verdict.high - 1)
+        else:
+            low, high = self.verdict.low, self.verdict.high
+        return -low if self.quantity.better == "higher" else high
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """None where it is not judged."""
         if self.tolerance is None:
+            return None
+        allowed = self.tolerance * (1 + 1e-9)  # rounding must not make 5 % more than 5 %
+        if self.quantity.kind == "count":
+            return "worse" if self.verdict.outcome == "worse" and self.loss > allowed else "not worse"
+        if self.verdict.outcome == "worse" and self.loss > allowed and self._beyond_chance:
+            return "worse"
+        if self.verdict.outcome != "unknown" and self.verdict.seeds != 1 and self.most_loss <= allowed:
+            return "not worse"
+        return "cannot tell"
+
+    @property
+    def _beyond_chance(self) -> bool:
+        """Whether the verdict holds for so many tests, and for seeds where there is one alone."""
+        if self.verdict.p is None or self.verdict.p * self.tests >= LEVEL:
             return False
-        loss = self.difference * (-1 if self.quantity.better == "higher" else 1)
-        return loss > self.tolerance * (1 + 1e-9)  # rounding must not make 5 % more than 5 %
+        if self.verdict.seeds != 1:
+            return True
+        seeds = REACH * math.sqrt(2) * UNSEEN
+        return self.loss > math.hypot(self.most_loss - self.loss, seeds)
 
     @property
     def worse(self) -> bool:
         """Whether this closes the gate."""
-        return self.beyond and self.verdict.outcome == "worse"
+        return self.outcome == "worse"
 
     @property
     def undecided(self) -> bool:
-        """Whether it would, were it known to be more than noise."""
-        return self.beyond and not self.worse
+        """Whether it cannot be told."""
+        return self.outcome == "cannot tell"
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -70,7 +119,8 @@ class Change:
             "relative": self.difference / abs(self.a) if self.a else None,
             "verdict": self.verdict.to_json(),
             "tolerance": self.tolerance,
-            "worse_beyond_tolerance": self.worse,
+            "outcome": self.outcome,
+            "would_decide": self.decides or None,
         }
 
 
@@ -90,13 +140,23 @@ class Compared:
         """Whether anything judged is worse beyond its tolerance, or B failed where A did not."""
         return bool(self.problem) or any(change.worse for change in self.changes)
 
+    @property
+    def undecided(self) -> bool:
+        """Whether nothing is worse, and of something judged it cannot be told."""
+        return not self.worse and any(change.undecided for change in self.changes)
+
+    @property
+    def outcome(self) -> Outcome:
+        """The gravest."""
+        return "worse" if self.worse else "cannot tell" if self.undecided else "not worse"
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
             "comparison": self.comparison,
             "a": self.a.model,
             "b": self.b.model,
-            "worse": self.worse,
+            "outcome": self.outcome,
             "problem": self.problem or None,
             "notes": list(self.notes),
             "changes": [change.to_json() for change in self.changes],
@@ -104,23 +164,28 @@ class Compared:
 
 
 def compare(
-    a: str, b: str, *, results: Path, protocol: str | None = None, tolerance: Sequence[str] = ()
+    a: str, b: str, *, results: Path, protocol: str | None = None, tolerance: Sequence[str] = (), times: bool = False
 ) -> tuple[list[Compared], list[str]]:
     """Two results folders, where both are folders, else two models of `results`; and notes on what was left out.
+
+    `times` judges the times of common sessions, too.
 
     Raises RequestError where nothing can be compared, with the settings that differ where these are the reason.
     """
     if Path(a).is_dir() and Path(b).is_dir():
-        return _folders(Path(a), Path(b), protocol, tolerance)
-    return _models(a, b, results, protocol, tolerance)
+        return _folders(Path(a), Path(b), protocol, tolerance, times)
+    return _models(a, b, results, protocol, tolerance, times)
 
 
-def parse_tolerances(texts: Sequence[str], quantities: Sequence[Quantity]) -> dict[Quantity, float]:
+def parse_tolerances(
+    texts: Sequence[str], quantities: Sequence[Quantity], times: bool = False
+) -> dict[Quantity, float]:
     """By quantity, what is judged and how much worse it may be: a share, or points for what is said in points.
 
-    `0.1` is the share for all that are judged; `latency_ms=0.1,accuracy=1` judges these two alone.
+    `0.1` is the share for all that are judged; `latency_ms=0.1,accuracy=1` judges these two alone. `times` adds those
+    of sessions.
     """
-    share, own = SHARE, {}
+    share, own = None, {}
     by_key = {quantity.key: quantity for quantity in quantities if quantity.better is not None}
     for part in (part.strip() for text in texts for part in text.split(",")):
         key, equals, number = part.rpartition("=")
@@ -137,12 +202,17 @@ def parse_tolerances(texts: Sequence[str], quantities: Sequence[Quantity]) -> di
             raise RequestError(f"{hint} the quantities are {', '.join(by_key)}")
         else:
             own[by_key[key]] = value
-    judged = {one: POINTS if one.in_points else share for one in by_key.values() if one.judged}
-    return own or judged
+
+    def allowed(one: Quantity) -> float:
+        usual = TIME_SHARE if one.kind == "time" else SHARE
+        return POINTS if one.in_points else usual if share is None else share
+
+    wanted = (one for one in by_key.values() if one.judged and (times if one.kind == "time" else True))
+    return own or {one: allowed(one) for one in wanted if one.series or one.kind != "time"}
 
 
 def _models(
-    a: str, b: str, results: Path, protocol: str | None, tolerance: Sequence[str]
+    a: str, b: str, results: Path, protocol: str | None, tolerance: Sequence[str], times: bool
 ) -> tuple[list[Compared], list[str]]:
     found, damaged = comparisons_in(results)
     found = named(found, protocol, results)
@@ -158,7 +228,7 @@ def _models(
         )
     one = only_one(both, results)
     by_name = {contender.model: contender for contender in one.contenders}
-    tolerances = parse_tolerances(tolerance, one.quantities)
+    tolerances = parse_tolerances(tolerance, one.quantities, times)
     return [_compared(one.name, by_name[a], by_name[b], Verdicts.of(one), tolerances, one.quantities)], damaged
 
 
@@ -167,7 +237,9 @@ def _no_model(model: str, known: Sequence[str]) -> str:
     return f"{hint} the results have {', '.join(known)}"
 
 
-def _folders(a: Path, b: Path, protocol: str | None, tolerance: Sequence[str]) -> tuple[list[Compared], list[str]]:
+def _folders(
+    a: Path, b: Path, protocol: str | None, tolerance: Sequence[str], times: bool
+) -> tuple[list[Compared], list[str]]:
     """Each comparison of A that B has too, model by model."""
     (of_a, damaged_a), (of_b, damaged_b) = comparisons_in(a), comparisons_in(b)
     of_a, of_b = named(of_a, protocol, a), named(of_b, protocol, b)
@@ -180,7 +252,7 @@ def _folders(a: Path, b: Path, protocol: str | None, tolerance: Sequence[str]) -
         if same is not None:
             matched.add(id(same))
             pairs, missing = _pairs(one, same)
-            compared += _all_compared(one.name, pairs, tolerance)
+            compared += _all_compared(one.name, pairs, tolerance, times)
             notes += missing
             continue
         namesake = next((other for other in of_b if other.folder.name == one.folder.name), None)
@@ -220,12 +292,12 @@ def _short(a: Any, b: Any, most: int = 6) -> str:
 
 
 def _all_compared(
-    name: str, pairs: Sequence[tuple[Contender, Contender]], tolerance: Sequence[str]
+    name: str, pairs: Sequence[tuple[Contender, Contender]], tolerance: Sequence[str], times: bool
 ) -> Iterator[Compared]:
     """Pairs of models that were run under one protocol, in two folders; p is corrected for these pairs."""
     trials = [trial for pair in pairs for contender in pair for trial in contender.trials]
     quantities = with_plugins(quantity for trial in trials for quantity in trial.record.quantities)
-    tolerances = parse_tolerances(tolerance, quantities)
+    tolerances = parse_tolerances(tolerance, quantities, times)
     finished = [pair for pair in pairs if pair[0].finished and pair[1].finished]
     contenders = [contender for pair in finished for contender in pair]
     verdicts = Verdicts(contenders, [(at, at + 1) for at in range(0, len(contenders), 2)])
@@ -241,7 +313,7 @@ def _compared(
         failed = next(trial for trial in b.trials if trial.record.status != "ok")
         problem = f"{b.model}: {len(b.trials) - len(b.finished)} of {len(b.trials)} trials failed ({failed.ended})"
     changes = tuple(_changes(a, b, verdicts, tolerances, quantities)) if a.finished and b.finished else ()
-    lost = [one.key for one in tolerances if estimate(one, a) and not estimate(one, b)]
+    lost = [one.key for one in tolerances if one.kind != "time" and estimate(one, a) and not estimate(one, b)]
     if lost and not problem:  # what cannot be judged must not pass
         problem = f"{b.model}: not measured in B, but in A: {', '.join(lost)}"
     return Compared(name, a, b, changes, tuple(_notes(a, b)), problem)
@@ -251,6 +323,7 @@ def _changes(
     a: Contender, b: Contender, verdicts: Verdicts, tolerances: Tolerances, quantities: Sequence[Quantity]
 ) -> Iterator[Change]:
     places = [next(at for at, own in enumerate(verdicts.contenders) if own is one) for one in (a, b)]
+    tests = sum(verdicts.on(one).between(places[1], places[0]).p is not None for one in tolerances)
     for quantity in quantities:
         standing = verdicts.on(quantity)
         one, other = (standing.values[place] for place in places)
@@ -259,7 +332,34 @@ def _changes(
         allowed = tolerances.get(quantity)
         if allowed is not None and not quantity.in_points:
             allowed *= abs(one.mean)
-        yield Change(quantity, one.mean, other.mean, standing.between(places[1], places[0]), allowed)
+        verdict = standing.between(places[1], places[0])
+        change = Change(quantity, one.mean, other.mean, verdict, allowed, max(tests, 1))
+        yield replace(change, decides=_would_decide(change, verdicts, a, b)) if change.undecided else change
+
+
+def _would_decide(change: Change, verdicts: Verdicts, a: Contender, b: Contender) -> str:
+    """What would tell whether the quantity is worse by more than the tolerance, if it is not worse at all."""
+    if change.quantity.kind == "time":
+        why = change.verdict.reason
+        return f"{why}: `python -m bench measure --of RESULTS` on a quiet machine" if why else "more timing sessions"
+    if change.quantity.kind != "accuracy":
+        return "3 common seeds or more"
+    shared = sorted({t.record.seed for t in a.finished} & {t.record.seed for t in b.finished})
+    found = verdicts.answers.difference(b, a, verdicts.seed_noise)
+    if found is None:
+        return "the same seeds of both, with their predictions"
+    if found.seeds < 2 or verdicts.seed_noise is None:
+        return f"more seeds, 3 at least: {len(shared)} in common say nothing of what seeds do"
+    # The variance at which a loss of the tolerance would be told from none with that power.
+    wanted = (max(change.tolerance or 0.0, 1e-9) / 100 / (REACH + REACH_OF_POWER)) ** 2
+    test = a.first.data.test
+    if found.picture_variance < wanted / 2:
+        seeds = math.ceil(found.seed_variance * found.seeds / (wanted - found.picture_variance))
+        return f"about {max(seeds, found.seeds + 1):,} seeds of each"
+    seeds = max(math.ceil(found.seed_variance * found.seeds / (wanted / 2)), found.seeds)
+    return (
+        f"about {math.ceil(test * found.picture_variance / (wanted / 2)):,} test pictures and {seeds:,} seeds of each"
+    )
 
 
 def _notes(a: Contender, b: Contender) -> Iterator[str]:

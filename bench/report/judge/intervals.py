@@ -1,7 +1,9 @@
 """What is shown of a quantity for one model: its value over the trials, and how sure that is.
 
-An accuracy or a score: the mean over seeds with Student's interval; a top-1 of one seed with Wilson's, for so many
-test pictures. A count: the mean, which has no noise. A time: each trial's own measurements are one block, with the
+An accuracy or a score: the mean over seeds, with Student's interval from three on; where that would leave the scale
+(beyond 100 %), and of two seeds, from the lowest to the highest; a top-1 of one seed with Wilson's, for so many test
+pictures. A count: the mean, which has no noise. A time of timing sessions: their median, with its interval by
+order statistics of blocks of rounds (times.py). Another time: each trial's own measurements are one block, with the
 interval that the record gives, or that their order statistics give; several blocks have their geometric mean, and the
 span from the lowest to the highest end of theirs. A time's seeds are no sample of anything that moves it: the machine
 does, from trial to trial, by far more than Student's t over two or three could tell.
@@ -18,6 +20,9 @@ from bench.records.comparison import Contender
 from bench.records.median import median_interval
 from bench.records.quantities import Quantity
 from bench.records.record import Record
+from bench.report.judge.times import timed
+
+SEEDS = 3  # fewer say nothing of how a score varies
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,9 @@ class Estimate:
 
 
 def estimate(quantity: Quantity, contender: Contender) -> Estimate | None:
-    """None where no trial has it."""
+    """None where no trial, and no session of timing, has it."""
+    if quantity.series:
+        return _timed(quantity, contender)
     records = [trial.record for trial in contender.finished if quantity.value(trial.record) is not None]
     values = tuple(value for record in records if (value := quantity.value(record)) is not None)
     if not values:
@@ -46,14 +53,29 @@ def estimate(quantity: Quantity, contender: Contender) -> Estimate | None:
     return Estimate(mean, None, None, values)
 
 
+def _timed(quantity: Quantity, contender: Contender) -> Estimate | None:
+    found = timed(quantity, contender) if contender.finished else None
+    if found is None:
+        return None
+
+    def value(log: float) -> float:
+        return quantity.of_run(math.exp(log), images)
+
+    images = next(iter(found.by_session.values())).images
+    values = tuple(value(one.level.median) for one in found.by_session.values())
+    low, high = sorted(map(value, found.interval)) if found.interval else (None, None)
+    return Estimate(value(found.level), low, high, values)
+
+
 def _interval(
     quantity: Quantity, mean: float, values: Sequence[float], first: Record
 ) -> tuple[float | None, float | None]:
     """Of an accuracy or a score."""
     if len(values) > 1:
-        half = half_interval(values)
-        most = math.inf if quantity.most is None else quantity.most
-        return max(mean - half, quantity.least), min(mean + half, most)
+        half, most = half_interval(values), math.inf if quantity.most is None else quantity.most
+        if len(values) >= SEEDS and quantity.least <= mean - half and mean + half <= most:
+            return mean - half, mean + half
+        return min(values), max(values)  # t of two is 12.7: it would say nothing; no end is cut off to look sensible
     if quantity.kind == "accuracy":
         low, high = wilson_interval(mean / quantity.scale, first.data.test)
         return low * quantity.scale, high * quantity.scale

@@ -3,9 +3,9 @@
 Two models of a comparison and a quantity give a verdict: better, worse, tie (the test cannot tell them apart, which
 does not mean equal) or unknown (there is no test, and the reason why). What is tested depends on the quantity's kind:
 
-- accuracy: on the same test pictures, seed by seed (paired.py); the difference, in points;
-- time: the ratio, with sessions as clusters (times.py); unknown where a measurement was disturbed, or the two were
-  made on different machines;
+- accuracy: on the same test pictures, seed by seed, what seeds do pooled over all models (paired.py); the difference,
+  in points;
+- time: the ratio, from timing sessions that had both (times.py); unknown where these were disturbed, or are none;
 - count: printed alike or not; there is no noise, hence no interval and no p;
 - score: Student's paired t over the seeds that both have, where these are three or more; else unknown.
 
@@ -24,15 +24,13 @@ from itertools import combinations
 from typing import Any, Literal
 
 from bench.records.comparison import Comparison, Contender
-from bench.records.machine import Environment, described, differences
 from bench.records.quantities import Quantity
-from bench.report.judge.intervals import Estimate, estimate, half_interval, student
-from bench.report.judge.paired import ALL_PAIRS, LEVEL, Answers, holm, read_answers
-from bench.report.judge.times import Sessions, ratio, sessions_of, spread
+from bench.report.judge.intervals import SEEDS, Estimate, estimate, half_interval, student
+from bench.report.judge.paired import ALL_PAIRS, LEVEL, Answers, SeedNoise, holm, read_answers, seed_noise
+from bench.report.judge.times import ALONE, NEVER, Timed, ratio, spread, timed
 
 Outcome = Literal["better", "worse", "tie", "unknown"]
 TURNED: dict[Outcome, Outcome] = {"better": "worse", "worse": "better", "tie": "tie", "unknown": "unknown"}
-SEEDS = 3  # fewer say nothing of how a score varies
 FEW = 5  # of the best, where comparing each with each would take too long
 
 
@@ -106,16 +104,10 @@ class Verdicts:
         """Which test pictures each trial got right."""
         return read_answers(trial for contender in self.contenders for trial in contender.finished)
 
-    def machines_apart(self, a: int, b: int) -> str:
-        """In what the machines of these two models' trials differ; empty where all are of one."""
-        first, *others = (self._machines[a] | self._machines[b]).values()
-        return ", ".join(differences(first, others[0])) if others else ""
-
     @cached_property
-    def _machines(self) -> list[dict[str, Environment]]:
-        """By place, the environments of the model's trials, one for each machine."""
-        found = ((trial.record.environment for trial in one.finished) for one in self.contenders)
-        return [{described(environment): environment for environment in own} for own in found]
+    def seed_noise(self) -> SeedNoise | None:
+        """How much seeds move a model's top-1, pooled over the models; None where none has two."""
+        return seed_noise([self.answers.top1(one) for one in self.contenders])
 
     def on(self, quantity: Quantity) -> Standing:
         """How the models stand on that quantity."""
@@ -167,7 +159,9 @@ class Standing:
 
     @cached_property
     def disturbed(self) -> list[str]:
-        """By place, what disturbed the measurement in any of the model's trials; empty where nothing did."""
+        """By place, what disturbed the model's measurement; empty where nothing did."""
+        if self.quantity.series:
+            return [one.disturbed if one else "" for one in self._timed]
         read = self.quantity.disturbed_in
         found = [[read(trial.record) for trial in one.finished] for one in self._contenders]
         return [next((text for text in texts if text), "") for texts in found]
@@ -243,7 +237,7 @@ class Standing:
 
     def _accuracy(self, a: int, b: int) -> _Test:
         answers, scale = self._verdicts.answers, self.quantity.scale
-        found = answers.difference(self._contenders[a], self._contenders[b])
+        found = answers.difference(self._contenders[a], self._contenders[b], self._verdicts.seed_noise)
         if found is not None:
             return _Test(scale * found.value, scale * found.low, scale * found.high, found.p, seeds=found.seeds)
         read = [any(trial.folder in answers.rows for trial in self._contenders[one].finished) for one in (a, b)]
@@ -265,27 +259,34 @@ class Standing:
         return [{seed: value for seed, value in values if value is not None} for values in found]
 
     def _ratio(self, a: int, b: int) -> _Test:
-        one, other = self._sessions[a], self._sessions[b]
+        one, other = self._timed[a], self._timed[b]
         if one is None or other is None:
-            return _Test(reason="a time that is not above zero")
-        value = math.exp(one.level - other.level)
-        if self.disturbed[a] or self.disturbed[b]:
-            return _Test(value, reason="disturbed", ratio=True)
-        if apart := self._verdicts.machines_apart(a, b):
-            return _Test(value, reason=f"on different machines ({apart})", ratio=True)
+            return _Test(self._mean(a) / self._mean(b) if self._mean(b) else None, reason=ALONE, ratio=True)
         found = ratio(one, other, self._spread)
         if found is None:
-            return _Test(value, reason="one value each, no interval", ratio=True)
-        return _Test(found.value, found.low, found.high, found.p, ratio=True)
+            return _Test(reason=NEVER, ratio=True)
+        value, low, high = found.value, found.low, found.high
+        if self.quantity.unit == "images/s":  # the other way round, at each one's batch
+            pictures = self._images(a) / self._images(b)
+            value, low, high = pictures / value, pictures / high, pictures / low
+        if self.disturbed[a] or self.disturbed[b]:
+            return _Test(value, reason="disturbed", ratio=True)
+        return _Test(value, low, high, found.p, ratio=True)
+
+    def _images(self, place: int) -> int:
+        found = self._timed[place]
+        assert found is not None  # of a model that was timed
+        return next(iter(found.by_session.values())).images
 
     @cached_property
-    def _sessions(self) -> list[Sessions | None]:
-        return [sessions_of(self.quantity, one) for one in self._contenders]
+    def _timed(self) -> list[Timed | None]:
+        series = self.quantity.series
+        return [timed(self.quantity, one) if series else None for one in self._contenders]
 
     @cached_property
-    def _spread(self) -> tuple[float, int]:
+    def _spread(self) -> float:
         """Between sessions that nothing disturbed."""
-        return spread([one for place, one in enumerate(self._sessions) if one and not self.disturbed[place]])
+        return spread([one for one in self._timed if one and not one.disturbed])
 
 
 def _two_sided(mean: float, half: float, freedom: int) -> float:

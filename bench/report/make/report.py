@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -165,6 +165,10 @@ def check(
     for path in before:
         if path not in wanted and (results / path).exists():
             found.append(Problem(results / path, "left over: nothing makes it any more", mend))
+    found += [
+        Problem(file, "left over: no model that is here has it", "remove it")
+        for file in _strays(comparisons, wanted, before, results)
+    ]
     marked = sections.find(texts, results, comparisons)
     found += [
         Problem(text.file, f"line {line}: the marked section is not what the records give", mend)
@@ -172,6 +176,16 @@ def check(
         for line in text.stale
     ]
     return Checked(found, len(artifacts) + len(marked), damaged)
+
+
+def _strays(
+    comparisons: Sequence[Comparison], wanted: set[str], before: Mapping[str, Made], results: Path
+) -> list[Path]:
+    """Figures in a protocol's folder that nothing makes, and of which no report is known to have made them."""
+    folders = sorted({one.folder / "figures" for one in comparisons})
+    files = (file for folder in folders for file in sorted(folder.glob("*")) if file.suffix in FIGURES)
+    known = wanted | set(before)
+    return [file for file in files if file.relative_to(results).as_posix() not in known]
 
 
 def _slow(artifact: Artifact) -> bool:

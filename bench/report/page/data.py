@@ -61,6 +61,7 @@ def _comparison(results: Path, comparison: Comparison, quantities: Sequence[Quan
     models = [
         {
             **_model(results, contender, quantities, environments),
+            "disturbed": _disturbed(verdicts, place, quantities),
             "marks": {key: found[place] for key, found in given.items() if place in found},
         }
         for place, contender in enumerate(comparison.contenders)  # the finished ones first, as in the verdicts
@@ -110,16 +111,20 @@ def _model(
         "values": [_values(quantity, contender) for quantity in quantities],
         # One row a trial that ended well, where there are several.
         "by_seed": [
-            {"seed": record.seed, "values": [_short(quantity.value(record)) for quantity in quantities]}
+            {"seed": record.seed, "values": [_short(_of_trial(quantity, record)) for quantity in quantities]}
             for record in records
         ]
         if len(records) > 1
         else [],
-        "disturbed": _disturbed(records, quantities),
         "notes": _notes(records),
         "trials": [_trial(results, trial, environments) for trial in contender.trials],
         "detail": None,
     }
+
+
+def _of_trial(quantity: Quantity, record: Record) -> float | None:
+    """None for times of sessions, which are of no one trial."""
+    return None if quantity.series else quantity.value(record)
 
 
 def _values(quantity: Quantity, contender: Contender) -> list[float | None] | None:
@@ -145,15 +150,12 @@ def _trial(results: Path, trial: Trial, environments: _Environments) -> dict[str
     }
 
 
-def _disturbed(records: Sequence[Record], quantities: Sequence[Quantity]) -> dict[str, str]:
+def _disturbed(verdicts: Verdicts, place: int, quantities: Sequence[Quantity]) -> dict[str, str]:
     """By quantity, what disturbed its measurement."""
-    found: dict[str, str] = {}
-    for record in records:
-        for quantity in quantities:
-            disturbed = quantity.disturbed_in(record)
-            if disturbed is not None:
-                found.setdefault(quantity.key, disturbed)
-    return found
+    if place >= len(verdicts.contenders):
+        return {}
+    found = ((quantity.key, verdicts.on(quantity).disturbed[place]) for quantity in quantities)
+    return {key: disturbed for key, disturbed in found if disturbed}
 
 
 def _notes(records: Sequence[Record]) -> list[str]:

@@ -13,27 +13,30 @@ from bench.report.text.numbers import number, with_interval
 from bench.report.text.verdicts import gap, said
 
 HOW_TO_READ = (
-    "B against A: B minus A, of times B over A, with its 95 % interval where one is known. Top-1 is tested on the same "
-    "test pictures, times by their ratios, a trial's session as one observation, for the order of times may be the "
-    "machine's; counts are exact. p is corrected for all pairs of models. A tie is what the test cannot tell apart."
+    "B against A: B minus A, of times B over A, with its 95 % interval where one is known. Worse: by a test (of "
+    "counts: exactly), and by more than the tolerance. Not worse: the interval holds no loss beyond the tolerance. "
+    "Cannot tell: neither. Top-1 is tested on the same test pictures over common seeds, times (with --times) by the "
+    "ratios of common timing sessions; p is corrected for all pairs of models."
 )
 
 
 def compare_text(compared: Sequence[Compared], notes: Sequence[str]) -> str:
-    """A table for each pair of models, what was left out, and what is worse beyond its tolerance."""
-    parts = [_one(one) for one in compared]
-    parts += [HOW_TO_READ, *(["\n".join(notes)] if notes else []), verdict(compared)]
+    """The outcome, a table for each pair of models, what was left out, what would decide what cannot be told."""
+    parts = [verdict(compared), *(_one(one) for one in compared), HOW_TO_READ, *(["\n".join(notes)] if notes else [])]
     return "\n\n".join(parts)
 
 
 def verdict(compared: Sequence[Compared]) -> str:
-    """What is worse beyond its tolerance, or that nothing is; and what would be, if it were known not to be noise."""
+    """What is worse beyond its tolerance, or that nothing is; and what cannot be told, with what would decide it."""
     worse = [_named(one, [change for change in one.changes if change.worse], one.problem) for one in compared]
-    undecided = [_named(one, [change for change in one.changes if change.undecided]) for one in compared]
-    lines = [f"worse: {'; '.join(filter(None, worse))}" if any(worse) else "nothing that was judged is worse"]
-    if any(undecided):
-        lines.insert(0, f"beyond tolerance, but within noise or unknown: {'; '.join(filter(None, undecided))}")
-    return "\n".join(lines)
+    open_ones = [(one, [change for change in one.changes if change.undecided]) for one in compared]
+    lines = [f"worse: {'; '.join(filter(None, worse))}"] if any(worse) else []
+    for one, changes in open_ones:
+        lines += [
+            f"cannot tell: {_title(one)}: {change.quantity.key}; what would decide: {change.decides}"
+            for change in changes
+        ]
+    return "\n".join(lines) or "not worse: nothing that was judged is worse beyond its tolerance"
 
 
 def _named(one: Compared, changes: Sequence[Change], problem: str = "") -> str:
@@ -73,12 +76,15 @@ def _row(change: Change) -> list[str]:
 
 
 def _outcome(change: Change) -> str:
+    """Of what is judged the gate's outcome, of the rest the verdict."""
     verdict = change.verdict
-    if verdict.outcome == "unknown":
-        return said(verdict)
-    if verdict.outcome == "worse" and change.tolerance is not None and not change.worse:
-        return "worse, within tolerance"
-    return verdict.outcome
+    if change.outcome is None:
+        return f"({said(verdict) if verdict.outcome == 'unknown' else verdict.outcome})"
+    if change.outcome == "not worse" and verdict.outcome != "tie":
+        return f"not worse ({verdict.outcome})" if verdict.outcome == "better" else "worse, within tolerance"
+    if change.undecided:
+        return f"cannot tell ({said(verdict) if verdict.outcome == 'unknown' else verdict.outcome})"
+    return change.outcome
 
 
 def recommend_text(found: Recommendation) -> str:

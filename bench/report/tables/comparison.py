@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.files import trial_folder
-from bench.records.comparison import Comparison, Contender, Trial, comparisons
+from bench.records.comparison import Comparison, Trial, comparisons
 from bench.records.machine import described
 from bench.records.quantities import Quantity
 from bench.records.record import Record
-from bench.report.judge.intervals import Estimate, estimate
+from bench.report.judge.intervals import SEEDS, Estimate, estimate
 from bench.report.judge.marks import marks
-from bench.report.judge.verdict import Verdicts
+from bench.report.judge.verdict import Standing, Verdicts
 from bench.report.text.markup import Cell, Style, Table, paragraphs, written
-from bench.report.text.verdicts import intervals_read, marks_read
+from bench.report.text.verdicts import DISTURBED, intervals_read, marks_read
 
 
 def report_columns(comparison: Comparison) -> list[str]:
@@ -50,7 +50,7 @@ def comparison_table(comparison: Comparison, keys: Sequence[str] | None = None) 
     rows = [
         [
             Cell(contender.model),
-            *(Cell(_shown(one, contender), given[one.key].get(place, "")) for one in quantities),
+            *(Cell(_shown(verdicts.on(one), place), given[one.key].get(place, "")) for one in quantities),
             *([Cell(_short(contender.status))] if failed else []),
         ]
         for place, contender in enumerate(comparison.contenders)  # the finished ones first, as in the verdicts
@@ -69,8 +69,8 @@ def notes(comparison: Comparison, keys: Sequence[str] | None = None, style: Styl
     lines += intervals_read(comparison, quantities)
     if len(comparison.finished) > 1:
         lines += marks_read("*" if style == "plain" else "Bold", quantities)
-    if any(_disturbed(one, contender) for one in quantities for contender in comparison.finished):
-        lines.append("†: other work on the machine disturbed the measurement.")
+    if any(any(Verdicts.of(comparison).on(one).disturbed) for one in quantities):
+        lines.append(DISTURBED)
     lines += _disagreements(comparison)
     if missing:
         lines.append(f"not measured: {', '.join(one.label for one in missing)}.")
@@ -155,8 +155,8 @@ def _csv_cells(value: Estimate | None) -> list[str]:
     return [f"{value.mean:.12g}", *ends, str(len(value.values))]
 
 
-def _shown(quantity: Quantity, contender: Contender) -> str:
-    value = estimate(quantity, contender)
+def _shown(standing: Standing, place: int) -> str:
+    quantity, value = standing.quantity, standing.values[place] if place < len(standing.values) else None
     if value is None:
         return ""
     text = f"{value.mean:.{quantity.decimals}f}"
@@ -164,14 +164,12 @@ def _shown(quantity: Quantity, contender: Contender) -> str:
         low, high, half = (
             f"{one:.{quantity.decimals}f}" for one in (value.low, value.high, (value.high - value.low) / 2)
         )
-        even = len(value.values) > 1 and math.isclose(value.high - value.mean, value.mean - value.low, rel_tol=1e-6)
+        even = len(value.values) >= SEEDS and math.isclose(
+            value.high - value.mean, value.mean - value.low, rel_tol=1e-6
+        )
         if low != high:
             text += f" ± {half}" if even else f" [{low}, {high}]"
-    return f"{text} †" if _disturbed(quantity, contender) else text
-
-
-def _disturbed(quantity: Quantity, contender: Contender) -> bool:
-    return any(quantity.disturbed_in(trial.record) is not None for trial in contender.finished)
+    return f"{text} †" if standing.disturbed[place] else text
 
 
 def _disagreements(comparison: Comparison) -> list[str]:

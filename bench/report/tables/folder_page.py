@@ -14,6 +14,7 @@ from bench.report.figures import figure_file
 from bench.report.figures.pareto import has_overview
 from bench.report.tables.by_class import classes_csv, classes_latex, classes_page, has_classes
 from bench.report.tables.comparison import comparison_csv, comparison_latex, comparison_table, conditions, notes
+from bench.report.tables.times import timed_quantities, times_read, times_table
 from bench.report.text.markup import markdown, paragraphs, written
 
 
@@ -63,10 +64,19 @@ def _comparison(one: Comparison) -> list[str]:
         written(comparison_table(one), "markdown"),
         *_figure(one),
         paragraphs(notes(one), "markdown"),
+        *_times(one),
         "Made under:",
         paragraphs(conditions(one), "markdown"),
         f"The same table: {', '.join(beside)}. Each row can be traced to `<model>/seed<N>/record.json`.",
     ]
+
+
+def _times(one: Comparison) -> list[str]:
+    """The times of its sessions, side by side, or what gives them."""
+    if not timed_quantities(one):
+        command = "python -m bench measure --of RESULTS"
+        return [f"Not timed side by side, and so without times to compare: `{command}`."]
+    return ["Timed side by side:", written(times_table(one), "markdown"), paragraphs(times_read(one), "markdown")]
 
 
 def _figure(one: Comparison) -> list[str]:

@@ -6,9 +6,20 @@ from collections.abc import Iterator, Sequence
 
 from bench.records.comparison import Comparison
 from bench.records.quantities import Quantity
-from bench.report.judge.times import UNSEEN
+from bench.report.judge.calibration import by_chance
 from bench.report.judge.verdict import Verdict
 from bench.report.text.numbers import chance, with_interval
+
+DISTURBED = (
+    "†: other processes were at work on the machine while it was timed; the value has no interval, and no order is "
+    "drawn from it."
+)
+
+
+ONE_SEED = (
+    "One seed: the test says whether these trained models differ on further pictures, not whether the models would "
+    "with other seeds, which can move top-1 by more than the choice of pictures does."
+)
 
 
 def said(verdict: Verdict) -> str:
@@ -20,7 +31,8 @@ def evidence(verdict: Verdict) -> str:
     """What the outcome stands on."""
     if verdict.outcome == "unknown" or verdict.p is None:
         return verdict.reason or "counted"
-    return f"{'within noise' if verdict.outcome == 'tie' else 'more than chance'}, {chance(verdict.p)}"
+    found = f"{'within noise' if verdict.outcome == 'tie' else 'more than chance'}, {chance(verdict.p)}"
+    return f"{found}, one seed" if verdict.seeds == 1 else found
 
 
 def gap(quantity: Quantity, verdict: Verdict) -> str:
@@ -37,29 +49,46 @@ def intervals_read(comparison: Comparison, quantities: Sequence[Quantity]) -> It
     """What ± and brackets are, of these quantities."""
     counts = {len(contender.finished) for contender in comparison.finished}
     if counts - {1}:
-        yield "± is half of the 95 % interval of the mean over seeds (Student's t)."
+        yield (
+            "± is half of the 95 % interval of the mean over seeds (Student's t); brackets instead: the lowest and the "
+            "highest seed, where there are two, or t would leave the scale."
+        )
     if 1 in counts:
         yield (
             "Brackets after a top-1 of one seed: Wilson's 95 % interval for so many pictures "
-            f"({comparison.first.data.test:,} for testing); it says nothing of what another seed would give."
+            f"({comparison.first.data.test:,} for testing). {ONE_SEED}"
         )
-    if any(quantity.kind == "time" for quantity in quantities):
-        several = " Of several trials the geometric mean, from the lowest end to the highest." if counts - {1} else ""
-        yield f"Brackets after a time: the 95 % interval of its rounds (order statistics).{several}"
+    if any(quantity.key == "ece" for quantity in quantities):
+        yield from _calibration(comparison)
+    if any(quantity.series for quantity in quantities):
+        yield (
+            "Brackets after a time: the 95 % interval of its median over blocks of rounds (order statistics); of "
+            "several sessions from the lowest end to the highest."
+        )
+    if alone := [quantity.label for quantity in quantities if quantity.kind == "time" and not quantity.series]:
+        several = ", of several trials the geometric mean, from lowest to highest" if counts - {1} else ""
+        yield f"{', '.join(alone)}: of each trial by itself{several}; no order is drawn from these."
+
+
+def _calibration(comparison: Comparison) -> Iterator[str]:
+    """Beside ECE, what chance gives."""
+    found = [by_chance(trial.folder / "predictions.npz") for one in comparison.finished for trial in one.finished]
+    known = sorted(one for one in found if one is not None)
+    if known:
+        ends = f"{known[0]:.4f}" if len(known) == 1 else f"{known[0]:.4f} to {known[-1]:.4f}"
+        yield (
+            f"ECE: perfectly calibrated models with these confidences would show {ends} on "
+            f"{comparison.first.data.test:,} pictures; differences of that size are chance, and no order is drawn."
+        )
 
 
 def marks_read(best: str, quantities: Sequence[Quantity]) -> Iterator[str]:
     """What the marks of a column say; `best` is how the best is marked."""
     yield (
         f"{best}: the best of its column. ≈: the test cannot tell it from the best, or it is printed alike. ?: "
-        "nothing is known of its difference from the best: it was disturbed, measured on another machine or once, "
+        "nothing is known of its difference from the best: it was disturbed, not timed side by side with it, "
         "without predictions or an interval. Neither: it is worse, by more than chance. A column in which nothing is "
-        "known of any difference has no best. Top-1 is tested on the same test pictures, times by their ratios; p is "
-        "corrected for all pairs of models (Holm)."
+        "known of any difference has no best; bold alone claims nothing, for it is not corrected for the number of "
+        "columns. Top-1 is tested on the same test pictures, times by their ratios; p is corrected for all pairs of "
+        "models (Holm)."
     )
-    if any(quantity.kind == "time" for quantity in quantities):
-        yield (
-            "The models were timed one after the other, each trial in a session of its own: an order of times may be "
-            "the machine's. By how much sessions differ is seen from models with several trials, else taken as "
-            f"{UNSEEN:.0%} (one standard deviation)."
-        ).replace("%", " %")

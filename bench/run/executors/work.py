@@ -6,12 +6,13 @@ Each is sent to another process by its name and imports there what it needs, so 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from bench.events import Tell
 from bench.records.measurement import Measurement
 from bench.records.record import Record, Status
-from bench.request import CheckRequest, MeasureRequest, Ready, TrialSpec
+from bench.request import CheckRequest, MeasureRequest, Ready, TimingRequest, TrialSpec
 
 
 def default_protocol(device: str, emit: Tell) -> str:
@@ -47,6 +48,13 @@ def measure(request: MeasureRequest, emit: Tell) -> list[Measurement]:
     from bench.run import untrained
 
     return untrained.measure(request, emit)
+
+
+def time_models(request: TimingRequest, emit: Tell) -> list[Path]:
+    """Trained models timed side by side; the files of the sessions, which are written."""
+    from bench.run import side_by_side
+
+    return side_by_side.time_models(request, emit)
 
 
 def examine(device: str, emit: Tell) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -85,11 +85,11 @@ def pictured(tmp_path: Path) -> Comparison:
 def test_every_figure_of_real_records_is_a_png_and_an_svg_that_name_their_models(pictured: Comparison) -> None:
     found = drawn(pictured)
     kinds = {Path(name).stem for name in found}
-    assert kinds >= {"accuracy", "accuracy-gmacs", "accuracy-latency_ms", "curves", "time", "memory", "samples"}
+    assert kinds >= {"accuracy", "accuracy-gmacs", "curves", "time", "memory", "samples"}
     assert kinds >= {"curves-vit_tiny", "confusion-vgg19", "mistakes-vit_tiny"}
     assert "accuracy-energy" not in kinds  # which the records lack
     assert "mistakes-vgg19" not in kinds  # which kept no pictures
-    alike = {stem for stem in kinds if stem.startswith("accuracy-")} - {"accuracy-gmacs", "accuracy-latency_ms"}
+    alike = {stem for stem in kinds if stem.startswith("accuracy-")} - {"accuracy-gmacs"}
     for stem in kinds - alike:
         picture = Image.open(io.BytesIO(found[f"{stem}.png"].make()))
         picture.load()

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import answers, write_failure, write_trial
+from made import answers, write_failure, write_session, write_trial
 
 from bench.records.comparison import read_comparisons
 from bench.records.quantities import BY_KEY
 from bench.report import findings
 from bench.report.judge.paired import read_answers
 from bench.report.judge.verdict import Verdicts
+from bench.report.text.verdicts import ONE_SEED
 
 
 def written(results: Path) -> str:
@@ -55,27 +56,27 @@ def test_equal_values_are_a_tie(results: Path) -> None:
 
 
 def test_the_order_of_times_is_left_open_where_the_machine_may_have_made_it(tmp_path: Path) -> None:
-    for model, p50 in (("quick", 10.0), ("slow", 10.4), ("slower", 90.0)):
-        write_trial(tmp_path, model, efficiency={"latency_ms": {"p50": p50, "ci95": [p50 - 0.5, p50 + 0.5]}})
+    times = {"quick": 10.0, "slow": 10.2, "slower": 90.0}
+    for model in times:
+        write_trial(tmp_path, model)
+    write_session(tmp_path / "quick", times, share=0.05)
     said = line(written(tmp_path), "**latency (ms)**")
-    assert "quick has the best value, 10.00 [9.50, 10.50]; slow follows with 10.40 [9.90, 10.90]" in said
+    assert "quick has the best value, 10.00 [9.50, 10.50]; slow follows with 10.20 [9.69, 10.71]" in said
     assert "tie: within noise, p = " in said
     assert "Pareto front of test top-1 against latency has 2 of 3 models: quick" in written(tmp_path)
 
 
 def test_what_is_not_known_is_said_to_be_so_and_beats_nobody(results: Path) -> None:
-    for model in ("good", "near", "bad"):
-        file = results / "quick" / model / "seed0" / "record.json"
-        file.write_text(file.read_text().replace('"disturbed": null', '"disturbed": "rounds differ by 99%"'))
+    write_session(results / "quick", dict.fromkeys(("good", "near", "bad"), 10.0), others=1.0)
     text = written(results)
-    assert "share the best value, 10.00 [9.50, 10.50]; all models have it" in line(text, "**latency (ms)**")
+    assert "share the best value, 10.00; all models have it" in line(text, "**latency (ms)**")
     assert "There is no Pareto front of test top-1 against latency: disturbed." in text
     assert "Nothing is known of differences in latency (disturbed)." in text
 
 
 def test_a_model_beaten_in_everything_is_dominated_and_off_the_front(results: Path) -> None:
     text = written(results)
-    assert "bad (60.00 % test top-1, 9.00 M params, 3.000 GMACs, 10.00 ms latency, 100 peak MB)" in text
+    assert "bad (60.00 % test top-1, 9.00 M params, 3.000 GMACs, 100 peak MB)" in text
     assert "is dominated by good (90.00 % test top-1, 2.00 M params, 1.000 GMACs" in line(text, "- bad (60.00")
     assert "against GMACs has 1 of 3 models: good (1.000 GMACs, 90.00 %)." in text
     assert "good is dominated by no model" in text
@@ -95,7 +96,7 @@ def test_several_seeds_are_tested_with_seeds_as_chance(tmp_path: Path) -> None:
         write_trial(tmp_path, "a", answers(0.9, seed=seed), seed=seed)
         write_trial(tmp_path, "b", answers(0.5, seed=9 + seed), seed=seed)
     text = written(tmp_path)
-    assert "two-way analysis of variance" in text
+    assert "its variance pooled over all models" in text
     assert "McNemar" not in text
     assert "One seed" not in text
     assert "(3 seeds: 0, 1, 2)" in text
@@ -118,7 +119,7 @@ def test_overfitting_and_unfinished_learning_are_said_with_the_gap(tmp_path: Pat
     assert (
         "1 of 2 models overfit by more than 5 points: greedy 24.0 points (training 99.0 %, validation 75.0 %)" in text
     )
-    assert "greedy (epoch 2, +15.00 points in that epoch)" in line(text, "1 of 2 models had the best validation")
+    assert "greedy (epoch 2, +15.00 points in that epoch)" in line(text, "1 of 2 trials had the best validation")
 
 
 def test_a_failed_trial_is_named_with_its_reason_whatever_it_says(tmp_path: Path) -> None:
@@ -138,13 +139,14 @@ def test_only_failed_trials_are_findings_too(tmp_path: Path) -> None:
 
 def test_caveats_are_what_the_records_give_cause_for(tmp_path: Path) -> None:
     write_trial(tmp_path, "a", environment={"device": "Other CPU", "git": {"commit": "def", "dirty": True}})
-    write_trial(tmp_path, "b", efficiency={"latency_ms": {"disturbed": "rounds differ by 40%"}})
+    write_trial(tmp_path, "b")
     write_trial(tmp_path, "c", efficiency={"macs_cross_check": {"agrees": False, "difference": 0.125}})
+    write_session(tmp_path / "quick", {"b": 10.0, "c": 5.0}, others=1.0)
     text = written(tmp_path)
-    assert "One seed for each model" in text
+    assert ONE_SEED in text
     assert "one is 0.5 points" in line(text, "The test set has 200 pictures")
-    assert "Measured under 2 conditions" in line(text, "Other CPU", "Some CPU")
-    assert "b (rounds differ by 40%)" in line(text, "Latency is marked as disturbed for 1 of 3 models")
+    assert "Trained under 2 conditions" in line(text, "Other CPU", "Some CPU")
+    assert "b, c: other processes were at work" in line(text, "Latency is marked as disturbed for 2 of 3 models")
     assert "c: two counters of MACs differ by 12.50 %." in text
     assert "1 of 3 trials ran with changes that were not committed." in text
     assert "The trials come from 2 commits of the code." in text
@@ -188,8 +190,8 @@ def test_pictures_are_matched_by_their_index(tmp_path: Path) -> None:
         write_trial(tmp_path, model, answers(0.7))
     file = tmp_path / "quick" / "b" / "seed0" / "predictions.npz"
     order = np.random.default_rng(0).permutation(200)[:150]  # shuffled, and some missing
-    np.savez_compressed(file, **{key: value[order] for key, value in np.load(file).items()})
     (comparison,), _ = read_comparisons(tmp_path)
+    np.savez_compressed(file, **{key: value[order] for key, value in np.load(file).items()})
     found = read_answers([trial for one in comparison.finished for trial in one.finished])
     assert found.right.shape == (2, 150)
     assert (found.right[0] == found.right[1]).all()
@@ -205,3 +207,24 @@ def test_many_models_are_each_tested_with_the_best_alone(tmp_path: Path) -> None
     assert {standing.between(3, other).pairs for other in range(52) if other not in (0, 3)} == {52 * 51 // 2}
     assert "each model with the best" in written(tmp_path)
     assert "… and 31 more." in written(tmp_path)
+
+
+def test_counts_are_of_trials_not_of_models_that_had_one(tmp_path: Path) -> None:
+    """Of a's three trials one ended at its best epoch: that is 1 of 4 trials, and not 1 of 2 models."""
+    history = {"train_top1": [0.5, 0.6, 0.7], "val_top1": [0.6, 0.7, 0.8]}
+    for seed in range(3):
+        best = {"best_epoch": 3, "history": history} if seed == 1 else {}
+        write_trial(tmp_path, "a", answers(0.9, seed=seed), seed=seed, training=best)
+    write_trial(tmp_path, "b", answers(0.5))
+    text = written(tmp_path)
+    assert "a (epoch 3 in 1 of 3 seeds" in line(text, "1 of 4 trials had the best validation top-1 in the last epoch")
+
+
+def test_no_gap_is_said_to_be_more_than_chance_in_the_other_direction(tmp_path: Path) -> None:
+    """The best by all its seeds is the worse one on the seed that both have: no verdict, whatever p would be."""
+    write_trial(tmp_path, "steady", answers(0.8))
+    write_trial(tmp_path, "lucky", answers(0.6))
+    write_trial(tmp_path, "lucky", answers(0.99), seed=1)
+    write_trial(tmp_path, "lucky", answers(0.99), seed=2)
+    said = line(written(tmp_path), "Points by which lucky, the best, is ahead of each")
+    assert "steady −20.00" in said and "more than chance" not in said

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.special import ndtr, stdtr, stdtrit
 
-from bench.report.judge.paired import agreement, groups, holm, paired_difference
+from bench.report.judge.paired import SeedNoise, agreement, groups, holm, paired_difference, seed_noise
 
 P = st.floats(0, 1)
+NOISE = SeedNoise(1e-4, 10)
 few = settings(max_examples=40)
 
 
@@ -49,51 +51,72 @@ def test_the_interval_of_one_seed_is_agresti_and_mins() -> None:
     )
 
 
-def written_out(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
-    """Mean, standard error and degrees of freedom of the two-way analysis of variance, from (seeds, pictures)."""
-    d = a.astype(float) - b.astype(float)
+def written_out(d: np.ndarray, of_models: tuple[float, float], freedom: int) -> tuple[float, float]:
+    """Mean and half of the interval of the differences (seeds, pictures), given each model's variance over seeds."""
     seeds, pictures = d.shape
     mean, by_seed, by_picture = d.mean(), d.mean(1), d.mean(0)
-    of_seeds = pictures * ((by_seed - mean) ** 2).sum() / (seeds - 1)
-    of_pictures = seeds * ((by_picture - mean) ** 2).sum() / (pictures - 1)
     rest = ((d - by_seed[:, None] - by_picture[None] + mean) ** 2).sum() / ((seeds - 1) * (pictures - 1))
-    terms = [(rest, 1.0, (seeds - 1) * (pictures - 1))]
-    if of_seeds > rest:
-        terms += [(of_seeds, 1.0, seeds - 1), (rest, -1.0, None)]
-    if of_pictures > rest:
-        terms += [(of_pictures, 1.0, pictures - 1), (rest, -1.0, None)]
-    weight_of_rest = sum(weight for square, weight, _ in terms if square == rest)
-    total = sum(square * weight for square, weight, _ in terms)
-    parts = [(square * weight) ** 2 / df for square, weight, df in terms[1:] if df and weight > 0]
-    parts.append((rest * weight_of_rest) ** 2 / ((seeds - 1) * (pictures - 1)))
-    return mean, math.sqrt(total / (seeds * pictures)), total**2 / sum(parts)
+    from_seeds = sum(of_models) / seeds
+    from_pictures = by_picture.var(ddof=1) / pictures
+    from_pictures -= min(rest / (seeds * pictures), from_seeds, from_pictures)
+    t, z = stdtrit(freedom, 0.975), 1.959963984540054
+    return mean, math.sqrt(t**2 * from_seeds + z**2 * from_pictures)
 
 
 @pytest.mark.parametrize("seed_effect", [0.0, 0.8])
-@pytest.mark.parametrize(("seeds", "pictures"), [(2, 30), (3, 50), (5, 200)])
-def test_several_seeds_are_a_two_way_analysis_of_variance(seeds: int, pictures: int, seed_effect: float) -> None:
-    from scipy.special import stdtr, stdtrit
-
+@pytest.mark.parametrize(("seeds", "pictures"), [(2, 300), (3, 50), (5, 200)])
+def test_several_seeds_count_seeds_and_pictures_as_chance(seeds: int, pictures: int, seed_effect: float) -> None:
     generator = np.random.default_rng(seeds)
     hard = generator.normal(0, 1, pictures)
-    a, b = (
+    a, b, c = (
         hard + shift + seed_effect * generator.normal(0, 1, (seeds, 1)) + generator.normal(0, 1, (seeds, pictures)) > 0
-        for shift in (0.9, 0.2)
+        for shift in (0.9, 0.2, 0.5)
     )
-    mean, error, degrees = written_out(a, b)
-    found = paired_difference(agreement(np.concatenate([a, b])), pictures, range(seeds), range(seeds, 2 * seeds))
-    half = stdtrit(degrees, 0.975) * error
+    top1 = np.array([one.mean(1) for one in (a, b, c)])
+    noise = seed_noise([dict(enumerate(one)) for one in top1.tolist()])
+    assert noise is not None and noise.freedom == 2 * (seeds - 1)
+    # Twice a variance of the model by seed table: what two-way analysis of variance calls the interaction.
+    table = top1 - top1.mean(1, keepdims=True) - top1.mean(0, keepdims=True) + top1.mean()
+    assert noise.variance == pytest.approx((table**2).sum() / noise.freedom)
+    both = agreement(np.concatenate([a, b]))
+    found = paired_difference(both, pictures, range(seeds), range(seeds, 2 * seeds), noise)
+    own = [max(noise.variance, float(one.mean(1).var(ddof=1))) for one in (a, b)]
+    mean, half = written_out(a.astype(float) - b.astype(float), (own[0], own[1]), noise.freedom)
     assert (found.value, found.low, found.high) == pytest.approx((mean, max(mean - half, -1), min(mean + half, 1)))
-    assert found.p == pytest.approx(2 * stdtr(degrees, -abs(mean) / error))
+    assert (found.p < 0.05) == (abs(mean) > half)
     assert found.seeds == seeds
+
+
+def test_p_is_the_level_whose_interval_just_reaches_zero() -> None:
+    """With seeds alone it is Student's, with pictures alone the normal distribution's."""
+    right = np.zeros((4, 100), dtype=bool)
+    right[:2, :60], right[2:, :50] = True, True
+    both = agreement(right)
+    by_seeds = paired_difference(both, 100, [0, 1], [2, 3], SeedNoise(0.01, 4))
+    pictures = right[0].astype(float) - right[2]
+    variance = pictures.var(ddof=1) / 100
+    error = math.sqrt(0.01 + variance)
+    assert 2 * ndtr(-0.1 / error) < by_seeds.p < 2 * stdtr(4, -0.1 / error)
+    nearly_none = paired_difference(both, 100, [0, 1], [2, 3], SeedNoise(1e-12, 4))
+    assert nearly_none.p == pytest.approx(2 * ndtr(-0.1 / math.sqrt(variance)), rel=1e-3)
+
+
+def test_noise_is_pooled_over_models_and_what_a_seed_does_to_all_is_none() -> None:
+    shared = {0: 0.0, 1: 0.05, 2: 0.1}
+    models = [{seed: 0.5 + 0.1 * place + up for seed, up in shared.items()} for place in range(3)]
+    noise = seed_noise(models)
+    assert noise is not None and noise.variance == pytest.approx(0, abs=1e-15) and noise.freedom == 4
+    apart = seed_noise([{0: 0.5, 1: 0.6}, {2: 0.5, 3: 0.6}, {0: 0.9}])  # no seeds in common: each model's own
+    assert apart is not None and apart.variance == pytest.approx(0.005) and apart.freedom == 2
+    assert seed_noise([{0: 0.5}, {0: 0.6}]) is None
 
 
 @few
 @given(arrays(bool, st.tuples(st.just(6), st.integers(2, 20))))
 def test_exchanging_the_models_mirrors_the_difference(right: np.ndarray) -> None:
     both, pictures = agreement(right), right.shape[1]
-    one = paired_difference(both, pictures, [0, 1, 2], [3, 4, 5])
-    other = paired_difference(both, pictures, [3, 4, 5], [0, 1, 2])
+    one = paired_difference(both, pictures, [0, 1, 2], [3, 4, 5], NOISE)
+    other = paired_difference(both, pictures, [3, 4, 5], [0, 1, 2], NOISE)
     assert (one.value, one.low, one.high, one.p) == pytest.approx((-other.value, -other.high, -other.low, other.p))
     assert one.low - 1e-9 <= one.value <= one.high + 1e-9
     assert 0 <= one.p <= 1
@@ -102,21 +125,19 @@ def test_exchanging_the_models_mirrors_the_difference(right: np.ndarray) -> None
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_models_that_answer_alike_do_not_differ(seeds: int) -> None:
     right = np.tile(np.arange(50) % 3 == 0, (2 * seeds, 1))
-    found = paired_difference(agreement(right), 50, range(seeds), range(seeds, 2 * seeds))
+    noise = SeedNoise(0.0, 2) if seeds > 1 else None
+    found = paired_difference(agreement(right), 50, range(seeds), range(seeds, 2 * seeds), noise)
     assert (found.value, found.p) == (0, 1)
 
 
-def test_seeds_that_differ_by_chance_raise_few_false_alarms() -> None:
+def test_one_seed_says_nothing_of_models() -> None:
     """Two models alike but for chance, whose seeds move them by more than the choice of pictures does."""
-    generator, alarms, runs = np.random.default_rng(0), {"several": 0, "one": 0}, 100
+    generator, alarms, runs = np.random.default_rng(0), 0, 100
     for _ in range(runs):
         hard = generator.normal(0, 1, 1000)
-        right = [hard + generator.normal(0, 0.2) + generator.normal(0, 1, 1000) > 0 for _ in range(10)]
-        both = agreement(np.array(right))
-        alarms["several"] += paired_difference(both, 1000, range(5), range(5, 10)).p < 0.05
-        alarms["one"] += paired_difference(both, 1000, [0], [5]).p < 0.05
-    assert alarms["several"] / runs < 0.12
-    assert alarms["one"] / runs > 0.2  # why one seed says nothing of the models
+        right = [hard + generator.normal(0, 0.2) + generator.normal(0, 1, 1000) > 0 for _ in range(2)]
+        alarms += paired_difference(agreement(np.array(right)), 1000, [0], [1]).p < 0.05
+    assert alarms / runs > 0.2
 
 
 @given(st.lists(P, max_size=8))

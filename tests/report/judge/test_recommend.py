@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made import answers, write_failure, write_trial
+from made import answers, write_failure, write_session, write_trial
 
 from bench import RequestError
 from bench.report.judge.recommend import Recommendation, parse_limit, recommend
@@ -17,16 +17,10 @@ from bench.report.tables.answers import recommend_text
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     """Large (95 %, 30 ms, 400 MB), middling (90 %, 12 ms, 200 MB), small (70 %, 4 ms, 50 MB), one that failed."""
-    for model, share, p50, megabytes in (
-        ("large", 0.95, 30.0, 400),
-        ("middling", 0.9, 12.0, 200),
-        ("small", 0.7, 4.0, 50),
-    ):
-        efficiency = {
-            "latency_ms": {"p50": p50, "ci95": [0.9 * p50, 1.1 * p50]}, "memory": {"train_peak": megabytes * 1e6},
-        }  # fmt: skip
-        write_trial(tmp_path, model, answers(share), efficiency=efficiency)
+    for model, share, megabytes in (("large", 0.95, 400), ("middling", 0.9, 200), ("small", 0.7, 50)):
+        write_trial(tmp_path, model, answers(share), efficiency={"memory": {"train_peak": megabytes * 1e6}})
     write_failure(tmp_path, "huge")
+    write_session(tmp_path / "quick", {"large": 30.0, "middling": 12.0, "small": 4.0}, share=0.1)
     return tmp_path
 
 
@@ -142,6 +136,7 @@ def test_no_limit_and_several_comparisons_are_refused(results: Path) -> None:
     with pytest.raises(RequestError, match="name a limit"):
         recommend(results)
     write_trial(results, "m", protocol="other")
+    write_session(results / "other", {"m": 10.0})
     with pytest.raises(RequestError, match="choose one with --protocol: other, quick"):
         found(results, "max latency_ms=20")
     answer, _ = recommend(results, most=["latency_ms=20"], protocol="other")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,14 +16,9 @@ from bench.records.quantities import BY_KEY
 from bench.report.judge.dominance import beats, front
 from bench.report.judge.intervals import estimate
 from bench.report.judge.paired import holm
-from bench.report.judge.times import LEAST, UNSEEN, Sessions, ratio, spread
 from bench.report.judge.verdict import Verdict, Verdicts
 
 TOP1, LATENCY, GMACS, F1 = (BY_KEY[key] for key in ("accuracy", "latency_ms", "gmacs", "macro_f1"))
-
-
-def latency(p50: float, share: float = 0.01, **more: Any) -> dict[str, Any]:
-    return {"latency_ms": {"p50": p50, "ci95": [p50 * (1 - share), p50 * (1 + share)], **more}}
 
 
 def verdicts(results: Path) -> Verdicts:
@@ -88,18 +80,6 @@ def test_counts_are_exact_and_tie_where_they_print_alike(tmp_path: Path) -> None
     assert of(found, "trainable", "a", "c").outcome == "tie"
 
 
-def test_a_disturbed_time_and_one_of_another_machine_are_unknown(tmp_path: Path) -> None:
-    write_trial(tmp_path, "a", efficiency=latency(1))
-    write_trial(tmp_path, "b", efficiency=latency(90, disturbed="rounds differ by 40%"))
-    write_trial(tmp_path, "c", efficiency=latency(90), environment={"threads": 4})
-    write_trial(tmp_path, "d", efficiency=latency(90))
-    found = verdicts(tmp_path)
-    assert of(found, "latency_ms", "a", "b").reason == "disturbed"
-    assert of(found, "latency_ms", "a", "c").reason == "on different machines (threads 2 / 4)"
-    assert of(found, "latency_ms", "a", "d").outcome == "better"
-    assert of(found, "seconds_to_best", "a", "d").reason == "one value each, no interval"
-
-
 def test_a_score_is_tested_over_three_common_seeds_and_no_fewer(tmp_path: Path) -> None:
     for seed in range(3):
         write_trial(tmp_path, "a", seed=seed, accuracy={"macro_f1": 0.90 + 0.001 * seed})
@@ -134,64 +114,7 @@ def test_turning_a_verdict_twice_changes_nothing(one: Verdict) -> None:
     assert (again.value, again.low, again.high) == pytest.approx((one.value, one.low, one.high))
 
 
-# Times.
-
-
-def sessions(times: Sequence[float], within: float | None = 1e-4) -> Sessions:
-    return Sessions(tuple(map(math.log, times)), within)
-
-
-def test_single_sessions_are_told_apart_by_a_large_factor_alone() -> None:
-    a, b, c = (sessions([time]) for time in (10, 20, 40))
-    near, far = ratio(a, b, spread([a, b, c])), ratio(a, c, spread([a, b, c]))
-    assert near and far
-    assert near.p > 0.05 > far.p
-    assert far.value == pytest.approx(0.25)
-    # ± 1.96 times the root of the two sessions' variances, on the logarithmic scale.
-    half = 1.959964 * math.sqrt(2 * (UNSEEN**2 + 1e-4))
-    assert (far.low, far.high) == pytest.approx((0.25 * math.exp(-half), 0.25 * math.exp(half)))
-
-
-def test_several_sessions_are_an_analysis_of_variance_of_the_logarithms() -> None:
-    a, b = sessions([1.0, 1.5]), sessions([4.0, 5.0])
-    found = ratio(a, b, spread([a, b]))
-    assert found is not None
-    squares = sum((math.log(high / low) / 2) ** 2 * 2 for low, high in ((1.0, 1.5), (4.0, 5.0)))
-    half = 4.302653 * math.sqrt(squares / 2)  # two degrees; variance over two sessions each
-    assert found.value == pytest.approx(math.sqrt(1.5 / 20))
-    assert math.log(found.high / found.value) == pytest.approx(half)
-    assert (found.p < 0.05) == (found.high < 1)
-
-
-def test_sessions_that_agree_by_chance_still_move_a_little() -> None:
-    a, b = sessions([1.0, 1.0], 0.0), sessions([1.05, 1.05], 0.0)
-    found = ratio(a, b, spread([a, b]))
-    assert found is not None
-    assert math.log(found.high / found.value) == pytest.approx(1.959964 * LEAST)
-
-
-def test_without_an_interval_or_a_second_session_nothing_is_known() -> None:
-    a, b = sessions([1.0], None), sessions([9.0])
-    assert ratio(a, b, spread([a, b])) is None
-    assert ratio(a, b, (0.01, 2)) is not None  # other models' sessions say how much the machine moves
-
-
-def test_equal_models_are_seldom_told_apart_however_much_the_machine_moves() -> None:
-    generator, alarms, draws = np.random.default_rng(0), 0, 400
-    for _ in range(draws):
-        models = [sessions(np.exp(generator.normal(0, 0.4, 3)).tolist()) for _ in range(4)]
-        found = ratio(models[0], models[1], spread(models))
-        assert found is not None
-        alarms += found.p < 0.05
-    assert alarms / draws < 0.08
-
-
-def test_a_time_is_shown_as_the_geometric_mean_between_the_ends_of_its_trials(tmp_path: Path) -> None:
-    for seed, p50 in enumerate((8.0, 18.0)):
-        write_trial(tmp_path, "a", seed=seed, efficiency=latency(p50, 0.25))
-    value = estimate(LATENCY, verdicts(tmp_path).contenders[0])
-    assert value is not None
-    assert (value.mean, value.low, value.high) == pytest.approx((12.0, 6.0, 22.5))
+# Times that trials took by themselves.
 
 
 def test_trials_without_an_interval_span_from_the_lowest_to_the_highest(tmp_path: Path) -> None:
@@ -231,14 +154,6 @@ def test_a_lead_that_may_be_chance_beats_nobody(tmp_path: Path) -> None:
     assert not beats(axes, 0, 1)  # a tie, at the same cost
     assert beats(axes, 0, 2)
     assert front(found, GMACS, TOP1).on == (0, 1)
-
-
-def test_what_is_compared_with_nothing_is_neither_on_the_front_nor_off_it(tmp_path: Path) -> None:
-    write_trial(tmp_path, "good", answers(0.9), efficiency=latency(90))
-    write_trial(tmp_path, "bad", answers(0.4), efficiency=latency(1))
-    write_trial(tmp_path, "lost", answers(0.3), efficiency=latency(99, disturbed="rounds differ by 40%"))
-    found = front(verdicts(tmp_path), LATENCY, TOP1)
-    assert (found.on, found.unknown) == ((1, 0), (2,))
 
 
 shares = st.lists(st.tuples(st.sampled_from([0.2, 0.5, 0.9]), st.integers(1, 4)), min_size=1, max_size=5)

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made import answers, write_trial
 
 from bench.errors import RequestError
 from bench.events import Event, ReportProgress
-from bench.files import PACKAGE, trial_folder, write_text
+from bench.files import PACKAGE, trial_folder, write_bytes, write_text
 from bench.records.comparison import Comparison
 from bench.records.evidence import Claim, Verdict
 from bench.records.record import Record, write_record
@@ -242,6 +243,70 @@ def test_a_damaged_manifest_is_as_none(results: Path, content: str) -> None:
     write_text(results / NAME, content)
     assert problems(results)
     assert report(results).made == made
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> Path:
+    """Trials of a, b and c that got as many pictures right, but not the same."""
+    for seed, name in enumerate(("a", "b", "c")):
+        write_trial(tmp_path / "results", name, answers(0.8, seed=seed))
+    return tmp_path / "results"
+
+
+def edited(results: Path, model: str, key: str, value: Any) -> None:
+    """That record with another value in its accuracy."""
+    file = trial_folder(results / "quick", model, 0) / "record.json"
+    document = json.loads(file.read_text())
+    document["accuracy"][key] = value
+    write_text(file, json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("test_top1", 0.805, "test_top1 is 0.8050, by predictions.npz 0.8000"),  # by one picture
+        ("test_top5", 0.5, "test_top5 is 0.5000"),
+        ("macro_f1", 0.9, "macro_f1 is 0.9000"),
+        ("ece", 0.01, "ece is 0.0100"),
+        ("confusion", [[200, 0, 0], [0, 0, 0], [0, 0, 0]], "its confusion matrix is not that of predictions.npz"),
+        ("per_class", {"cat": {"precision": 1.0}}, "the figures of class cat are not those of predictions.npz"),
+    ],
+)
+def test_a_record_that_contradicts_its_predictions_is_refused_by_report_and_check(
+    sound: Path, key: str, value: Any, says: str
+) -> None:
+    report(sound)
+    assert problems(sound) == {}
+    edited(sound, "a", key, value)
+    (line,) = check(sound).damaged
+    assert f"a/seed0/record.json: contradicts its predictions, and is left out: {says}" in line
+    assert problems(sound)
+    assert report(sound).damaged == [line]
+    assert "| a " not in (sound / "quick" / "README.md").read_text()
+
+
+def test_swapped_predictions_are_caught_though_as_many_are_right(sound: Path) -> None:
+    a, b = (trial_folder(sound / "quick", name, 0) / "predictions.npz" for name in "ab")
+    a.rename(a.with_name("aside"))
+    b.rename(a)
+    a.with_name("aside").rename(b)
+    assert len(check(sound).damaged) == 2
+
+
+def test_predictions_that_say_the_same_but_are_not_those_of_the_trial_are_caught(sound: Path) -> None:
+    file = trial_folder(sound / "quick", "a", 0) / "record.json"
+    document = json.loads(file.read_text())
+    write_text(file, json.dumps(document | {"predictions_sha256": "0" * 64}))
+    assert "predictions.npz is not the file that the trial wrote" in check(sound).damaged[0]
+
+
+def test_a_figure_of_a_model_that_is_gone_is_found_though_no_report_is_known_to_have_made_it(sound: Path) -> None:
+    report(sound)
+    stray = sound / "quick" / "figures" / "confusion-gone.png"
+    write_bytes(stray, b"a figure")
+    assert [one.file for one in check(sound).problems] == [stray]
+    report(sound)
+    assert stray.exists()  # a stranger's may be anything
 
 
 def test_a_folder_may_be_given_as_where_one_is(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:

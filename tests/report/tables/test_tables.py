@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made import answers, write_session, write_trial
 
 from bench.files import trial_folder, write_text
 from bench.records.comparison import Comparison, Trial, comparisons, read_comparisons
@@ -26,15 +28,14 @@ from bench.report.tables.comparison import (
     comparison_table,
     conditions,
     notes,
-    report_columns,
     run_columns,
     run_text,
 )
 from bench.report.tables.folder_page import write_page, write_tables
+from bench.report.tables.times import times_json, times_text
 from bench.report.text.markup import Table
 
 Make = Callable[..., Record]
-HALF_DISTURBED = {"p50": 2.0, "ci95": [1.5, 2.5], "disturbed": "rounds differ by 99%"}
 
 
 def compared(*records: Record) -> Comparison:
@@ -95,15 +96,7 @@ def test_a_row_of_which_one_seed_failed_says_so(make_record: Make) -> None:
 def test_what_nobody_measured_is_no_column_and_is_named(make_record: Make) -> None:
     one = compared(make_record())
     assert "J/image" not in comparison_table(one).headers
-    assert "not measured: M act., latency (ms), images/s, J/image." in notes(one)
-
-
-def test_a_measurement_that_was_disturbed_bears_a_dagger_that_is_explained(make_record: Make) -> None:
-    quiet = make_record(efficiency={"latency_ms": {**HALF_DISTURBED, "disturbed": None}})
-    noisy = make_record(efficiency={"latency_ms": HALF_DISTURBED})
-    assert rows([quiet], report_columns)[0]["latency (ms)"] == "2.00 [1.50, 2.50]"
-    assert rows([noisy], report_columns)[0]["latency (ms)"] == "2.00 [1.50, 2.50] †"
-    assert [any("†" in line for line in notes(compared(one))) for one in (quiet, noisy)] == [False, True]
+    assert "not measured: M act., latency (ms), images/s, step (ms), J/image." in notes(one)
 
 
 def marked(key: str, *records: Record) -> dict[str, str]:
@@ -120,17 +113,34 @@ def test_where_nothing_is_known_of_any_difference_a_column_has_no_best(make_reco
     assert any("Wilson" in line for line in notes(compared(*records)))
 
 
-def test_a_disturbed_time_is_neither_worse_nor_a_tie(make_record: Make) -> None:
-    def timed(name: str, p50: float, disturbed: str | None = None) -> Record:
-        latency = {"p50": p50, "ci95": [0.99 * p50, 1.01 * p50], "disturbed": disturbed}
-        return make_record(name, efficiency={"latency_ms": latency})
+@pytest.mark.parametrize("others", [0.0, 1.0])
+def test_times_of_a_session_are_marked_unless_it_was_disturbed_which_a_dagger_says(
+    tmp_path: Path, others: float
+) -> None:
+    times = {"a": 1.0, "b": 1.02, "c": 9.0, "d": 5.0}
+    for name in times:
+        write_trial(tmp_path, name)
+    write_session(tmp_path / "quick", {name: times[name] for name in "abc"}, others=others)
+    ((one,), _) = read_comparisons(tmp_path)
+    table = comparison_table(one)
+    column = table.headers.index("latency (ms)")
+    cells = {row[0].text: (row[column].text, row[column].mark) for row in table.rows}
+    quiet = {"a": ("1.00 [0.99, 1.01]", "best"), "b": ("1.02 [1.01, 1.03]", "tie"), "c": ("9.00 [8.91, 9.09]", "")}
+    noisy = {"a": ("1.00 †", ""), "b": ("1.02 †", ""), "c": ("9.00 †", "")}
+    assert cells == {**(noisy if others else quiet), "d": ("", "")}
+    assert any("†" in line for line in notes(one)) is bool(others)
 
-    records = [timed("a", 1.0), timed("b", 1.2), timed("c", 9.0), timed("d", 5.0, "rounds differ by 99%")]
-    assert marked("latency_ms", *records) == {"a": "best", "b": "tie", "d": "unknown"}
-    cells = {row["model"]: row["latency (ms)"] for row in rows(records, report_columns)}
-    assert cells["d"] == "5.00 [4.95, 5.05] †"
-    text = run_text(Path("results/quick"), records)
-    assert "? " not in text.partition("\n\n")[0]  # run's own table has no latency
+
+def test_ratios_to_the_first_model_stand_beside_the_times(tmp_path: Path) -> None:
+    write_trial(tmp_path, "first", answers(0.9))
+    write_trial(tmp_path, "second", answers(0.5))
+    write_session(tmp_path / "quick", {"first": 10.0, "second": 4.0})
+    ((one,), _) = read_comparisons(tmp_path)
+    text = times_text(one)
+    assert re.search(r"first +10.00 \[9.90, 10.10\] +1\n", text)
+    assert re.search(r"second +4.00 \[3.96, 4.04\] +0.40 \[0.39, 0.41\]\n", text)
+    assert "the ratio to first" in text and "over 1 session" in text
+    assert times_json(one)["models"][1]["latency_ms"]["against_first"]["outcome"] == "better"
 
 
 def test_counts_tie_only_where_they_print_alike(make_record: Make) -> None:
@@ -162,21 +172,29 @@ def test_intervals_are_as_in_the_textbook() -> None:
     assert wilson_interval(0, 10) == pytest.approx((0, 0.2775), abs=1e-4)
 
 
-def test_an_interval_ends_where_the_quantity_does(make_record: Make) -> None:
-    one = compared(make_record("a", 0.3, 0), make_record("a", 0.9, 1))
-    found = estimate(BY_KEY["accuracy"], one.contenders[0])
-    assert found and (found.mean, found.low, found.high) == (pytest.approx(60), 0, 100)
-    (row,) = rows([trial.record for trial in one.contenders[0].trials])
-    assert row["test top-1 (%)"] == "60.00 [0.00, 100.00]"
+def test_of_two_seeds_and_where_t_would_leave_the_scale_the_lowest_and_the_highest_are_shown(make_record: Make) -> None:
+    """Student's t of two values is 12.7, and an end that is cut off at 100 % would hide that the model is wrong."""
+    two = compared(make_record("a", 0.3, 0), make_record("a", 0.9, 1))
+    found = estimate(BY_KEY["accuracy"], two.contenders[0])
+    assert found and (found.mean, found.low, found.high) == pytest.approx((60, 30, 90))
+    (row,) = rows([trial.record for trial in two.contenders[0].trials])
+    assert row["test top-1 (%)"] == "60.00 [30.00, 90.00]"
+    beyond = compared(*(make_record("a", top1, seed) for seed, top1 in enumerate((0.95, 0.99, 1.0))))
+    found = estimate(BY_KEY["accuracy"], beyond.contenders[0])
+    assert found and (found.low, found.high) == pytest.approx((95, 100))
+    within = compared(*(make_record("a", top1, seed) for seed, top1 in enumerate((0.5, 0.51, 0.52))))
+    (row,) = rows([trial.record for trial in within.contenders[0].trials])
+    assert row["test top-1 (%)"] == "51.00 ± 2.48"
 
 
 def test_csv_has_the_mean_the_interval_and_the_count_of_every_quantity_to_twelve_digits(make_record: Make) -> None:
-    records = [make_record("a,b", 1 / 3, 0), make_record("a,b", 0.34, 1), make_record("f", None)]
+    three = [100 / 3, 34, 35]
+    records = [*(make_record("a,b", top1 / 100, seed) for seed, top1 in enumerate(three)), make_record("f", None)]
     found = list(csv.DictReader(io.StringIO(comparison_csv(compared(*records)).decode())))
     assert [row["model"] for row in found] == ["a,b", "f"]
     first = found[0]
-    assert (first["accuracy"], first["accuracy_n"], first["gmacs"]) == ("33.6666666667", "2", "2.345")
-    assert float(first["accuracy_high"]) - float(first["accuracy"]) == pytest.approx(half_interval([100 / 3, 34]))
+    assert (first["accuracy"], first["accuracy_n"], first["gmacs"]) == ("34.1111111111", "3", "2.345")
+    assert float(first["accuracy_high"]) - float(first["accuracy"]) == pytest.approx(half_interval(three))
     assert first["protocol_fingerprint"] == "p" * 64
     assert (found[1]["accuracy"], found[1]["accuracy_n"]) == ("", "0")
     assert found[1]["status"] == "crashed: ended by SIGKILL"
