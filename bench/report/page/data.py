@@ -22,11 +22,14 @@ from bench.report.judge.intervals import estimate
 from bench.report.judge.marks import marks
 from bench.report.judge.verdict import Verdicts
 from bench.report.page.verdicts import encoded_fronts, encoded_verdicts
+from bench.report.text.bars import bars_read
+from bench.report.text.names import distinct
 from bench.report.text.verdicts import intervals_read, marks_read
 
 DETAIL_LIMIT = 4_000_000  # characters: with everything else, 500 records stay under 6 MB
 MATRIX_CLASSES = 30  # more cannot be seen at once: then the most frequent confusions, as a list
 LISTED_CONFUSIONS = 60
+NAME = 28  # letters of a model's name beside its point
 POINTS = 120  # of a learning curve, at most
 MESSAGE = 300  # characters of an error's message; the record has it whole
 
@@ -58,9 +61,11 @@ def _comparison(results: Path, comparison: Comparison, quantities: Sequence[Quan
     environments = _Environments()
     verdicts = Verdicts.of(comparison)
     given = {quantity.key: marks(verdicts.on(quantity)) for quantity in quantities}
+    names = distinct([contender.model for contender in comparison.contenders], NAME)
     models = [
         {
             **_model(results, contender, quantities, environments),
+            **({"short": names[place]} if names[place] != contender.model else {}),
             "disturbed": _disturbed(verdicts, place, quantities),
             "marks": {key: found[place] for key, found in given.items() if place in found},
         }
@@ -88,6 +93,12 @@ def _comparison(results: Path, comparison: Comparison, quantities: Sequence[Quan
         "how_to_read": [*intervals_read(comparison, quantities), *marks_read("Bold", quantities)],
         "verdicts": encoded_verdicts(verdicts, quantities),
         "fronts": encoded_fronts(verdicts, quantities),
+        # By quantity, what its bars in the chart are.
+        "bars": {
+            quantity.key: words
+            for quantity in quantities
+            if (words := bars_read(quantity, verdicts.on(quantity).values))
+        },
     }
 
 

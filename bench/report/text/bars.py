@@ -17,10 +17,10 @@ def bars_read(quantity: Quantity, values: Iterable[Estimate | None]) -> str:
         return ""
     if quantity.kind == "time" and any(len(one.values) > 1 for one in drawn):
         return f"{INTERVALS}, of several timings from lowest to highest end"
-    both = [len(one.values) == 2 and interval(one) == (min(one.values), max(one.values)) for one in drawn]
-    if any(both):
-        seeds = "from one seed's value to the other's"
-        return seeds if all(both) else f"{INTERVALS}, of two seeds {seeds}"
+    spans = [len(one.values) > 1 and interval(one) == (min(one.values), max(one.values)) for one in drawn]
+    if any(spans):
+        seeds = "from the lowest to the highest seed"
+        return seeds if all(spans) else f"{INTERVALS}, some {seeds}"
     return INTERVALS
 
 

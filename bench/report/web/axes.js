@@ -5,7 +5,14 @@ const tickText = (value) =>
     .toLocaleString("en", { maximumSignificantDigits: 4, notation: Math.abs(value) >= 1e5 ? "compact" : "standard" })
     .replace("-", "−");
 
+const LEAST_TICKS = 3; // fewer do not show a scale
+
 function linearTicks(low, high, wanted) {
+  const found = evenTicks(low, high, wanted);
+  return found.length < LEAST_TICKS ? evenTicks(low, high, 2 * wanted) : found;
+}
+
+function evenTicks(low, high, wanted) {
   const rough = (high - low) / wanted;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].find((factor) => factor * power >= rough) * power;
@@ -20,7 +27,18 @@ function logTicks(low, high, wanted) {
   const within = (factors) =>
     powers.flatMap((power) => factors.map((factor) => Number(`${factor}e${power}`))).filter((tick) => tick >= low && tick <= high);
   const found = [[1, 1.5, 2, 3, 5, 7], [1, 2, 5], [1, 3], [1]].map(within).find((ticks) => ticks.length <= wanted) || within([1]);
-  return found.length > 1 ? found : linearTicks(low, high, wanted);
+  return found.length >= LEAST_TICKS ? found : linearTicks(low, high, wanted);
+}
+
+// What an axis is to hold: all values, and their intervals where these are not far wider than the values lie apart.
+// Each is [value] or [value, low, high]; bench/report/figures/limits.py does the same.
+function reach(values, log) {
+  const into = log ? (value) => (value > 0 ? Math.log(value) : -Infinity) : (value) => value;
+  const points = values.map(([value]) => into(value));
+  const [low, high] = [points, points].map((all, at) => all.reduce((one, other) => (at ? Math.max(one, other) : Math.min(one, other))));
+  const room = Math.max(high - low, log ? Math.log(1.5) : Math.abs(high) / 20) || 1;
+  const ends = values.flatMap((value) => value.map((end) => Math.min(high + room, Math.max(low - room, into(end)))));
+  return log ? ends.map(Math.exp) : ends;
 }
 
 // A scale from values to the pixels from…to, with room at both ends; `log` only where all values allow it.

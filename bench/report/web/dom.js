@@ -31,8 +31,25 @@ function choice(label, options, chosen, change) {
   return h("div", { class: "field" }, h("label", { for: id }, label), select);
 }
 
-// A table that scrolls within itself, by keyboard too.
-const scrolling = (label, table) => h("div", { class: "scroll", role: "region", "aria-label": `${label}, table`, tabindex: 0 }, table);
+// A name that breaks between its options; on a telephone between its words, too.
+const breaking = (name) =>
+  name.split(/(?<=[:,+_])/).flatMap((part, at, parts) => (at ? [h("wbr", { class: parts[at - 1].endsWith("_") ? "word" : null }), part] : [part]));
+
+const TALL = 60; // rows; a longer table scrolls within a box, under its head
+
+// A table with its caption, which scrolls within itself, by keyboard too, and says so where it goes on at the right.
+function scrolling(label, table) {
+  table.prepend(h("caption", { class: "hidden" }, label));
+  const tall = table.rows.length > TALL ? " tall" : "";
+  const box = h("div", { class: `scroll${tall}`, role: "region", "aria-label": `${label}, table`, tabindex: 0 }, table);
+  const frame = h("div", { class: "scroller" }, box, h("span", { class: "cue", "aria-hidden": "true" }, "scroll →"));
+  const look = () => frame.classList.toggle("more", box.scrollLeft + box.clientWidth < box.scrollWidth - 2);
+  box.addEventListener("scroll", look, { passive: true });
+  const watch = new ResizeObserver(look);
+  watch.observe(box);
+  watch.observe(table);
+  return frame;
+}
 
 const grouped = (number, decimals) =>
   number.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });

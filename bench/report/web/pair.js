@@ -8,8 +8,8 @@ const ratioText = (ratio) => (!(ratio > 0 && ratio < Infinity) ? "" : ratio < 10
 function differencesTable(comparison, a, b) {
   const head = [
     h("th", { scope: "col" }, "quantity"),
-    h("th", { scope: "col", colspan: 2, class: "number" }, h("span", { class: "tag modelA" }, "A"), " ", a.name),
-    h("th", { scope: "col", colspan: 2, class: "number" }, h("span", { class: "tag modelB" }, "B"), " ", b.name),
+    h("th", { scope: "col", colspan: 2, class: "number" }, h("span", { class: "tag modelA" }, "A"), " ", breaking(a.name)),
+    h("th", { scope: "col", colspan: 2, class: "number" }, h("span", { class: "tag modelB" }, "B"), " ", breaking(b.name)),
     h("th", { scope: "col", colspan: 2, class: "number" }, "A − B"),
     h("th", { scope: "col", colspan: 2, class: "number" }, "A / B"),
     h("th", { scope: "col" }, "result"),
@@ -71,7 +71,7 @@ function pairView(comparison) {
         "confusions",
         "Confusion",
         h("div", { class: "pair" }, [a, b].map((model, at) =>
-          h("div", null, h("h3", null, h("span", { class: `tag model${"AB"[at]}` }, "AB"[at]), " ", model.name), confusionPart(comparison, model, model.name)))),
+          h("div", null, h("h3", null, h("span", { class: `tag model${"AB"[at]}` }, "AB"[at]), " ", breaking(model.name)), confusionPart(comparison, model, model.name)))),
       ),
     [a, b].map((model) => !model.detail && noDetail(model)),
   ];

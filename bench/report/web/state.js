@@ -16,6 +16,7 @@ const DEFAULTS = {
   family: "",
   sort: "",
   columns: "",
+  cost: "", // the one beside the accuracy, on a telephone
   x: "gmacs",
   y: "accuracy",
   scale: "log",
@@ -25,11 +26,14 @@ const DEFAULTS = {
 // Own keys only, axes and views that exist: an address may be old, or made up.
 function readState() {
   const given = new URLSearchParams(location.hash.slice(1));
-  const allowed = { x: QUANTITY_KEYS, y: QUANTITY_KEYS, view: VIEW_NAMES };
+  const allowed = { x: QUANTITY_KEYS, y: QUANTITY_KEYS, cost: QUANTITY_KEYS, view: VIEW_NAMES };
   const usable = (key, value) => value !== null && (!allowed[key] || allowed[key].includes(value));
   const read = (key, value) => (usable(key, given.get(key)) ? given.get(key) : value);
   return Object.fromEntries(Object.entries(DEFAULTS).map(([key, value]) => [key, read(key, value)]));
 }
+
+// Of a telephone's width; page.css has the same number.
+const NARROW_SCREEN = matchMedia("(max-width: 640px)");
 
 let state = readState();
 

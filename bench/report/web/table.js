@@ -2,12 +2,22 @@
 
 // The columns shown: those chosen, else the usual ones; of either only what some model has.
 function chosenColumns(comparison) {
+  // A telephone has room for the accuracy and one cost.
+  if (NARROW_SCREEN.matches && !state.columns) return measuredColumns(comparison).filter((index) => ["accuracy", chosenCost(comparison)].includes(QUANTITIES[index].key));
   const keys = state.columns ? state.columns.split(" ") : DATA.columns;
   return measuredColumns(comparison).filter((index) => keys.includes(QUANTITIES[index].key));
 }
 
 const measuredColumns = (comparison) =>
   QUANTITIES.map((_, index) => index).filter((index) => comparison.models.some((model) => model.values[index]));
+
+const measuredCosts = (comparison) => measuredColumns(comparison).map((index) => QUANTITIES[index]).filter((quantity) => quantity.cost);
+
+// The key of the cost that stands beside the accuracy on a telephone: the one chosen, else the chart's.
+function chosenCost(comparison) {
+  const keys = measuredCosts(comparison).map((quantity) => quantity.key);
+  return [state.cost, state.x, keys[0]].find((key) => keys.includes(key));
+}
 
 const TEXTS = new Map([["model", (model) => model.name], ["family", (model) => model.family], ["status", statusText]]);
 
@@ -78,7 +88,7 @@ function modelsTable(comparison, models, update) {
     null,
     headerCell("model", "model", { update }),
     headerCell("family", "family", { name: "family", update }),
-    headerCell("status", "status", { update }),
+    headerCell("status", "status", { name: "status", update }),
     columns.map((index) => {
       const { key, label, about, better } = QUANTITIES[index];
       return headerCell(key, label, { about, better, span: 2, update });
@@ -89,7 +99,8 @@ function modelsTable(comparison, models, update) {
     return h(
       "tr",
       { class: finished(model) ? "" : "failed" },
-      h("th", { scope: "row" }, h("a", { href: address({ view: "model", m: model.name }) }, model.name)),
+      h("th", { scope: "row" }, h("a", { href: address({ view: "model", m: model.name }) }, breaking(model.name)),
+        status !== "ok" && h("div", { class: "wrong narrow", "aria-hidden": "true" }, status)),
       h("td", { class: "family" }, familyMark(comparison, model.family), model.family),
       h("td", { class: status === "ok" ? "status" : "status wrong" }, status),
       columns.map((index) => valueCells(model, index, true)),
@@ -113,7 +124,7 @@ function modelsTable(comparison, models, update) {
 function failuresTable(models) {
   const rows = models.flatMap((model) =>
     failed(model).map((trial) =>
-      h("tr", null, h("th", { scope: "row" }, model.name), h("td", { class: "number" }, trial.seed),
+      h("tr", null, h("th", { scope: "row" }, breaking(model.name)), h("td", { class: "number" }, trial.seed),
         h("td", { class: "wrong" }, trial.status), h("td", { class: "reason" }, trial.reason || "no reason is known"))));
   if (!rows.length) return [];
   const head = ["model", "seed", "status", "reason"].map((text) => h("th", { scope: "col", class: text === "seed" ? "number" : "" }, text));
@@ -201,7 +212,7 @@ function modelsView(comparison) {
         h("ul", { class: "key", "aria-label": "Families" }, families(comparison).map((name) => h("li", null, familyMark(comparison, name), name))),
       ),
       plot.box,
-      h("p", { class: "legend" }, "Dashed line: the Pareto front of all models, those that no other beats: beaten is what has no better number in either, and a worse one by more than chance; there is no front where nothing is known of the differences. Bars: 95 % intervals; of many models, that of the one pointed at."),
+      plot.words,
     ),
     h(
       "section",
@@ -215,6 +226,10 @@ function modelsView(comparison) {
           remember({ family: value });
           redraw();
         }),
+        h("div", { class: "narrow" }, choice("Cost", measuredCosts(comparison).map((one) => [one.key, one.label]), chosenCost(comparison), (value) => {
+          remember({ cost: value, columns: "" });
+          refill();
+        })),
         columnChooser(comparison, refill),
         tally,
       ),
