@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import matplotlib
 import numpy as np
 import pytest
 from made import changed
+from matplotlib.text import Text
 from PIL import Image
 
 from bench.files import trial_folder
@@ -22,7 +24,7 @@ from bench.records.record import Failure, History, Record, read_record
 from bench.report.artifact import Artifact
 from bench.report.figures import artifacts, figure_file, model_figure
 from bench.report.figures.confusion import Confusion, Confusions, confusion, draw_confusion
-from bench.report.figures.curves import all_curves, over_seeds
+from bench.report.figures.curves import all_curves, curves, draw_curves, over_seeds
 from bench.report.figures.style import COLUMN, DPI, STYLE, WIDTH, drawn_once, new_figure, panel, render, scales
 
 RECORDS = Path(__file__).resolve().parents[2] / "copies"
@@ -112,6 +114,23 @@ def test_figures_are_the_same_bytes_each_time_and_in_any_order(pictured: Compari
         drawn_once.cache_clear()
         assert found[f"{stem}.svg"].make() == svg, stem
         assert found[f"{stem}.png"].make() == png, stem
+
+
+def test_what_is_no_picture_has_a_form_for_a_papers_column(pictured: Comparison) -> None:
+    found = drawn(pictured)
+    stems = {Path(name).stem for name in found if name.endswith(".png")}
+    in_column = {Path(name).stem for name, one in found.items() if one.file.parent.name == "column"}
+    assert in_column == {stem for stem in stems if not stem.startswith(("samples", "mistakes"))}
+    for stem in ("accuracy", "curves", "curves-vit_tiny", "confusion-vgg19", "time", "memory"):
+        drawn_once.cache_clear()
+        made = found[f"{stem}.pdf"].make()
+        drawn_once.cache_clear()
+        assert found[f"{stem}.pdf"].make() == made, stem
+        (box,) = re.findall(rb"/MediaBox \[ 0 0 ([0-9.]+) ([0-9.]+) \]", made)
+        assert float(box[0]) <= 72 * COLUMN + 0.01, stem
+    with matplotlib.rc_context(STYLE | dict.fromkeys(("font.size", "axes.labelsize"), 7)):
+        figure = draw_curves(curves(pictured.contenders[0]), COLUMN)  # type: ignore[arg-type]
+    assert {text.get_size() for text in figure.findobj(Text) if text.get_text()} == {7}
 
 
 def test_the_users_own_matplotlib_settings_change_nothing(pictured: Comparison) -> None:

@@ -11,7 +11,7 @@ import matplotlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made import write_trial
+from made import write_session, write_trial
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
@@ -158,17 +158,21 @@ def test_what_was_disturbed_is_hollow_has_a_mark_and_stands_on_no_front() -> Non
 
 
 def test_disturbance_intervals_and_fronts_are_the_judges(tmp_path: Path) -> None:
-    latency = BY_KEY["latency_ms"]
-    comparison = compared(tmp_path, [{"name": "a"}, {"name": "b"}])
-    standing = Verdicts.of(comparison).on(latency)
-    standing.disturbed = ["", "2 other processes"]
-    standing.values = [replace(value, low=8.0, high=value.mean + 1) for value in standing.values if value]
-    if not standing.values:
-        pytest.skip("no times without a timing session")
-    a, b = costs(comparison)["latency_ms"].panels[0].points
-    assert not a.disturbed and b.disturbed
-    assert a.cost_interval == (8.0, a.cost + 1)
-    assert "†: other work disturbed the measurement" in costs(comparison)["latency_ms"].conditions
+    for name in "ab":
+        write_trial(tmp_path, name)
+    write_session(tmp_path / "quick", {"a": 10.0, "b": 20.0}, others=4.0)
+    ((comparison,), _) = read_comparisons(tmp_path)
+    disturbed = costs(comparison)["latency_ms"]
+    assert all(point.disturbed for point in disturbed.panels[0].points) and not disturbed.panels[0].front
+    assert "†: other work disturbed the measurement" in disturbed.conditions
+
+    write_session(tmp_path / "quick", {"a": 10.0, "b": 20.0}, share=0.1, settings={"again": True})
+    ((comparison,), _) = read_comparisons(tmp_path)
+    quiet = costs(comparison)["latency_ms"]
+    values = Verdicts.of(comparison).on(BY_KEY["latency_ms"]).values
+    assert quiet.panels[0].front and not any(point.disturbed for point in quiet.panels[0].points)
+    assert [point.cost_interval for point in quiet.panels[0].points] == [(one.low, one.high) for one in values if one]
+    assert "†" not in quiet.conditions
 
 
 points = st.lists(st.tuples(st.integers(0, 20).map(float), st.integers(0, 20).map(float)), max_size=30)
