@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
-from bench.records.evidence import Claim, Evidence, Verdict
+from bench.records.evidence import Claim, Evidence, Outcome, Verdict
 from bench.report.artifact import Artifact
 from bench.report.claims.published import published_claims
 from bench.report.text.markup import markdown
 
-ORDER = ("refuted", "confirmed", "not testable")
+ORDER = get_args(Outcome)
 
 
 @dataclass(frozen=True)
