@@ -208,11 +208,12 @@ def collect(
     damaged += [*damaged_measurements, *damaged_counts]
     if not comparisons and not measured:
         raise RequestError(_nothing(results, damaged))
+    judged = claims_page.judged(claims, Evidence(comparisons, measured, trainable))
     artifacts = [
         *folder_page.artifacts(comparisons),
         *measurements.artifacts(results / "measure", measured),
-        *findings.artifacts(results, comparisons),
-        *claims_page.artifacts(results / "claims.md", claims, problems, Evidence(comparisons, measured, trainable)),
+        *findings.artifacts(results, comparisons, claims_page.summary(judged)),
+        *claims_page.artifacts(results / "claims.md", judged, problems),
         *html.artifacts(results, comparisons),
         *figures.artifacts(comparisons),
     ]

@@ -216,7 +216,8 @@ def page_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
         monkeypatch.chdir(tmp_path)
         write_trial(tmp_path / "results", "m")
         file = tmp_path / "results" / "claims.md"
-        (artifact,) = claims.artifacts(file, *load_plugins().claims(), evidence(tmp_path / "results"))
+        own, problems = load_plugins().claims()
+        (artifact,) = claims.artifacts(file, claims.judged(own, evidence(tmp_path / "results")), problems)
         assert artifact.file == file
         return artifact.make().decode()
 
