@@ -23,12 +23,15 @@ def models(
     protocol: Annotated[str, typer.Option(help="The protocol for --trainable.", metavar="NAME|FILE")] = "cifar10",
     classes: Annotated[int, typer.Option(help="How many classes the head has, for --trainable.", min=2)] = 10,
     settings: Settings = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Keep the count in this results folder, for --trainable.", metavar="RESULTS")
+    ] = None,
     plugins: Plugins = None,
     as_json: Json = False,
 ) -> None:
     """List the models that can be run, or show which layers of one train."""
     if trainable is not None:
-        _show_layers(trainable, protocol, settings or (), classes, tuple(plugins or ()), as_json)
+        _show_layers(trainable, protocol, settings or (), classes, tuple(plugins or ()), keep, as_json)
         return
     rows: list[dict[str, Any]] = [
         {
@@ -105,7 +108,13 @@ def plugins(plugins: Plugins = None, as_json: Json = False) -> None:
 
 
 def _show_layers(
-    model: str, protocol: str, overrides: Sequence[str], classes: int, plugins: tuple[Path, ...], as_json: bool
+    model: str,
+    protocol: str,
+    overrides: Sequence[str],
+    classes: int,
+    plugins: tuple[Path, ...],
+    keep: Path | None,
+    as_json: bool,
 ) -> None:
     """Print which layers of the model train under the protocol, of a head with so many classes."""
     from bench import api
@@ -116,6 +125,11 @@ def _show_layers(
     )
     trained = sum(one["parameters"] for one in layers if one["trains"])
     total = sum(one["parameters"] for one in layers)
+    if keep is not None:
+        from bench.protocol import load_protocol
+        from bench.records.trainable import Trainable, write_trainable
+
+        write_trainable(keep, Trainable.of(name, load_protocol(protocol, overrides), classes, total, trained))
     if as_json:
         counts = {"parameters": total, "trainable_parameters": trained}
         print_json({"model": name, "what": what, **counts, "layers": layers})

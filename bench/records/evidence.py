@@ -13,13 +13,25 @@ if TYPE_CHECKING:
     from bench.records.comparison import Comparison, Contender
     from bench.records.measurement import Measurement
     from bench.records.record import Record
+    from bench.records.trainable import Trainable
+
+
+Outcome = Literal["confirmed", "refuted", "not reproduced", "undecided", "other conditions", "not testable"]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was run says of a claim: the numbers, and for one that it cannot test, the command that would."""
+    """What was run says of a claim: the numbers, and for one that it cannot test, the command that would.
 
-    outcome: Literal["confirmed", "refuted", "not testable"]
+    - confirmed: ours is the published figure, or rounds to it; or the test says so;
+    - refuted: ours contradicts it under the source's own conditions;
+    - not reproduced: ours differs, but the model is built anew here, or the scale is another;
+    - undecided: the interval holds both;
+    - other conditions: only measured under conditions that the source does not speak of;
+    - not testable: nothing was run that speaks of it.
+    """
+
+    outcome: Outcome
     numbers: str
     command: str = ""
 
@@ -30,6 +42,7 @@ class Evidence:
 
     comparisons: Sequence[Comparison]
     measurements: Sequence[Measurement]
+    trainable: Sequence[Trainable] = ()
 
     def measured(self, model: str, image_size: int = 224, classes: int = 1000) -> Measurement | None:
         """A measurement of that model, named with its options, in which its MACs were counted."""

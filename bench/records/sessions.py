@@ -38,12 +38,14 @@ class Series(Part):
 class TimedModel(Part):
     """A model of the session, as its trial's record names it, and its times by series.
 
-    `code` is the SHA-256 of its plugin's source, `weights` that of the trained weights that it had; null: random ones.
-    `errors` says why a series is missing.
+    `code` is the SHA-256 of its plugin's source when it was trained, `code_now` that of the source that built it here
+    where that is another; `weights` that of the trained weights that it had; null: random ones. `errors` says why a
+    series is missing.
     """
 
     name: str
     code: str
+    code_now: str | None = None
     weights: str | None = None
     series: dict[str, Series] = {}
     errors: dict[str, str] = {}

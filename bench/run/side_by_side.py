@@ -1,7 +1,8 @@
 """A timing session over trained models: built again from what was kept, timed in turns, written beside their records.
 
 Times do not depend on what the weights are: a model whose weights were not kept is timed with random ones, and the
-session says so. One whose plugin has changed since is another model now, and is left out.
+session says so. One whose plugin builds other parameters by now is another model, and is left out; where only the code
+of the plugin has changed, the session says so, as `load_model` does.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from bench.measure.together import BLOCKS, MOST_SECONDS, WIDTH, Taken, time_toge
 from bench.models.classifier import Classifier, build_classifier
 from bench.models.freezing import freeze
 from bench.models.kept import DESCRIPTION, load_model, read_description
+from bench.models.parts import parameter_counts
 from bench.plugins import Registry, load_plugins
 from bench.protocol import Protocol
 from bench.records.comparison import Trial, read_trial
@@ -181,9 +183,10 @@ def _series(
 def _entrant(trial: Trial, protocol: Protocol, registry: Registry, request: TimingRequest, device: Device) -> _Entrant:
     record = trial.record
     asked = registry.model(record.model.name)
-    if asked.plugin.code != record.model.code:
-        raise RequestError("its plugin has changed since it was trained")
     model, weights = _built(trial, protocol, registry, request)
+    params, _ = parameter_counts(model)
+    if params != record.model.params:
+        raise RequestError(f"its plugin builds another model by now, of {params:,} parameters")
     freeze(model, protocol.train.what, asked.last_block, asked.name)
     batch, size = _batch(trial, protocol), protocol.data.image_size
     precision = chosen_precision(protocol, device)
@@ -202,7 +205,8 @@ def _entrant(trial: Trial, protocol: Protocol, registry: Registry, request: Timi
         batches=(batch,),
         folder=trial.folder,
     )
-    return _Entrant(subject, TimedModel(name=record.model.name, code=record.model.code, weights=weights))
+    now = asked.plugin.code if asked.plugin.code != record.model.code else None
+    return _Entrant(subject, TimedModel(name=record.model.name, code=record.model.code, code_now=now, weights=weights))
 
 
 def _built(

@@ -17,6 +17,7 @@ from bench.files import trial_folder
 from bench.models.kept import TENSORS
 from bench.records.comparison import Comparison, read_comparisons
 from bench.records.sessions import read_sessions
+from bench.report.tables.times import times_text
 from bench.request import Place, TimingRequest, TrialSpec
 from bench.run import side_by_side, trial
 from bench.run.side_by_side import grouped, time_models
@@ -76,7 +77,11 @@ def test_a_model_that_cannot_be_timed_is_left_out_and_named(
     for spec in specs:
         assert trial.run(spec).status == "ok"
     file = specs[1].folder / "record.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {}).replace('"code": "', '"code": "0'))
+    document = json.loads(file.read_text())
+    document["model"]["params"] += 1
+    file.write_text(json.dumps(document))
+    other = specs[0].folder / "record.json"
+    other.write_text(other.read_text().replace('"code": "', '"code": "0'))
     told: list[Event] = []
     request = TimingRequest(
         specs[0].folder.parents[1],
@@ -84,9 +89,12 @@ def test_a_model_that_cannot_be_timed_is_left_out_and_named(
         Place(device="cpu", plugins=(tiny_plugins,)),
     )
     time_models(request, told.append)
-    assert Note("tiny:width=4 is not timed: its plugin has changed since it was trained") in told
+    (note,) = [one.text for one in told if isinstance(one, Note)]
+    assert note.startswith("tiny:width=4 is not timed: its plugin builds another model by now, of ")
     (kept,), _ = read_sessions(request.folder)
-    assert [model.name for model in kept.session.models] == ["tiny"]
+    (timed,) = kept.session.models
+    assert (timed.name, timed.code) == ("tiny", f"0{timed.code_now}")
+    assert "plugins whose code has changed since the training: tiny." in times_text(comparison(request.folder.parent))
 
 
 def test_what_ran_elsewhere_is_not_timed_here(tmp_path: Path) -> None:

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
-from bench.records.evidence import Claim, Evidence, Verdict
+from bench.records.evidence import Claim, Evidence, Outcome, Verdict
 from bench.report.artifact import Artifact
 from bench.report.claims.published import published_claims
 from bench.report.text.markup import markdown
 
-ORDER = ("refuted", "confirmed", "not testable")
+ORDER = get_args(Outcome)
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,31 @@ class Judged:
     problem: str = ""
 
 
-def artifacts(file: Path, claims: Sequence[Claim], problems: Sequence[str], evidence: Evidence) -> Iterator[Artifact]:
-    """claims.md: the project's claims, and `claims` beside them; `problems` are lines on claims that cannot be had.
+def artifacts(file: Path, found: Sequence[Judged], problems: Sequence[str]) -> Iterator[Artifact]:
+    """claims.md of these; `problems` are lines on claims that cannot be had.
 
-    Claims are judged here, not in `make`: a plugin's check cannot be sent to another process, and its code is among
+    Claims are judged before, not in `make`: a plugin's check cannot be sent to another process, and its code is among
     what the page follows from. So the page is made from its own text.
     """
-    text = page(judge([*published_claims(), *claims], evidence), problems)
-    yield Artifact(file, partial(str.encode, text))
+    yield Artifact(file, partial(str.encode, page(found, problems)))
+
+
+def judged(claims: Sequence[Claim], evidence: Evidence) -> list[Judged]:
+    """The project's claims, and `claims` beside them, each with its verdict."""
+    return judge([*published_claims(), *claims], evidence)
+
+
+def summary(found: Sequence[Judged]) -> list[str]:
+    """How many claims have which verdict, and what those are that did not hold."""
+    counts = _counts(found)
+    tried = sum(count for outcome, count in counts.items() if outcome != "not testable")
+    if not tried:
+        return []
+    shown = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
+    lines = [f"{tried} of {len(found)} published claims were tested: {shown} ([claims.md](claims.md))."]
+    failed = [one for one in found if one.verdict and one.verdict.outcome in ("refuted", "not reproduced")]
+    lines += [f"{_outcome(one)[:1].upper()}{_outcome(one)[1:]}: {markdown(one.claim.text)}." for one in failed[:5]]
+    return lines
 
 
 def judge(claims: Sequence[Claim], evidence: Evidence) -> list[Judged]:
@@ -49,14 +67,20 @@ def judge(claims: Sequence[Claim], evidence: Evidence) -> list[Judged]:
     return judged
 
 
+def _counts(found: Sequence[Judged]) -> dict[str, int]:
+    return {outcome: sum(_outcome(one) == outcome for one in found) for outcome in (*ORDER, "could not be checked")}
+
+
 def page(judged: Sequence[Judged], problems: Sequence[str] = ()) -> str:
     """The text of claims.md: by source, refuted claims first, and the commands that would test the rest."""
-    counts = {outcome: sum(_outcome(one) == outcome for one in judged) for outcome in (*ORDER, "could not be checked")}
+    counts = _counts(judged)
     summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
     parts = [
         "# Claims",
         f"Published claims, held against what was run: {summary}. Each verdict speaks of these records and "
-        "measurements alone; a claim that is tested under other conditions than its source's says so.",
+        "measurements alone. Refuted: ours contradicts it under its own conditions. Not reproduced: ours differs, but "
+        "the model is built anew here, or the scale is another. Undecided: the 95 % interval holds both. Other "
+        "conditions: measured only where the source says nothing.",
         *(markdown(problem) for problem in problems),
     ]
     for source in dict.fromkeys(one.claim.source for one in judged):

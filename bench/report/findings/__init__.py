@@ -1,7 +1,8 @@
-"""findings.md: what the numbers of each comparison say, in sentences that carry them."""
+"""findings.md: the answer first, then what must not be concluded, then all that the numbers of each comparison say."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,39 +14,74 @@ from bench.report.text.numbers import counted
 
 HOW_TO_READ = (
     "Made from the records; nothing is typed by hand. Brackets hold 95 % intervals: of an accuracy or a score over "
-    "seeds (Student's t), of a top-1 of one seed Wilson's for so many test pictures, of a time that of its rounds, "
-    "over several trials from the lowest end to the highest about their geometric mean. More than chance is what a "
-    "test finds at 5 %, corrected for all pairs of models (Holm): top-1 on the same test pictures, times by their "
-    "ratios with trials as clusters, other scores over three common seeds or more. The models were timed one after "
-    "the other: an order of times may be the machine's. Points are percentage points."
+    "three seeds or more (Student's t; of two the lowest and the highest), of a top-1 of one seed Wilson's for so many "
+    "test pictures, of a time that of its median over blocks of rounds. More than chance is what a test finds at 5 %, "
+    "corrected for all pairs of models (Holm): top-1 on the same test pictures, seeds and pictures both as chance; "
+    "times by the ratios of timing sessions in which both models took turns; other scores over three common seeds or "
+    "more. Models that share a letter cannot be told apart. Points are percentage points."
 )
 
 
-def artifacts(results: Path, comparisons: Sequence[Comparison]) -> Iterator[Artifact]:
-    """findings.md, where there is any comparison."""
+def artifacts(results: Path, comparisons: Sequence[Comparison], claims: Sequence[str] = ()) -> Iterator[Artifact]:
+    """findings.md, where there is any comparison; `claims` are lines on published claims."""
     if comparisons:
-        yield Artifact(results / "findings.md", partial(make, tuple(comparisons)))
+        yield Artifact(results / "findings.md", partial(make, results, tuple(comparisons), tuple(claims)))
 
 
-def make(comparisons: Sequence[Comparison]) -> bytes:
+def make(results: Path, comparisons: Sequence[Comparison], claims: Sequence[str] = ()) -> bytes:
     """The content of findings.md."""
-    parts = ["# Findings", HOW_TO_READ]
+    from bench.report.findings.answer import answer, limits, winners
+    from bench.report.text.markup import written
+
+    parts = ["# Findings", _lines(map(answer, comparisons))]
+    table = winners(comparisons)
+    if table.rows:
+        parts.append(written(table, "markdown"))
+    if left := list(limits(comparisons)):
+        parts += ["## What must not be concluded", _lines(left)]
+    if claims:
+        parts += ["## Published claims", _lines(claims)]
+    parts += ["## Each comparison", *(_figure(results, one) for one in comparisons if _has_figure(one))]
+    parts += [
+        "<details><summary>How these numbers were made, and how to read them</summary>",
+        HOW_TO_READ,
+        "</details>",
+    ]
     for comparison in comparisons:
         parts += _section(comparison)
     return ("\n\n".join(parts) + "\n").encode()
 
 
+def _lines(lines: Iterator[str] | Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _has_figure(comparison: Comparison) -> bool:
+    gmacs = next(one for one in comparison.quantities if one.key == "gmacs")
+    return any(gmacs.value(trial.record) is not None for own in comparison.finished for trial in own.finished)
+
+
+def _figure(results: Path, comparison: Comparison) -> str:
+    """Accuracy against GMACs, as an image that links to the comparison's folder."""
+    from bench.report.figures import figure_file
+
+    file = Path(os.path.relpath(figure_file(comparison, "accuracy-gmacs"), results)).as_posix()
+    folder = Path(os.path.relpath(comparison.folder, results)).as_posix()
+    name = markdown(comparison.name)
+    return f'[<img src="{file}" width="420" alt="{name}: test top-1 against GMACs">]({folder}/README.md)'
+
+
 def _section(comparison: Comparison) -> list[str]:
     from bench.report.findings.behaviour import confusion_lines, failure_lines, overfitting_lines, unfinished_lines
     from bench.report.findings.caveats import caveat_lines
-    from bench.report.findings.leaders import best_lines, dominance_lines, front_lines
+    from bench.report.findings.leaders import best_lines, dominance_lines, front_lines, summary_table
     from bench.report.findings.noise import noise_lines
     from bench.report.judge.verdict import Verdicts
+    from bench.report.text.markup import written
 
     finished, quantities = comparison.finished, comparison.quantities
     verdicts = Verdicts.of(comparison)
     parts = {
-        "Best on each quantity": best_lines(verdicts, quantities),
         "Differences of accuracy": noise_lines(verdicts),
         "Dominated models, and the front": [
             *dominance_lines(verdicts, quantities),
@@ -53,16 +89,20 @@ def _section(comparison: Comparison) -> list[str]:
         ]
         if len(finished) > 1
         else [],
+        "Best on each quantity": best_lines(verdicts, quantities),
         "What each model confuses": confusion_lines(finished),
         "Overfitting and unfinished learning": [*overfitting_lines(finished), *unfinished_lines(finished)],
         "Trials that failed": failure_lines(comparison.contenders),
         "Caveats": caveat_lines(comparison, verdicts.answers),
     }
-    written = [f"## {markdown(comparison.name)}", _about(comparison)]
+    name = markdown(comparison.name)
+    content = [f"<details><summary>{name}: all that its numbers say</summary>", f"## {name}", _about(comparison)]
+    if finished:
+        content.append(written(summary_table(comparison), "markdown"))
     for title, lines in parts.items():
         if lines:
-            written += [f"### {title}", "\n".join(f"- {line}" for line in lines)]
-    return written
+            content += [f"### {title}", _lines(lines)]
+    return [*content, "</details>"]
 
 
 def _about(comparison: Comparison) -> str:

@@ -4,19 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.records.comparison import Comparison
 from bench.records.quantities import BY_KEY, Quantity
 from bench.report.judge.dominance import beats, front
 from bench.report.judge.intervals import Estimate
+from bench.report.judge.letters import letters
+from bench.report.judge.paired import ALL_PAIRS
 from bench.report.judge.verdict import Standing, Verdicts
-from bench.report.text.markup import markdown
+from bench.report.text.markup import Cell, Table, markdown
 from bench.report.text.numbers import counted, cut, label_parts, listed, number, with_interval, with_unit
-from bench.report.text.verdicts import said
+from bench.report.text.verdicts import gap, said
+
+
+def summary_table(comparison: Comparison) -> Table:
+    """A row a model: top-1, its letters, what it is worse than the best by, and the costs that count most."""
+    verdicts = Verdicts.of(comparison)
+    accuracy, *costs = (verdicts.on(BY_KEY[key]) for key in ("accuracy", "params", "gmacs", "latency_ms", "memory"))
+    places = range(len(comparison.finished))
+    shown = [one for one in costs if one.order]
+    groups = letters(len(places), apart(accuracy)) if 1 < len(places) <= ALL_PAIRS and accuracy.tested else []
+    headers = ["model", accuracy.quantity.label, *(["group"] if groups else []), "to the best (points)"]
+    rows = []
+    for place in places:
+        first = accuracy.order[0] if accuracy.order else place
+        behind = "" if place == first else gap(accuracy.quantity, accuracy.between(place, first))
+        rows.append(
+            [
+                Cell(comparison.finished[place].model),
+                Cell(_shown(accuracy, place)),
+                *([Cell(groups[place])] if groups else []),
+                Cell(behind),
+                *(Cell(_shown(one, place)) for one in shown),
+            ]
+        )
+    return Table([*headers, *(one.quantity.label for one in shown)], rows)
+
+
+def _shown(standing: Standing, place: int) -> str:
+    value = standing.values[place]
+    if value is None:
+        return ""
+    return _known(standing.quantity, value) + (" †" if standing.disturbed[place] else "")
+
+
+def apart(standing: Standing) -> set[tuple[int, int]]:
+    """The pairs (a < b) that the test tells apart."""
+    return {pair for pair, verdict in standing.tested.items() if verdict.outcome in ("better", "worse")}
 
 
 def best_lines(verdicts: Verdicts, quantities: Sequence[Quantity]) -> list[str]:
     """For each quantity that two models or more have: the best, who follows, and by how much."""
     names = [contender.model for contender in verdicts.contenders]
-    standings = [verdicts.on(quantity) for quantity in quantities if quantity.better is not None]
+    # Of times that no session took there is no order.
+    ordered = (one for one in quantities if one.better is not None and (one.kind != "time" or one.series))
+    standings = [verdicts.on(quantity) for quantity in ordered]
     return [_best_line(standing, names) for standing in standings if len(standing.order) > 1]
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bench.records.quantities import BY_KEY
-from bench.report.judge.paired import ALL_PAIRS, LEVEL, groups
+from bench.report.judge.paired import ALL_PAIRS, LEVEL
 from bench.report.judge.verdict import Verdict, Verdicts
 from bench.report.text.markup import markdown
-from bench.report.text.numbers import counted, cut, listed
+from bench.report.text.numbers import counted, cut
 from bench.report.text.verdicts import ONE_SEED, evidence, gap, said
 
 ACCURACY = BY_KEY["accuracy"]
@@ -28,10 +28,7 @@ def noise_lines(verdicts: Verdicts) -> list[str]:
     if not tested:
         return []
     apart = {pair: one for pair, one in tested.items() if one.outcome in ("better", "worse")}
-    lines = [_how(verdicts, tested), _summary(tested, apart, names), _best(verdicts, names)]
-    if apart and len(names) <= ALL_PAIRS:
-        lines += _groups(apart, names)
-    return lines
+    return [_how(verdicts, tested), _summary(tested, apart, names), _best(verdicts, names)]
 
 
 def _how(verdicts: Verdicts, tested: Tested) -> str:
@@ -71,10 +68,3 @@ def _best(verdicts: Verdicts, names: Sequence[str]) -> str:
         tested = f"{gap(ACCURACY, verdict)}, " if verdict.p is not None else ""
         shown.append(f"{markdown(names[other])} {tested}{said(verdict)}")
     return f"Points by which {markdown(names[0])}, the best, is ahead of each: {'; '.join(cut(shown))}."
-
-
-def _groups(apart: Tested, names: Sequence[str]) -> list[str]:
-    shown = [f"({listed([names[place] for place in run])})" for run in groups(len(names), set(apart))]
-    if not shown:
-        return []
-    return [f"Neighbours that cannot be told from one another, best first: {', '.join(cut(shown))}."]

@@ -175,21 +175,6 @@ def holm(p: Sequence[float]) -> list[float]:
     return [float(value) for value in corrected]
 
 
-def groups(count: int, apart: set[tuple[int, int]]) -> list[range]:
-    """The longest runs of neighbours, of `count` in order, in which no two are told apart; two or more in each.
-
-    `apart` holds the pairs (i, j), i < j, that are. A run that lies within another is not given.
-    """
-    found: list[range] = []
-    for start in range(count):
-        end = start + 1
-        while end < count and not any((i, end) in apart for i in range(start, end)):
-            end += 1
-        if end - start > 1 and (not found or end > found[-1].stop):
-            found.append(range(start, end))
-    return found
-
-
 @dataclass(frozen=True)
 class Answers:
     """Which pictures each trial got right: `right` is (trials, pictures); `rows` gives a trial's row by its folder."""

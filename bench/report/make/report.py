@@ -19,6 +19,7 @@ from bench.files import check_writable, write_bytes, write_text
 from bench.records.comparison import Comparison, read_comparisons
 from bench.records.evidence import Claim, Evidence
 from bench.records.measurement import read_measurements
+from bench.records.trainable import read_trainable
 from bench.report import figures, findings
 from bench.report.artifact import Artifact
 from bench.report.claims import page as claims_page
@@ -183,7 +184,7 @@ def _strays(
 ) -> list[Path]:
     """Figures in a protocol's folder that nothing makes, and of which no report is known to have made them."""
     folders = sorted({one.folder / "figures" for one in comparisons})
-    files = (file for folder in folders for file in sorted(folder.glob("*")) if file.suffix in FIGURES)
+    files = (file for folder in folders for file in sorted(folder.rglob("*")) if file.suffix in FIGURES)
     known = wanted | set(before)
     return [file for file in files if file.relative_to(results).as_posix() not in known]
 
@@ -203,14 +204,16 @@ def collect(
     """The comparisons of the folder, all that is to be made of it, and a line for each damaged record."""
     comparisons, damaged = read_comparisons(results)
     measured, damaged_measurements = read_measurements(results / "measure")
-    damaged += damaged_measurements
+    trainable, damaged_counts = read_trainable(results)
+    damaged += [*damaged_measurements, *damaged_counts]
     if not comparisons and not measured:
         raise RequestError(_nothing(results, damaged))
+    judged = claims_page.judged(claims, Evidence(comparisons, measured, trainable))
     artifacts = [
         *folder_page.artifacts(comparisons),
         *measurements.artifacts(results / "measure", measured),
-        *findings.artifacts(results, comparisons),
-        *claims_page.artifacts(results / "claims.md", claims, problems, Evidence(comparisons, measured)),
+        *findings.artifacts(results, comparisons, claims_page.summary(judged)),
+        *claims_page.artifacts(results / "claims.md", judged, problems),
         *html.artifacts(results, comparisons),
         *figures.artifacts(comparisons),
     ]

@@ -51,6 +51,9 @@ def times_read(comparison: Comparison) -> list[str]:
     random = sorted({own.name for kept in sessions for own in kept.session.models if own.weights is None})
     if random:
         lines.append(f"Timed with random weights, since none were kept: {', '.join(random)}.")
+    changed = sorted({own.name for kept in sessions for own in kept.session.models if own.code_now})
+    if changed:
+        lines.append(f"Built for timing by plugins whose code has changed since the training: {', '.join(changed)}.")
     if any(any(Verdicts.of(comparison).on(one).disturbed) for one in timed_quantities(comparison)):
         lines.append(DISTURBED)
     return lines

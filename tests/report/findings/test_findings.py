@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,9 @@ def test_differences_within_noise_are_told_from_the_others(results: Path) -> Non
     text = written(results)
     assert "2 of 3 pairs are told apart" in text
     assert "within noise" in line(text, "Points by which good").partition("; bad")[0]
-    assert "(good and near)" in line(text, "cannot be told from one another")
+    rows = [one for one in text.partition("<details><summary>quick")[2].splitlines() if one.startswith("| ")]
+    groups = {cells[1].strip(): cells[3].strip() for cells in (row.split("|") for row in rows)}
+    assert {name: groups[name] for name in ("good", "near", "bad")} == {"good": "a", "near": "a", "bad": "b"}
     assert "McNemar" in text
 
 
@@ -228,3 +231,25 @@ def test_no_gap_is_said_to_be_more_than_chance_in_the_other_direction(tmp_path: 
     write_trial(tmp_path, "lucky", answers(0.99), seed=2)
     said = line(written(tmp_path), "Points by which lucky, the best, is ahead of each")
     assert "steady −20.00" in said and "more than chance" not in said
+
+
+def test_the_answer_leads_and_fits_on_two_screens(tmp_path: Path) -> None:
+    for number in range(5):
+        for model, share in (("best", 0.9), ("near", 0.89), ("poor", 0.4)):
+            efficiency = {"macs": 10**9 if model == "near" else 2 * 10**9}
+            write_trial(tmp_path, model, answers(share), protocol=f"p{number}", efficiency=efficiency)
+    write_session(tmp_path / "p0", {"best": 3.0, "near": 2.0, "poor": 1.0})
+    text = written(tmp_path)
+    before, _, _ = text.partition("<details>")
+    assert len(before.splitlines()) < 90
+    said = line(text, "- **p0** (3 models, one seed)")
+    assert "best is best with 90.00 [85.06, 93.43] % of the test pictures; near cannot be told from it" in said
+    assert re.search(r"poor, the next, is 50\.00 \[[\d.]+, [\d.]+\] points behind, p < 0\.0001", said)
+    assert said.endswith("The cheapest of both is near.")
+    row = [cell.strip() for cell in line(text, "| p0 ").split("|")[1:-1]]
+    assert row == ["p0", "best", "90.00 [85.06, 93.43]", "near", "near (1.000)", "near (2.00)", "one seed"]
+    assert [cell.strip() for cell in line(text, "| p1 ").split("|")][-3] == "not known"
+    assert ONE_SEED in line(before, "which model is better in general")
+    assert "the models were not timed side by side" in line(before, "any order of times")
+    assert before.count('<img src="p') == 5
+    assert text.count("<details>") == text.count("</details>") == 6

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import ndtr, stdtr, stdtrit
 
-from bench.report.judge.paired import SeedNoise, agreement, groups, holm, paired_difference, seed_noise
+from bench.report.judge.paired import SeedNoise, agreement, holm, paired_difference, seed_noise
 
 P = st.floats(0, 1)
 NOISE = SeedNoise(1e-4, 10)
@@ -151,21 +150,6 @@ def test_holm_rejects_as_its_stepwise_definition_does(p: list[float]) -> None:
             rejected.add(place)
         assert {place for place, value in enumerate(corrected) if value <= level} == rejected
     assert all(raised >= value for raised, value in zip(corrected, p, strict=True))
-
-
-@few
-@given(st.integers(0, 7), st.data())
-def test_groups_are_all_longest_runs_that_are_not_told_apart(count: int, data: st.DataObject) -> None:
-    every = list(itertools.combinations(range(count), 2))
-    apart = set(data.draw(st.lists(st.sampled_from(every), unique=True))) if every else set()
-    fitting = [
-        range(start, end)
-        for start in range(count)
-        for end in range(start + 2, count + 1)
-        if not any(pair in apart for pair in itertools.combinations(range(start, end), 2))
-    ]
-    longest = [run for run in fitting if not any(set(run) < set(other) for other in fitting)]
-    assert groups(count, apart) == longest
 
 
 def test_trials_must_come_in_pairs() -> None:

@@ -189,7 +189,7 @@ def test_claims_are_handed_in_and_nothing_is_taken_from_the_working_directory(re
     assert "one plugin fails" in page
     assert readme.read_text() == SECTION
     assert check(results, **given).problems == []
-    assert [one.file.name for one in check(results).problems] == ["claims.md"]
+    assert [one.file.name for one in check(results).problems] == ["findings.md", "claims.md"]
 
 
 def test_a_folder_that_holds_no_figures_any_more_goes_with_them(results: Path, make_record: Make) -> None:
