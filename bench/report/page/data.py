@@ -22,11 +22,13 @@ from bench.report.judge.intervals import estimate
 from bench.report.judge.marks import marks
 from bench.report.judge.verdict import Verdicts
 from bench.report.page.verdicts import encoded_fronts, encoded_verdicts
+from bench.report.text.names import distinct
 from bench.report.text.verdicts import intervals_read, marks_read
 
 DETAIL_LIMIT = 4_000_000  # characters: with everything else, 500 records stay under 6 MB
 MATRIX_CLASSES = 30  # more cannot be seen at once: then the most frequent confusions, as a list
 LISTED_CONFUSIONS = 60
+POINT_NAME = 28  # letters of a name beside its point
 POINTS = 120  # of a learning curve, at most
 MESSAGE = 300  # characters of an error's message; the record has it whole
 
@@ -58,13 +60,16 @@ def _comparison(results: Path, comparison: Comparison, quantities: Sequence[Quan
     environments = _Environments()
     verdicts = Verdicts.of(comparison)
     given = {quantity.key: marks(verdicts.on(quantity)) for quantity in quantities}
+    names = distinct([contender.model for contender in comparison.contenders], POINT_NAME)
     models = [
         {
             **_model(results, contender, quantities, environments),
+            "short": short,
             "disturbed": _disturbed(verdicts, place, quantities),
             "marks": {key: found[place] for key, found in given.items() if place in found},
         }
-        for place, contender in enumerate(comparison.contenders)  # the finished ones first, as in the verdicts
+        # The finished ones first, as in the verdicts.
+        for place, (contender, short) in enumerate(zip(comparison.contenders, names, strict=True))
     ]
     return {
         "name": (comparison.folder.relative_to(results).parent / comparison.name).as_posix(),

@@ -34,7 +34,9 @@ function makeScale(values, from, to, { log = false, wanted = 6, room = 0.06 } = 
   const low = into(lowest) - room * width;
   const high = into(highest) + room * width;
   const at = (value) => from + ((into(value) - low) / (high - low)) * (to - from);
-  const ticks = (logarithmic ? logTicks : linearTicks)(back(low), back(high), wanted);
+  const tick = logarithmic ? logTicks : linearTicks;
+  // Two ticks leave a reader to guess: three at least.
+  const ticks = [wanted, 2 * wanted].map((number) => tick(back(low), back(high), number)).find((found) => found.length > 2) || tick(back(low), back(high), wanted);
   return { at, ticks, logarithmic };
 }
 

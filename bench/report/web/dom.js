@@ -32,7 +32,13 @@ function choice(label, options, chosen, change) {
 }
 
 // A table that scrolls within itself, by keyboard too.
-const scrolling = (label, table) => h("div", { class: "scroll", role: "region", "aria-label": `${label}, table`, tabindex: 0 }, table);
+function scrolling(label, table) {
+  table.prepend(h("caption", { class: "hidden" }, label));
+  return h("div", { class: "scroll", role: "region", "aria-label": `${label}, table`, tabindex: 0 }, table);
+}
+
+// A model's name, which may be broken before each of its options and extensions, and nowhere else while there is room.
+const breakable = (name) => name.split(/(?=[:,+@])/).flatMap((part, at) => (at ? [h("wbr"), part] : [part]));
 
 const grouped = (number, decimals) =>
   number.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });

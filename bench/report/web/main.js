@@ -47,7 +47,7 @@ function title(comparison) {
     "div",
     { class: "title" },
     state.view === "model" && h("p", { class: "back" }, h("a", { href: address({ view: "models" }) }, `← ${comparison.name}`)),
-    h("h1", null, state.view === "model" ? state.m : comparison.name),
+    h("h1", null, state.view === "model" ? breakable(state.m) : comparison.name),
     state.view === "models" && comparison.protocol.description && h("p", { class: "subtitle" }, comparison.protocol.description),
     state.view === "models" &&
       h("p", { class: "subtitle" }, about.join(" · "), failed > 0 && h("span", { class: "wrong" }, ` · ${count(failed, "trial")} failed`)),
@@ -86,4 +86,5 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   document.getElementById("main").focus();
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
+PHONE.addEventListener("change", show);
 show();

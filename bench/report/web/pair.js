@@ -8,8 +8,8 @@ const ratioText = (ratio) => (!(ratio > 0 && ratio < Infinity) ? "" : ratio < 10
 function differencesTable(comparison, a, b) {
   const head = [
     h("th", { scope: "col" }, "quantity"),
-    h("th", { scope: "col", colspan: 2, class: "number" }, h("span", { class: "tag modelA" }, "A"), " ", a.name),
-    h("th", { scope: "col", colspan: 2, class: "number" }, h("span", { class: "tag modelB" }, "B"), " ", b.name),
+    h("th", { scope: "col", colspan: 2, class: "number" }, h("span", { class: "tag modelA" }, "A"), " ", breakable(a.name)),
+    h("th", { scope: "col", colspan: 2, class: "number" }, h("span", { class: "tag modelB" }, "B"), " ", breakable(b.name)),
     h("th", { scope: "col", colspan: 2, class: "number" }, "A − B"),
     h("th", { scope: "col", colspan: 2, class: "number" }, "A / B"),
     h("th", { scope: "col" }, "result"),
@@ -62,7 +62,7 @@ function pairView(comparison) {
       h(
         "p",
         { class: "legend" },
-        "95 % intervals of the difference, of times of the ratio, each by itself. Top-1 is tested on the same test pictures, times by their ratios, a trial's session as one observation, other scores over three common seeds or more; p is corrected for all pairs of models. A tie is what the test cannot tell apart.",
+        "95 % intervals of the difference, of times of the ratio, each by itself. Top-1 is tested on the same test pictures, times by their ratios where they were timed side by side, other scores over three common seeds or more; p is corrected for all pairs of models. A tie is what the test cannot tell apart.",
       ),
     ),
     curvesSection([a, b]),

@@ -19,12 +19,29 @@ const familyMark = (comparison, family) =>
   s("svg", { class: `mark ${familyClass(comparison, family)}`, viewBox: "-8 -8 16 16", width: 14, height: 14, "aria-hidden": "true" },
     s("path", { d: familyShape(comparison, family) }));
 
+// What disturbed one of the two measurements; nothing where neither was.
+const doubted = (model, ...indices) => indices.map((index) => model.disturbed[QUANTITIES[index].key]).find(Boolean);
+
+// How the chart is to be read: what is drawn of these models, and nothing else.
+function scatterLegend(comparison, models) {
+  const points = scatterPoints(comparison, models, quantityIndex(state.x), quantityIndex(state.y));
+  const front = points.filter((point) => point.front);
+  const barred = points.some((point) => point.xs.length > 1 || point.ys.length > 1);
+  return [
+    front.length > 1 && "Dashed line: through those of the models shown that are on the Pareto front of all.",
+    front.length > 0 && "On the front is what no other model beats: beaten is what has no better number in either, and a worse one by more than chance.",
+    points.length > 1 && !front.length && "There is no Pareto front: nothing is known of the differences.",
+    barred && (points.length > ALL_BARRED ? "Bars: the 95 % interval of the model pointed at." : "Bars: 95 % intervals; an arrow where one goes on beyond the frame."),
+    points.some((point) => point.doubt) && "Hollow: other processes were at work while it was measured, and no order is drawn from it.",
+  ].filter(Boolean).join(" ");
+}
+
 function scatterPoints(comparison, models, xIndex, yIndex) {
   const on = frontOf(comparison, xIndex, yIndex);
   return models
     .filter((model) => model.values[xIndex] && model.values[yIndex])
     .map((model) => ({ model, xs: model.values[xIndex], ys: model.values[yIndex] }))
-    .map((point) => ({ ...point, x: point.xs[0], y: point.ys[0], front: on.has(point.model) }));
+    .map((point) => ({ ...point, x: point.xs[0], y: point.ys[0], front: on.has(point.model), doubt: doubted(point.model, xIndex, yIndex) }));
 }
 
 // Names beside their points where there is room: the front's first. On a telephone many would hide the points.
@@ -35,8 +52,7 @@ function placeNames(points, x, y, area) {
   const taken = named.map((p) => ({ left: x.at(p.x) - 7, right: x.at(p.x) + 7, top: y.at(p.y) - 7, bottom: y.at(p.y) + 7 }));
   const placed = [];
   for (const point of [...named].sort((p, q) => q.front - p.front || q.y - p.y)) {
-    const whole = point.model.name;
-    const name = whole.length > 28 ? `${whole.slice(0, 14)}…${whole.slice(-13)}` : whole;
+    const name = point.model.short;
     const [px, py, width] = [x.at(point.x), y.at(point.y), 6.9 * name.length];
     const spots = [
       [px + 8, py - 20, "start"], [px + 10, py - 7, "start"], [px - 10 - width, py - 7, "end"], [px - 8 - width, py - 20, "end"],
@@ -56,12 +72,18 @@ function placeNames(points, x, y, area) {
   return placed;
 }
 
-function errorBars(point, x, y) {
+// An end that the axis has no place for, a logarithm none for zero or below, is an arrow at the frame.
+function errorBars(point, x, y, area) {
   const bars = [];
   const [px, py] = [x.at(point.x), y.at(point.y)];
   const [, xLow, xHigh] = point.xs;
   const [, yLow, yHigh] = point.ys;
-  if (xHigh !== undefined && (!x.logarithmic || xLow > 0)) bars.push(s("line", { x1: x.at(xLow), x2: x.at(xHigh), y1: py, y2: py }));
+  if (xHigh !== undefined) {
+    const off = x.logarithmic && xLow <= 0;
+    const start = off ? area.left + 2 : x.at(xLow);
+    bars.push(s("line", { x1: start, x2: x.at(xHigh), y1: py, y2: py }));
+    if (off) bars.push(s("path", { class: "beyond", d: `M${start + 6} ${py - 4}L${start} ${py}L${start + 6} ${py + 4}` }));
+  }
   if (yHigh !== undefined) bars.push(s("line", { x1: px, x2: px, y1: y.at(yLow), y2: y.at(yHigh) }));
   return bars;
 }
@@ -110,6 +132,7 @@ function scatter(comparison, models) {
         h("span", null, `${yQuantity.label}: ${valueText(point.ys, yQuantity)}`),
         h("span", null, `${xQuantity.label}: ${valueText(point.xs, xQuantity)}`),
         point.front && h("span", null, "on the Pareto front"),
+        point.doubt && h("span", null, `† ${point.doubt}`),
       ];
       tip.replaceChildren(...lines.filter(Boolean));
       tip.classList.add("open");
@@ -130,10 +153,10 @@ function scatter(comparison, models) {
       point.link = s(
         "a",
         {
-          class: `point ${familyClass(comparison, point.model.family)}${point.front ? " front" : ""}${barred ? " barred" : ""}`,
+          class: `point ${familyClass(comparison, point.model.family)}${point.front ? " front" : ""}${point.doubt ? " doubt" : ""}${barred ? " barred" : ""}`,
           href: address({ view: "model", m: point.model.name }),
           tabindex: at === 0 ? 0 : -1,
-          "aria-label": [point.model.name, ...words, ...(point.front ? ["on the Pareto front"] : [])].join(", "),
+          "aria-label": [point.model.name, ...words, ...(point.front ? ["on the Pareto front"] : []), ...(point.doubt ? ["disturbed"] : [])].join(", "),
           onfocus: () => show(point),
           onblur: hide,
           onkeydown: (event) => {
@@ -146,7 +169,7 @@ function scatter(comparison, models) {
             next.link.focus();
           },
         },
-        s("g", { class: "bars" }, errorBars(point, x, y)),
+        s("g", { class: "bars" }, errorBars(point, x, y, area)),
         s("path", { d: familyShape(comparison, point.model.family), transform: `translate(${x.at(point.x)} ${y.at(point.y)})` }),
       );
       return point.link;

@@ -1,8 +1,11 @@
 // All models of a comparison: the chart, and the table that is sorted, filtered and has its columns chosen.
 
-// The columns shown: those chosen, else the usual ones; of either only what some model has.
+const PHONE = matchMedia("(max-width: 640px)");
+
+// The columns shown: those chosen, else the usual ones, on a telephone the two axes of the chart; only what some model has.
 function chosenColumns(comparison) {
-  const keys = state.columns ? state.columns.split(" ") : DATA.columns;
+  const usual = PHONE.matches ? [state.y, state.x] : DATA.columns;
+  const keys = state.columns ? state.columns.split(" ") : usual;
   return measuredColumns(comparison).filter((index) => keys.includes(QUANTITIES[index].key));
 }
 
@@ -78,7 +81,7 @@ function modelsTable(comparison, models, update) {
     null,
     headerCell("model", "model", { update }),
     headerCell("family", "family", { name: "family", update }),
-    headerCell("status", "status", { update }),
+    headerCell("status", "status", { name: "status", update }),
     columns.map((index) => {
       const { key, label, about, better } = QUANTITIES[index];
       return headerCell(key, label, { about, better, span: 2, update });
@@ -89,7 +92,7 @@ function modelsTable(comparison, models, update) {
     return h(
       "tr",
       { class: finished(model) ? "" : "failed" },
-      h("th", { scope: "row" }, h("a", { href: address({ view: "model", m: model.name }) }, model.name)),
+      h("th", { scope: "row" }, h("a", { href: address({ view: "model", m: model.name }) }, breakable(model.name))),
       h("td", { class: "family" }, familyMark(comparison, model.family), model.family),
       h("td", { class: status === "ok" ? "status" : "status wrong" }, status),
       columns.map((index) => valueCells(model, index, true)),
@@ -97,7 +100,7 @@ function modelsTable(comparison, models, update) {
   });
   const anyDisturbed = models.some((model) => columns.some((index) => model.disturbed[QUANTITIES[index].key]));
   return [
-    scrolling("Models", h("table", { class: "models" }, h("thead", null, head), h("tbody", null, rows))),
+    scrolling("Models", h("table", { class: models.every((model) => statusText(model) === "ok") ? "models fine" : "models" }, h("thead", null, head), h("tbody", null, rows))),
     h(
       "p",
       { class: "legend" },
@@ -160,13 +163,19 @@ function axisChoice(label, key, update) {
   });
 }
 
+// The quantities of which less is better, that any model has.
+const costs = (comparison) =>
+  measuredColumns(comparison).map((index) => QUANTITIES[index]).filter((quantity) => direction(quantity) < 0).map((quantity) => [quantity.key, quantity.label]);
+
 function modelsView(comparison) {
   const body = h("div", { class: "body" });
   const tally = h("p", { class: "tally", role: "status" });
   const plot = scatter(comparison, () => filtered(comparison));
   const refill = () => body.replaceChildren(...modelsTable(comparison, filtered(comparison), refill));
+  const drawn = h("p", { class: "legend" });
   const redraw = () => {
     const models = filtered(comparison);
+    drawn.textContent = scatterLegend(comparison, models);
     refill();
     tally.textContent = `${models.length} of ${count(comparison.models.length, "model")}`;
     plot.redraw();
@@ -201,7 +210,7 @@ function modelsView(comparison) {
         h("ul", { class: "key", "aria-label": "Families" }, families(comparison).map((name) => h("li", null, familyMark(comparison, name), name))),
       ),
       plot.box,
-      h("p", { class: "legend" }, "Dashed line: the Pareto front of all models, those that no other beats: beaten is what has no better number in either, and a worse one by more than chance; there is no front where nothing is known of the differences. Bars: 95 % intervals; of many models, that of the one pointed at."),
+      drawn,
     ),
     h(
       "section",
@@ -215,6 +224,10 @@ function modelsView(comparison) {
           remember({ family: value });
           redraw();
         }),
+        h("div", { class: "phone" }, choice("Cost", costs(comparison), state.x, (value) => {
+          remember({ x: value, columns: "" });
+          show();
+        })),
         columnChooser(comparison, refill),
         tally,
       ),
