@@ -202,13 +202,19 @@ def protocol_files() -> dict[str, Path]:
 def load_protocol(name_or_file: str, overrides: Iterable[str] = (), dataset: str | None = None) -> Protocol:
     """The protocol of that name, or in that TOML file, with `key=value` overrides (TOML values).
 
-    Raises RequestError, naming the line or the setting, where it is not valid.
+    Where the overrides leave the description as it is, it says what they change: the file's own words are of other
+    settings. Raises RequestError, naming the line or the setting, where it is not valid.
     """
     settings = read_toml(_find(name_or_file))
+    before, overrides = settings.get("name", name_or_file), list(overrides)
     for override in overrides:
         _apply(settings, override)
     if dataset is not None and isinstance(settings.setdefault("data", {}), dict):
         settings["data"]["dataset"] = dataset
+    changed = [f"data.dataset={dataset.partition(':')[2] or dataset}"] if dataset is not None else []
+    changed += [one.strip() for one in overrides if one.partition("=")[0].strip() not in ("name", "description")]
+    if changed and not any(one.partition("=")[0].strip() == "description" for one in overrides):
+        settings["description"] = f"{before} with {', '.join(changed)}"
     try:
         return Protocol.model_validate(settings)
     except ValidationError as error:

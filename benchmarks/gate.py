@@ -46,7 +46,7 @@ def copy_of(number):
         import torch
         from torch import nn
 
-        torch.randn(number)  # each copy starts from other weights
+        torch.randn(16 * number)  # each copy starts from other weights
         return nn.Sequential(
             nn.Conv2d(3, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.BatchNorm2d(32),
             nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
@@ -106,7 +106,15 @@ def train_and_compare() -> None:
             return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
 
         seeds = [text for seed in range(3) for text in ("--seed", str(seed))]
-        short = ["--set", "train.epochs=3", "--set", "name=copies", "--no-timing"]
+        short = [
+            "--set",
+            "train.epochs=8",
+            "--set",
+            "optimizer.learning_rate=0.003",
+            "--set",
+            "name=copies",
+            "--no-timing",
+        ]
         done = bench("run", *names, "--protocol", "quick", *seeds, *short)
         if done.returncode:
             sys.exit(done.stderr)

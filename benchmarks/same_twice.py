@@ -1,6 +1,6 @@
 """Does the interval of a ratio of times hold 1 where both models are one?
 
-    python benchmarks/same_twice.py [--comparisons 20] [--quiet] [--json]
+    python benchmarks/same_twice.py [--comparisons 20] [--quiet]
 
 Each comparison is a timing session as `run` takes it, in a new process: the same network built twice, under two names,
 timed in turns, a picture's latency and a training step. Another process meanwhile computes for up to four seconds,
@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import json
 import math
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -100,21 +101,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--comparisons", type=int, default=20)
     parser.add_argument("--quiet", action="store_true")
-    parser.add_argument("--json", action="store_true")
     parser.add_argument("--once", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.once:
         print(json.dumps(compare_once()))
         return
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from bench.report.judge.times import Session1, ratio_of  # noqa: F401
+    from bench.records.sessions import Level
+    from bench.report.judge.times import combined
 
-    found = []
+    held = dict.fromkeys(SERIES, 0)
+    widths: dict[str, list[float]] = {name: [] for name in SERIES}
     for number in range(options.comparisons):
         with load_comes_and_goes(number, options.quiet):
             once = subprocess.run([sys.executable, __file__, "--once"], capture_output=True, text=True, check=True)
-        found.append(json.loads(once.stdout.splitlines()[-1]))
-        print(json.dumps(found[-1]), flush=True)
+        said = []
+        for name, found in json.loads(once.stdout.splitlines()[-1]).items():
+            ratio = combined([Level(found["log"], tuple(found["interval"]))])
+            assert ratio is not None
+            held[name] += ratio.low <= 1 <= ratio.high
+            widths[name].append(ratio.high / ratio.low)
+            quiet = f"{found['quiet']} of {found['blocks']} blocks quiet"
+            said.append(f"{name} {ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}], {quiet}")
+        print(f"{number + 1}: {'; '.join(said)}", flush=True)
+    for name in SERIES:
+        width = statistics.median(widths[name])
+        print(
+            f"{name}: {held[name]} of {options.comparisons} intervals hold 1; median high end over low end {width:.3f}"
+        )
 
 
 if __name__ == "__main__":

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import RequestError
 from bench.files import write_bytes
-from bench.records.comparison import Trial, read_trials
+from bench.records.comparison import Trial, comparisons, read_trials
 from bench.records.dotted import dotted
+from bench.records.quantities import QUANTITIES
 from bench.records.record import Record, RecordError
 
 if TYPE_CHECKING:
@@ -29,8 +32,10 @@ INSTALL = "python -m pip install 'bench[export]'"
 def load_frame(results: str | Path = "results") -> DataFrame:
     """A pandas DataFrame of all trials of a results folder, one row a trial.
 
-    Columns are `folder` and the record's keys with dots: `accuracy.test_top1`, `protocol.settings.train.epochs`. Lists
-    are JSON; units are the record's. Raises RecordError for a damaged record, RequestError where pandas is missing.
+    Columns are `folder` and the record's keys with dots: `accuracy.test_top1`, `protocol.settings.train.epochs`; ends
+    of intervals are `…_low` and `…_high`, of each epoch's values there is the mean (`…_mean`) beside the JSON. What a
+    timing session says of the trial's model is under `timing`. `columns` says what each column is. Raises RecordError
+    for a damaged record, RequestError where pandas is missing.
     """
     trials, damaged = read_trials(Path(results))
     if damaged:
@@ -41,6 +46,8 @@ def load_frame(results: str | Path = "results") -> DataFrame:
 def export(results: Path, to: Path) -> tuple[int, list[str]]:
     """Write all trials to a file .csv or .parquet; gives how many, and a line for each damaged record.
 
+    Beside it NAME.schema.json says of each column its type, its unit and what it is.
+
     Raises RequestError for another kind of file, for a folder without records, and where a package is missing.
     """
     if to.suffix not in (".csv", ".parquet"):
@@ -50,6 +57,7 @@ def export(results: Path, to: Path) -> tuple[int, list[str]]:
         raise RequestError(f"--results {results}: no records; `python -m bench run` makes some")
     table = frame(trials, results)
     buffer = io.BytesIO()
+    described = json.dumps(columns(table), indent=1) + "\n"
     if to.suffix == ".csv":
         table.to_csv(buffer, index=False)
     else:
@@ -59,6 +67,7 @@ def export(results: Path, to: Path) -> tuple[int, list[str]]:
             raise RequestError(f"Parquet needs pyarrow: {INSTALL}, or name a .csv") from None
     try:
         write_bytes(to, buffer.getvalue())
+        write_bytes(to.with_name(f"{to.stem}.schema.json"), described.encode())
     except OSError as error:
         raise RequestError(f"--to {to}: cannot be written: {error.strerror}") from None
     return len(trials), damaged
@@ -70,9 +79,16 @@ def frame(trials: Sequence[Trial], results: Path) -> DataFrame:
         import pandas
     except ImportError:
         raise RequestError(f"a data frame needs pandas: {INSTALL}") from None
-    rows = [{"folder": trial.folder.relative_to(results).as_posix(), **row(trial.record)} for trial in trials]
+    times = _times(trials)
+    rows = [
+        {"folder": trial.folder.relative_to(results).as_posix(), **row(trial.record), **times.get(trial.folder, {})}
+        for trial in trials
+    ]
     table = pandas.DataFrame(rows)
     for name in table.columns:
+        if table[name].isna().all():  # of no trial: a number that was not measured, as far as is known
+            table[name] = table[name].astype("float64")
+            continue
         # Parquet has one type a column; a plugin's quantity may have several.
         kinds = {type(value) for value in table[name].dropna()}
         if len(kinds) > 1 and not kinds <= {int, float}:
@@ -81,9 +97,66 @@ def frame(trials: Sequence[Trial], results: Path) -> DataFrame:
 
 
 def row(record: Record) -> dict[str, Any]:
-    """The record's values under dotted names, lists as JSON."""
-    return {
-        name: json.dumps(value) if isinstance(value, dict | list) else value
-        for name, value in dotted(record.to_json(), WHOLE | LEFT_OUT)
-        if name not in LEFT_OUT
-    }
+    """The record's values under dotted names; lists as JSON, and beside that an interval's ends and an epoch's mean."""
+    found: dict[str, Any] = {}
+    for name, value in dotted(record.to_json(), WHOLE | LEFT_OUT):
+        if name in LEFT_OUT:
+            continue
+        found[name] = json.dumps(value) if isinstance(value, dict | list) else value
+        if not isinstance(value, list) or not all(isinstance(one, int | float) for one in value):
+            continue
+        if name.endswith("ci95") and len(value) == 2:
+            found |= {f"{name}_low": value[0], f"{name}_high": value[1]}
+        elif name.startswith("training.") and value:
+            found[f"{name}_mean"] = math.fsum(value) / len(value)
+    fastest = record.measured.best_throughput
+    if fastest is not None:
+        found["efficiency.images_per_second"] = fastest.images_per_second
+        found["efficiency.images_per_second_batch"] = fastest.batch
+    return found
+
+
+def _times(trials: Sequence[Trial]) -> dict[Path, dict[str, float]]:
+    """By trial, what its model's timing sessions say: seconds of a run by series, from quiet sessions alone."""
+    found: dict[Path, dict[str, float]] = {}
+    for comparison in comparisons(trials):
+        for contender in comparison.contenders:
+            logs: dict[str, list[float]] = {}
+            for kept in contender.sessions:
+                for series in kept.session.by_name[contender.model].series:
+                    times = kept.session.times(contender.model, series)
+                    if times is not None and not times.disturbed:
+                        logs.setdefault(series, []).append(times.level.median)
+            values = {f"timing.{series}_seconds": math.exp(math.fsum(own) / len(own)) for series, own in logs.items()}
+            found |= {trial.folder: values for trial in contender.trials}
+    return found
+
+
+# Of the last part of a column's name, the unit; shares are of 1.
+UNITS = {
+    "seconds": "s", "epoch_seconds": "s", "seconds_to_best": "s", "p50": "ms", "p90": "ms", "p99": "ms", "rounds": "ms",
+    "params": "parameters", "trainable_params": "parameters", "training_only_params": "parameters", "macs": "MACs",
+    "flops": "FLOPs", "training_macs": "MACs", "activations": "elements", "images_per_second": "images/s",
+    "train_peak": "bytes", "parameters": "bytes", "gradients": "bytes", "optimizer": "bytes", "val_top1": "share",
+    "test_top1": "share", "test_top5": "share", "macro_f1": "share", "ece": "share", "train_top1": "share",
+    "test_loss": "nats", "train_loss": "nats", "val_loss": "nats", "inference_per_image": "J",
+    "training_per_image": "J", "train": "pictures", "val": "pictures", "test": "pictures",
+    "images_per_second_batch": "pictures",
+}  # fmt: skip
+
+
+def columns(table: DataFrame) -> list[dict[str, str | None]]:
+    """Of each column its name, type, unit (None: it has none) and what it is."""
+    known = {quantity.path: quantity for quantity in QUANTITIES if quantity.path}
+    found: list[dict[str, str | None]] = []
+    for name in table.columns:
+        base = re.sub(r"(\.ci95)?_(low|high|mean)$", "", name)
+        last = base.rpartition(".")[2]
+        unit = "bytes" if name.startswith("efficiency.memory.") and last == "activations" else UNITS.get(last)
+        if name.startswith("timing."):
+            unit = "s"
+        if name.startswith("efficiency.latency_ms.ci95"):
+            unit = "ms"
+        about = known[base].about if base in known else f"the record's {base.replace('.', ' → ')}"
+        found.append({"column": name, "type": str(table[name].dtype), "unit": unit, "about": about})
+    return found

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas
 import pytest
+from made import write_session, write_trial
 
 from bench import RequestError, load_frame
 from bench.files import trial_folder, write_text
@@ -62,6 +63,28 @@ def test_the_repositorys_own_records_can_be_exported(tmp_path: Path) -> None:
     columns = list(pandas.read_parquet(tmp_path / "all.parquet").columns)
     assert "efficiency.latency_ms.p50" in columns
     assert not any("macs_by_module" in name for name in columns)
+
+
+def test_ends_of_intervals_means_of_epochs_and_times_of_sessions_are_columns_with_units(tmp_path: Path) -> None:
+    efficiency = {"throughput": [{"batch": 8, "images_per_second": 90.0}, {"batch": 64, "images_per_second": 250.0}]}
+    write_trial(tmp_path / "results", "a", efficiency=efficiency)
+    write_trial(tmp_path / "results", "b")
+    write_session(tmp_path / "results" / "quick", {"a": 10.0})
+    file = tmp_path / "all.csv"
+    assert export(tmp_path / "results", file) == (2, [])
+    read = pandas.read_csv(file)
+    assert read["efficiency.latency_ms.ci95_low"].tolist() == [9.5, 9.5]
+    assert read["training.epoch_seconds_mean"].tolist() == [1.0, 1.0]
+    assert read["efficiency.images_per_second"].tolist()[0] == 250.0
+    assert read["timing.latency_seconds"].tolist()[0] == pytest.approx(0.01)
+    schema = {one["column"]: one for one in json.loads((tmp_path / "all.schema.json").read_text())}
+    assert set(schema) == set(read.columns)
+    units = {name: schema[name]["unit"] for name in ("accuracy.test_top1", "efficiency.macs", "timing.latency_seconds",
+             "efficiency.memory.train_peak", "training.epoch_seconds_mean", "model.name")}  # fmt: skip
+    assert list(units.values()) == ["share", "MACs", "s", "bytes", "s", None]
+    assert schema["accuracy.test_top1"]["type"] == "float64"
+    assert "classify rightly" in schema["accuracy.test_top1"]["about"]
+    assert load_frame(tmp_path / "results")["efficiency.latency_ms.disturbed"].dtype == "float64"  # all null
 
 
 def test_a_damaged_record_is_left_out_of_a_file_and_named_and_refused_for_a_frame(

@@ -8,7 +8,8 @@ import math
 
 from bench.records.classes import METRICS, ClassRow, class_rows
 from bench.records.comparison import Comparison, Contender
-from bench.report.text.markup import Cell, Table, latex, markdown, written
+from bench.report.tables.latex import fitting, floating
+from bench.report.text.markup import Cell, Table, markdown, written
 
 HEADERS = ("class", "precision", "recall", "F1", "support")
 HOW_TO_READ = (
@@ -49,13 +50,14 @@ def classes_page(comparison: Comparison) -> bytes:
 
 
 def classes_latex(comparison: Comparison) -> bytes:
-    """One tabular a model, for the package booktabs, each under the model's name."""
+    """One table a model, for the package booktabs, each with the model's name in its caption."""
     parts = ["% Made by `python -m bench report` from the records in this folder; needs \\usepackage{booktabs}."]
     for contender in comparison.finished:
         if rows := class_rows(contender):
-            title = f"\\paragraph{{{latex(contender.model)}}} {latex(_seeds(contender))}\\par\\smallskip"
-            parts += [title, written(_table(rows), "latex"), ""]
-    return ("\n".join(parts) + "\n").encode()
+            caption = f"{comparison.name}, {contender.model}, {_seeds(contender)}: by class."
+            label = "-".join(["tab:bench", comparison.name, contender.model, "classes"])
+            parts += [floating(table, caption, label) for table in fitting(_table(rows))]
+    return ("\n\n".join(parts) + "\n").encode()
 
 
 def classes_csv(comparison: Comparison) -> bytes:

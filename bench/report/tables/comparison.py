@@ -16,6 +16,7 @@ from bench.records.record import Record
 from bench.report.judge.intervals import SEEDS, Estimate, estimate
 from bench.report.judge.marks import marks
 from bench.report.judge.verdict import Standing, Verdicts
+from bench.report.tables.latex import fitting, floating
 from bench.report.text.markup import Cell, Style, Table, paragraphs, written
 from bench.report.text.verdicts import DISTURBED, intervals_read, marks_read
 
@@ -122,15 +123,19 @@ def run_text(folder: Path, records: Sequence[Record]) -> str:
 
 
 def comparison_latex(comparison: Comparison) -> bytes:
-    """The table, for \\input in a document with the package booktabs, and beneath it how to read it."""
-    text = "\n".join(
-        [
-            "% Made by `python -m bench report` from the records in this folder; needs \\usepackage{booktabs}.",
-            written(comparison_table(comparison), "latex"),
-            paragraphs([*notes(comparison, style="latex"), *conditions(comparison)], "latex"),
-        ]
-    )
-    return f"{text}\n".encode()
+    """The table, for \\input in a document with the package booktabs: as many as it takes for each to fit the text."""
+    quantities, _ = measured(comparison)
+    parts = ["% Made by `python -m bench report` from the records in this folder; needs \\usepackage{booktabs}."]
+    tables = list(fitting(comparison_table(comparison)))
+    by_label = {quantity.label: quantity for quantity in quantities}
+    for number, table in enumerate(tables, start=1):
+        own = [by_label[header] for header in table.headers if header in by_label]
+        lines = [f"{comparison.name}: {', '.join(one.label for one in own)}."]
+        if number == 1:
+            lines += [*intervals_read(comparison, own), *marks_read("Bold", own)]
+        label = "-".join(["tab:bench", comparison.name, str(number)])
+        parts.append(floating(table, " ".join(lines), label))
+    return ("\n\n".join(parts) + "\n").encode()
 
 
 def comparison_csv(comparison: Comparison) -> bytes:

@@ -48,13 +48,19 @@ def write_tables(comparisons: Sequence[Comparison]) -> None:
 def folder_page(comparisons: Sequence[Comparison]) -> bytes:
     """README.md of a folder: each of its comparisons apart, with how to read it and what it was made under."""
     folder = comparisons[0].folder
-    parts = [f"# {markdown(folder.name)}"]
+    parts = [f"# {_title(folder.name, comparisons[0]) if len(comparisons) == 1 else markdown(folder.name)}"]
     if len(comparisons) > 1:
         parts.append("These trials differ in protocol or data, so there is a table for each; they are not compared.")
     for one in comparisons:
-        parts += [f"## {markdown(one.name)}"] if len(comparisons) > 1 else []
+        parts += [f"## {_title(one.name, one)}"] if len(comparisons) > 1 else []
         parts += _comparison(one)
     return ("\n\n".join(parts) + "\n").encode()
+
+
+def _title(name: str, comparison: Comparison) -> str:
+    """The name, and what the protocol says of itself: what was changed for this run, where anything was."""
+    description = comparison.first.protocol.description
+    return markdown(f"{name}: {description}" if description else name)
 
 
 def _comparison(one: Comparison) -> list[str]:

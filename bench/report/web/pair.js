@@ -62,7 +62,7 @@ function pairView(comparison) {
       h(
         "p",
         { class: "legend" },
-        "95 % intervals of the difference, of times of the ratio, each by itself. Top-1 is tested on the same test pictures, times by their ratios, a trial's session as one observation, other scores over three common seeds or more; p is corrected for all pairs of models. A tie is what the test cannot tell apart.",
+        "95 % intervals of the difference, of times of the ratio, each by itself. Top-1 is tested on the same test pictures, times by their ratios where they were timed side by side, other scores over three common seeds or more; p is corrected for all pairs of models. A tie is what the test cannot tell apart.",
       ),
     ),
     curvesSection([a, b]),

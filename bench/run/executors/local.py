@@ -24,9 +24,9 @@ from bench.hookspecs import DiedError, TimedOutError
 
 T = TypeVar("T")
 
-# What every trial needs, imported once, in this order. sklearn.metrics and timm take longest.
+# What every trial needs, imported once, in this order. timm takes longest.
 PRELOADED = [
-    "bench.run.executors.patience", "bench.run.trial", "bench.run.check", "timm", "sklearn.metrics",
+    "bench.run.executors.patience", "bench.run.trial", "bench.run.check", "timm",
     "sklearn.model_selection", "tensorboard.plugins.hparams.summary_v2",
 ]  # fmt: skip
 

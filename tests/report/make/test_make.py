@@ -141,7 +141,8 @@ def test_by_other_code_everything_is_made_anew_and_a_check_says_which_figures_ar
     write_manifest(results, older)
     found = problems(results)  # texts are the same by this code: that is found by remaking them
     assert found == dict.fromkeys(
-        (f"results/{path}" for path in older if path.endswith(("png", "svg", "pdf"))), "stale: made by other code than this"
+        (f"results/{path}" for path in older if path.endswith(("png", "svg", "pdf"))),
+        "stale: made by other code than this",
     )
     assert found
     assert report(results).made == first.made

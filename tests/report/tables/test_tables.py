@@ -6,6 +6,7 @@ import csv
 import io
 import re
 import shutil
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from bench.records.record import Record, write_record
 from bench.report.judge.intervals import estimate, half_interval, wilson_interval
 from bench.report.judge.marks import marks
 from bench.report.judge.verdict import Verdicts
+from bench.report.tables.by_class import classes_latex
 from bench.report.tables.comparison import (
     comparison_csv,
     comparison_latex,
@@ -32,8 +34,9 @@ from bench.report.tables.comparison import (
     run_text,
 )
 from bench.report.tables.folder_page import write_page, write_tables
+from bench.report.tables.latex import BETWEEN, COLUMNS, TEXT, fitting, width
 from bench.report.tables.times import times_json, times_text
-from bench.report.text.markup import Table
+from bench.report.text.markup import Cell, Table
 
 Make = Callable[..., Record]
 
@@ -200,11 +203,45 @@ def test_csv_has_the_mean_the_interval_and_the_count_of_every_quantity_to_twelve
     assert found[1]["status"] == "crashed: ended by SIGKILL"
 
 
-def test_latex_is_a_booktabs_tabular_with_what_it_was_made_under_beneath(make_record: Make) -> None:
+def test_latex_is_booktabs_tables_with_caption_and_label(make_record: Make) -> None:
     text = comparison_latex(compared(make_record("vit_tiny", 0.9), heavy(make_record("b", 0.1)))).decode()
-    for expected in (r"\toprule", r"\midrule", r"\bottomrule", r"vit\_tiny", r"\textbf{1.23}", "p" * 12, "d" * 12):
-        assert text.count(expected) == 1
-    assert r"\hline" not in text
+    tables = text.split(r"\begin{table}")[1:]
+    assert len(tables) > 1
+    for number, table in enumerate(tables, start=1):
+        for expected in (r"\toprule", r"\midrule", r"\bottomrule", r"vit\_tiny", r"\caption{", r"\end{table}"):
+            assert table.count(expected) == 1
+        assert rf"\label{{tab:bench-quick-{number}}}" in table
+        assert table.split(r"\begin{tabular}{")[1].partition("}")[0].count("r") <= COLUMNS - 1
+    assert r"\textbf{1.23}" in text and r"\hline" not in text
+
+
+cells_of = st.lists(st.text("0123456789.[]± ", min_size=1, max_size=24), min_size=1, max_size=12)
+
+
+@given(cells_of, st.integers(1, 4))
+def test_tables_of_latex_fit_the_text_and_lose_no_column(cells: list[str], models: int) -> None:
+    headers = ["model", *(f"h{number}" for number in range(len(cells)))]
+    name = "token_learner_vit_tiny:after=0.5,tokens={}"
+    table = Table(headers, [[Cell(name.format(number)), *map(Cell, cells)] for number in range(models)])
+    found = list(fitting(table))
+    assert [header for one in found for header in one.headers[1:]] == headers[1:]
+    for one in found:
+        assert len(one.headers) <= COLUMNS
+        columns = zip(one.headers, *([cell.text for cell in row] for row in one.rows), strict=True)
+        assert sum(width(column) + BETWEEN for column in columns) - BETWEEN <= TEXT
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
+@pytest.mark.slow
+def test_no_table_of_the_published_results_is_wider_than_the_text_of_an_article(tmp_path: Path) -> None:
+    found, _ = read_comparisons(Path(__file__).parents[3] / "results" / "reference")
+    tables = b"\\clearpage\n".join(make(one) for one in found for make in (comparison_latex, classes_latex))
+    begin = b"\\documentclass{article}\\usepackage{booktabs}\\begin{document}"
+    (tmp_path / "all.tex").write_bytes(begin + tables + b"\\end{document}")
+    command = ["pdflatex", "-interaction=nonstopmode", "all.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 0
+    assert b"Overfull" not in done.stdout
 
 
 def test_machines_are_named_and_several_are_said_to_be_so(make_record: Make) -> None:
