@@ -254,11 +254,13 @@ def _path(artifact: Artifact, results: Path) -> str:
 
 
 def _remove(results: Path, path: str) -> bool:
-    """Remove a generated file, and its folder where that is empty then; False where there is none."""
+    """Remove a generated file, and its folders where these are empty then; False where there is none."""
     file = results / path
     if not file.is_file():
         return False
     file.unlink()
-    if file.parent != results and not any(file.parent.iterdir()):
-        file.parent.rmdir()
+    for folder in file.parents:  # figures/column, then figures
+        if folder == results or any(folder.iterdir()):
+            break
+        folder.rmdir()
     return True
