@@ -22,7 +22,7 @@ from bench.records.sessions import BLOCK, LEAST_BLOCKS, Times, blocks_of
 WIDTH = 0.02
 # An interval of few blocks is narrow by chance at times: so many at least, unless time is up.
 BLOCKS = 12
-MOST_SECONDS = 15.0
+MOST_SECONDS = 6.0
 # Of a model in a round: the others disturb its caches once a round.
 ROUND_SECONDS = 0.05
 # System clocks count in hundredths of a second, of every core: shorter, a block's disturbance would be guessed.
