@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +204,11 @@ def test_records_are_loaded_from_below_a_folder_in_the_order_of_their_paths(tmp_
     (tmp_path / "a" / "seed0" / "notes.json").write_text("{}")
     loaded = [(record.model.name, record.seed) for record in load_records(tmp_path)]
     assert loaded == [("a", 0), ("a", 1), ("b", 0)]
+
+
+def test_rounds_that_differed_are_no_disturbance(make_record: Callable[..., Record]) -> None:
+    """Older benches marked a measurement that was too short as if something else had worked on the machine."""
+    both = "other processes kept 0.6 of 2 cores busy; rounds differ by 40%"
+    for written, read in (("rounds differ by 40%", None), (both, "other processes kept 0.6 of 2 cores busy")):
+        record = make_record(efficiency={"latency_ms": {"p50": 1.0, "disturbed": written}})
+        assert record.measured.latency_ms and record.measured.latency_ms.disturbed == read
