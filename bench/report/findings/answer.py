@@ -82,8 +82,8 @@ def winners(comparisons: Sequence[Comparison]) -> Table:
                 Cell(_seeds(comparison)),
             ]
         )
-    headers = ["comparison", "best", "test top-1 (%)", "cannot be told from it", "cheapest of these (GMACs)",
-               "fastest of these (ms)", "seeds"]  # fmt: skip
+    headers = ["comparison", "best", "test top-1 (%)", "cannot be told from it", "least GMACs of these",
+               "least latency of these (ms)", "seeds"]  # fmt: skip
     return Table(headers, rows, frozenset({0, 1, 3, 4, 5, 6}))
 
 
