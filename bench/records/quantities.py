@@ -169,6 +169,7 @@ QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         key="step_ms", label="step (ms)", path="", series="step", kind="time", better="lower", unit="ms",
         about="median time of a training step, every layer computed", decimals=1, cost=True, judged=True, front=True,
+        overview=True,
     ),
     Quantity(
         key="memory", label="peak MB", path="efficiency.memory.train_peak", kind="count", better="lower", unit="MB",
@@ -183,7 +184,7 @@ QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         key="epoch_seconds", label="s/epoch", path="training.seconds_per_epoch", kind="time", better="lower", unit="s",
         about="mean seconds of a training epoch", decimals=1, cost=True, rounds="training.epoch_seconds", warm_up=1,
-        judged=True, run_table=True, page=True, overview=True,
+        judged=True, run_table=True, page=True,
     ),
     Quantity(
         key="seconds_to_best", label="s to best", path="training.seconds_to_best", kind="time", better="lower",

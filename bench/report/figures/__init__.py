@@ -3,7 +3,7 @@
 Those that are no pictures stand in `figures/column/` too, as PDF: 3.4 inches wide, a paper's column, in letters of 7
 points.
 
-Of a comparison: `accuracy` (against GMACs and seconds an epoch), `accuracy-COST` for each cost, `curves`, `time`,
+Of a comparison: `accuracy` (against GMACs and a training step), `accuracy-COST` for each cost, `curves`, `time`,
 `memory`, `samples`. Of a model: `curves-MODEL`, `confusion-MODEL`, `mistakes-MODEL`. What a comparison's records do
 not hold has no figure.
 """
