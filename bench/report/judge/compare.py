@@ -266,7 +266,13 @@ def _folders(
         raise RequestError(f"{'; '.join(refused)} ({a} / {b}); name another with --protocol, or run one of them again")
     if not compared:
         raise RequestError(f"{a} and {b} have no model under the same protocol: {'; '.join(notes)}")
-    return compared, notes
+    # Each protocol's pairs are corrected for by themselves: the gate is one for all of them.
+    protocols = len({one.comparison for one in compared})
+    corrected = [
+        replace(one, changes=tuple(replace(change, tests=change.tests * protocols) for change in one.changes))
+        for one in compared
+    ]
+    return corrected, notes
 
 
 def _same(one: Comparison, others: Sequence[Comparison]) -> Comparison | None:

@@ -89,4 +89,6 @@ def _figure(one: Comparison) -> list[str]:
     """Accuracy against cost, where any cost is known."""
     if not has_overview(one):
         return []
-    return [f"![Test top-1 against GMACs and against the time of a training step](figures/{figure_file(one, 'accuracy').name})"]
+    return [
+        f"![Test top-1 against GMACs and against the time of a training step](figures/{figure_file(one, 'accuracy').name})"
+    ]

@@ -204,6 +204,15 @@ def test_folders_are_compared_model_by_model(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_several_protocols_are_corrected_for_as_well(tmp_path: Path) -> None:
+    for folder, share in (("before", 0.9), ("after", 0.5)):
+        for protocol in ("one", "two"):
+            seeds(tmp_path / folder, "m", share, protocol=protocol)
+    found, _ = compare(str(tmp_path / "before"), str(tmp_path / "after"), results=tmp_path)
+    assert [change(one, "accuracy").tests for one in found] == [2, 2]
+    assert [change(one, "accuracy").outcome for one in found] == ["worse", "worse"]
+
+
 def test_a_folder_against_itself_is_the_same(tmp_path: Path) -> None:
     for seed in (0, 1):
         write_trial(tmp_path, "m", answers(0.9, seed=seed), seed=seed)
