@@ -89,6 +89,5 @@ def _figure(one: Comparison) -> list[str]:
     """Accuracy against cost, where any cost is known."""
     if not has_overview(one):
         return []
-    return [
-        f"![Test top-1 against GMACs and against the time of a training step](figures/{figure_file(one, 'accuracy').name})"
-    ]
+    about = "Test top-1 against GMACs and against the time of a training step"
+    return [f"![{about}](figures/{figure_file(one, 'accuracy').name})"]
