@@ -7,21 +7,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 # Whole numbers stay whole in the file.
 Amount = Annotated[int | float, Field(ge=0, allow_inf_nan=False)]
 Interval = tuple[Amount, Amount]
 
 
-def _others_alone(found: Any) -> Any:
+def others_alone(disturbed: str | None) -> str | None:
     """What other processes did. That rounds differed, as older benches noted, says that there were too few."""
-    if not isinstance(found, str):
-        return found
-    return "; ".join(part for part in found.split("; ") if not part.startswith("rounds differ by ")) or None
-
-
-Disturbed = Annotated[str | None, BeforeValidator(_others_alone)]
+    parts = (disturbed or "").split("; ")
+    return "; ".join(part for part in parts if not part.startswith("rounds differ by ")) or None
 
 
 class Part(BaseModel):
@@ -69,7 +65,7 @@ class Latency(Part):
     ci95: Interval | None = None
     runs: int | None = None
     rounds: list[Amount] = []
-    disturbed: Disturbed = None
+    disturbed: str | None = None
     interleaved_with: int | None = None
 
 
@@ -79,7 +75,7 @@ class Throughput(Part):
     batch: int
     images_per_second: Amount
     ci95: Interval | None = None
-    disturbed: Disturbed = None
+    disturbed: str | None = None
 
 
 class Step(Part):
@@ -91,7 +87,7 @@ class Step(Part):
     images_per_second: Amount | None = None
     phases: dict[str, Amount] = {}
     runs: int | None = None
-    disturbed: Disturbed = None
+    disturbed: str | None = None
 
 
 class Energy(Part):

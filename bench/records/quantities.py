@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bench.records.efficiency import others_alone
+
 # What a number typed with a unit is worth in the unit in which the quantity is shown: `--max memory=1GB`.
 UNITS: dict[str, dict[str, float]] = {
     "%": {"%": 1.0},
@@ -101,7 +103,7 @@ class Quantity:
     def disturbed_in(self, record: Any) -> str | None:
         """What disturbed the measurement, if anything did."""
         found = at(record, self.disturbed) if self.disturbed else None
-        return str(found) if found else None
+        return others_alone(str(found)) if found else None
 
     def _scaled(self, found: Any) -> float | None:
         if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.files import write_bytes
-from bench.records.efficiency import Latency, Memory, Step, Throughput
+from bench.records.efficiency import Latency, Memory, Step, Throughput, others_alone
 from bench.records.machine import described
 from bench.records.measurement import Measurement, read_measurements
 from bench.records.quantities import BY_KEY, Quantity, with_plugins
@@ -144,7 +144,7 @@ def _between(ends: tuple[float, float] | None) -> str:
 
 
 def _mark(measured: Latency | Throughput | Step) -> str:
-    return " †" if measured.disturbed else ""
+    return " †" if others_alone(measured.disturbed) else ""
 
 
 def _warnings(measurements: Iterable[Measurement]) -> list[str]:
@@ -155,7 +155,8 @@ def _warnings(measurements: Iterable[Measurement]) -> list[str]:
         if check is not None and not check.agrees:
             lines.append(f"{one.model['name']}: the two counters of MACs differ by {check.difference:.2%}.")
         measured = {"latency_ms": one.efficiency.latency_ms, "train_step": one.efficiency.train_step}
-        disturbed = [f"{name}: {found.disturbed}" for name, found in measured.items() if found and found.disturbed]
+        seen = {name: others_alone(found.disturbed) for name, found in measured.items() if found}
+        disturbed = [f"{name}: {why}" for name, why in seen.items() if why]
         disturbed += [
             f"{quantity.key}: {why}" for quantity in one.quantities if (why := quantity.disturbed_in(one)) is not None
         ]
