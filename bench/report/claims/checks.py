@@ -156,6 +156,11 @@ def trains(model: str, parameters: int, *, under: Mapping[str, Any], command: st
     return check
 
 
+def lacks(why: str) -> Check:
+    """Of a claim on what bench cannot run at all: not testable, and no command would."""
+    return lambda evidence: Verdict("not testable", why)
+
+
 def reaches(
     model: str, top1: float, *, quantity: str = "accuracy", within: float, under: Mapping[str, Any], command: str
 ) -> Check:

@@ -27,6 +27,7 @@ def published_claims() -> Iterator[Claim]:
     yield from _fdvit(found["fdvit"])
     yield from _token_learner(found["token_learner"])
     yield from _small_scale()
+    yield from _token_merging(found["token_merging"])
     yield from _notebook(found["notebook"])
     yield from _single_block(found["single_block"])
 
@@ -83,13 +84,16 @@ def _fdvit(found: dict[str, Any]) -> Iterator[Claim]:
 
 def _token_learner(found: dict[str, Any]) -> Iterator[Claim]:
     source = found["source"]
-    halved = ["token_learner_deit_base:after=0.5", "token_learner_deit_base"]  # the middle is its default
-    yield Claim(
-        f"TokenLearner in the middle of the network saves about {found['saved_at_middle']:.0%} of the computation "
-        "(within 5 points)".replace("%", " %"),
-        source,
-        checks.computes_less(halved, "deit_base_distilled", found["saved_at_middle"], tolerance=0.05),
-    )
+    for tokens in found["tokens_at_middle"]:
+        halved = [f"token_learner_deit_base:after=0.5,tokens={tokens}"]
+        if tokens == 8:  # its defaults
+            halved += ["token_learner_deit_base:after=0.5", "token_learner_deit_base"]
+        yield Claim(
+            f"TokenLearner with {tokens} tokens in the middle of the network saves about "
+            f"{found['saved_at_middle']:.0%} of the computation (within 5 points)".replace("%", " %"),
+            source,
+            checks.computes_less(halved, "deit_base_distilled", found["saved_at_middle"], tolerance=0.05),
+        )
     early = ["token_learner_deit_base:after=0.25", "token_learner_deit_base*"]
     yield Claim(
         f"TokenLearner saves up to {found['saved_at_most']:.0%} of the computation, "
@@ -133,6 +137,18 @@ def _small_scale() -> Iterator[Claim]:
             "fdvit_ti", "fdvit_ti:mask_weight=0", under=SMALL, command=run.format("fdvit_ti fdvit_ti:mask_weight=0")
         ),
     )
+
+
+def _token_merging(found: dict[str, Any]) -> Iterator[Claim]:
+    for name, row in found["models"].items():
+        (top1, merged), (speed, faster) = row["top1"], row["speed"]
+        yield Claim(
+            f"{name} with {row['r']} tokens merged in every block classifies {faster / speed:.2f} times as many images "
+            f"a second and loses {top1 - merged:.2f} points of top-1, "
+            f"{'trained so' if row['trained'] else 'without training'}",
+            found["source"],
+            checks.lacks("bench has no token merging"),
+        )
 
 
 def _notebook(found: dict[str, Any]) -> Iterator[Claim]:
