@@ -211,7 +211,8 @@ def load_protocol(name_or_file: str, overrides: Iterable[str] = (), dataset: str
         _apply(settings, override)
     if dataset is not None and isinstance(settings.setdefault("data", {}), dict):
         settings["data"]["dataset"] = dataset
-    changed = [f"data.dataset={dataset.partition(':')[2] or dataset}"] if dataset is not None else []
+    # A folder's name, not where it lies: that is its owner's affair.
+    changed = [f"data.dataset={dataset.replace(chr(92), '/').rpartition('/')[2]}"] if dataset is not None else []
     changed += [one.strip() for one in overrides if one.partition("=")[0].strip() not in ("name", "description")]
     if changed and not any(one.partition("=")[0].strip() == "description" for one in overrides):
         settings["description"] = f"{before} with {', '.join(changed)}"
