@@ -58,7 +58,7 @@ def run(asked: RunRequest | str | Sequence[str] = (), *, tell: Tell = tell_nobod
                 trials[trial.folder] = trial
                 write_page(comparisons(trials.values()))
             if request.options.timing:
-                own = (one for one in comparisons(trials_of(found.folder).values()) if found.holds(one))
+                own = (one for one in comparisons(trials.values()) if found.holds(one))
                 for one in filter(lacks_timing, own):
                     take(one, (), request.place, found.executor, announce)
         finally:  # an interrupt leaves tables, too
@@ -100,10 +100,11 @@ def time_together(
             raise unknown("model", model, known, f"--of {results}")
     announce = _heard(_plugins(place), tell)
     for one in asked:
-        if one.finished and (not models or {contender.model for contender in one.finished} & set(models)):
+        names = {contender.model for contender in one.finished}
+        if names & set(models) if models else names:
             with sole_user(one.folder):
-                problems += [problem for problem in (take(one, models, place, Local(), announce)[1],) if problem]
-    timed, _ = comparisons_in(results)
+                problems += filter(None, [take(one, models, place, Local(), announce)])
+    timed = comparisons(trial for one in asked for contender in one.contenders for trial in contender.trials)
     for folder in {one.folder for one in timed}:
         write_page([one for one in timed if one.folder == folder])
     return timed, problems

@@ -83,7 +83,7 @@ class Bars:
                 done = f"{event.done} of {event.total}"
                 self._show("measuring", f"{event.model}: {event.quantity}", event.done, event.total, done)
             case TimingTogether():
-                detail = f"{event.models} models: {event.series}"
+                detail = f"{_models(event.models)}: {event.series}"
                 self._show("timing", "side by side", event.done + event.share, event.total, detail)
             case ReportProgress():
                 self._show("report", "files", event.done, event.total, f"{event.done} of {event.total}")
@@ -137,8 +137,7 @@ def describe(event: Event) -> str | None:
         case TimingTogether():
             if event.share:
                 return None
-            plural = "model" if event.models == 1 else "models"
-            return f"[{event.done + 1}/{event.total}] {event.models} {plural} side by side: {event.series}"
+            return f"[{event.done + 1}/{event.total}] {_models(event.models)} side by side: {event.series}"
         case TrialStarted():
             return f"[{event.index}/{event.total}] {event.model} seed {event.seed}"
         case EpochEnded():
@@ -152,6 +151,10 @@ def describe(event: Event) -> str | None:
 
 def _state(event: EpochEnded) -> str:
     return f"loss {event.train_loss:.3f}, validation {event.val_loss:.3f}, top-1 {event.val_top1:.2%}"
+
+
+def _models(count: int) -> str:
+    return f"{count} model" if count == 1 else f"{count} models"
 
 
 def duration(seconds: float) -> str:

@@ -67,18 +67,18 @@ def compare(
     Judged are counted quantities, and accuracy over common seeds; times with --times.
     """
     from bench.report.judge.compare import compare as compare_results
+    from bench.report.judge.compare import gravest
     from bench.report.tables.answers import compare_text
 
     compared, notes = compare_results(a, b, results=results, protocol=protocol, tolerance=tolerance or (), times=times)
-    worse, undecided = any(one.worse for one in compared), any(one.undecided for one in compared)
-    if undecided:
+    outcome = gravest(one.outcome for one in compared)
+    if outcome == "cannot tell":
         warn(["it cannot be told whether all is as good; see what would decide it, or use --strict to let that fail"])
     if as_json:
-        outcome = "worse" if worse else "cannot tell" if undecided else "not worse"
         print_json({"outcome": outcome, "compared": [one.to_json() for one in compared], "notes": notes})
     else:
         print(compare_text(compared, notes))
-    return 1 if worse or (strict and undecided) else 0
+    return 1 if outcome == "worse" or (strict and outcome == "cannot tell") else 0
 
 
 def recommend(

@@ -15,6 +15,7 @@ from typing import Any
 from bench.records.archive import checksums
 from bench.records.identity import Terms, terms_of
 from bench.records.machine import same_machine
+from bench.records.predictions import NAME
 from bench.records.quantities import Quantity, with_plugins
 from bench.records.record import Record, RecordError, parse_record
 from bench.records.sessions import Kept, read_sessions
@@ -84,7 +85,7 @@ class Comparison:
     def digest(self) -> str:
         """Of all that its records, predictions and timing sessions say, and where they lie."""
         lines = [
-            f"{trial.folder.relative_to(self.folder)} {trial.digest} {checksums(trial.folder / 'predictions.npz')}"
+            f"{trial.folder.relative_to(self.folder)} {trial.digest} {checksums(trial.folder / NAME)}"
             for contender in self.contenders
             for trial in contender.trials
         ]

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from bench.records.quantities import at
+
 if TYPE_CHECKING:
     from bench.records.comparison import Comparison, Contender
     from bench.records.measurement import Measurement
@@ -78,9 +80,4 @@ class Claim:
 def setting(record: Record, key: str) -> Any:
     """`train.what` of the protocol's settings; `dataset`, `classes` and `test` (how many) of the data; else None."""
     data = {"dataset": record.data.name, "classes": len(record.data.classes), "test": record.data.test}
-    if key in data:
-        return data[key]
-    found: Any = record.protocol.settings
-    for part in key.split("."):
-        found = found.get(part) if isinstance(found, dict) else None
-    return found
+    return data[key] if key in data else at(record.protocol.settings, key)

@@ -50,14 +50,18 @@ def _shares(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:
     return found
 
 
-def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
+def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """Mean distance between confidence and accuracy over equal bins of confidence (Guo et al., ICML 2017, eq. 3)."""
+    return calibration_error(probabilities.max(1), probabilities.argmax(1) == labels)
+
+
+def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
+    """The same of confidences (N) and whether each answer was right (N); of several sets (sets, N) the mean."""
     import numpy as np
 
-    confidence = probabilities.max(1)
-    right = probabilities.argmax(1) == labels
     # A confidence on an edge belongs to the bin below it, as in the paper's half-open intervals.
     bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    counts = np.bincount(bin_of, minlength=bins)
-    gaps = np.abs(np.bincount(bin_of, confidence, bins) - np.bincount(bin_of, right, bins))
-    return float(gaps.sum() / counts.sum())
+    expected = np.bincount(bin_of, confidence, bins)
+    sets = np.atleast_2d(right)
+    gaps = [np.abs(expected - np.bincount(bin_of, one, bins)).sum() for one in sets]
+    return float(np.mean(gaps)) / len(confidence)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.records.predictions import NAME, UNREADABLE, Predictions, parse_predictions
 from bench.records.record import Record
 from bench.records.scores import scores
 
@@ -25,39 +24,37 @@ def contradiction(record: Record, folder: Path) -> str | None:
     if record.accuracy is None:
         return None
     try:
-        content = (folder / "predictions.npz").read_bytes()
+        content = (folder / NAME).read_bytes()
     except OSError:
         return None
     if record.predictions_sha256 and hashlib.sha256(content).hexdigest() != record.predictions_sha256:
-        return "predictions.npz is not the file that the trial wrote"
+        return f"{NAME} is not the file that the trial wrote"
     try:
-        found = _found(content, tuple(record.data.classes))
-    except (OSError, ValueError, KeyError, EOFError, IndexError, zipfile.BadZipFile):
+        found = _found(parse_predictions(content), record.data.classes)
+    except UNREADABLE:
         return None
     return next(_differences(record, found), None)
 
 
-def _found(content: bytes, classes: tuple[str, ...]) -> dict[str, Any]:
-    import numpy as np
-
-    with np.load(io.BytesIO(content)) as opened:
-        probabilities, labels = opened["probabilities"], opened["label"]
-    if probabilities.ndim != 2 or probabilities.shape != (len(labels), len(classes)):
-        return {"pictures": len(labels)}
-    return {"pictures": len(labels), **scores(probabilities, labels, classes)}
+def _found(predictions: Predictions, classes: Sequence[str]) -> dict[str, Any]:
+    probabilities, labels = predictions.probabilities, predictions.label
+    found: dict[str, Any] = {"pictures": len(labels)}
+    if probabilities.shape == (len(labels), len(classes)) and labels.max(initial=0) < len(classes):
+        found |= scores(probabilities, labels, classes)
+    return found
 
 
 def _differences(record: Record, found: dict[str, Any]) -> Iterator[str]:
     said = record.accuracy
     assert said is not None
     if found["pictures"] != record.data.test:
-        yield f"it speaks of {record.data.test:,} test pictures, predictions.npz of {found['pictures']:,}"
+        yield f"it speaks of {record.data.test:,} test pictures, {NAME} of {found['pictures']:,}"
     for key in ("test_top1", "test_top5", "macro_f1", "ece"):
         if key in found and abs(getattr(said, key) - found[key]) > (ECE_SLACK if key == "ece" else SLACK):
-            yield f"{key} is {getattr(said, key):.4f}, by predictions.npz {found[key]:.4f}"
+            yield f"{key} is {getattr(said, key):.4f}, by {NAME} {found[key]:.4f}"
     if said.confusion and said.confusion != found.get("confusion"):
-        yield "its confusion matrix is not that of predictions.npz"
+        yield f"its confusion matrix is not that of {NAME}"
     for name, values in (found.get("per_class") or {}).items():
         own = said.per_class.get(name, {}) if said.per_class else values
         if any(abs(own.get(key, -1.0) - value) > SLACK for key, value in values.items()):
-            yield f"the figures of class {name} are not those of predictions.npz"
+            yield f"the figures of class {name} are not those of {NAME}"

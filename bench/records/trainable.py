@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from bench.files import file_name, write_text
 from bench.protocol import Protocol
 from bench.records.efficiency import Part
+from bench.records.quantities import at
 
 FOLDER = "trainable"
 
@@ -46,10 +47,8 @@ class Trainable(Part):
 
     def agrees(self, under: Mapping[str, Any]) -> bool:
         """Whether it was counted under these settings, named as in evidence.setting."""
-        from bench.records.dotted import dotted
-
-        known = {"classes": self.classes, **dict(dotted(self.settings))}
-        return all(known.get(key) == value for key, value in under.items())
+        found = ((self.classes if key == "classes" else at(self.settings, key), value) for key, value in under.items())
+        return all(own == value for own, value in found)
 
 
 def write_trainable(results: Path, one: Trainable) -> Path:

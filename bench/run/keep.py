@@ -11,6 +11,7 @@ from bench.data.splits import Subset
 from bench.files import write_bytes
 from bench.models.kept import DESCRIPTION, TENSORS
 from bench.records import record as records
+from bench.records.predictions import NAME
 from bench.records.record import Record, RecordError
 from bench.records.tensorboard import write_scalars
 from bench.request import TrialSpec
@@ -44,5 +45,5 @@ def write_predictions(spec: TrialSpec, labels: np.ndarray, probabilities: np.nda
     """
     buffer = io.BytesIO()
     np.savez_compressed(buffer, index=subset.indices, label=labels, probabilities=probabilities.astype(np.float32))
-    write_bytes(spec.folder / "predictions.npz", buffer.getvalue())
+    write_bytes(spec.folder / NAME, buffer.getvalue())
     return hashlib.sha256(buffer.getvalue()).hexdigest()

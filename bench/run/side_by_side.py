@@ -23,6 +23,7 @@ from bench.device import Device
 from bench.errors import RequestError
 from bench.events import Event, Note, TimingTogether
 from bench.files import write_text
+from bench.hookspecs import Subject
 from bench.measure.clock import quiet_cores
 from bench.measure.environment import environment
 from bench.measure.memory import out_of_memory
@@ -114,16 +115,11 @@ def _session(
             emit(Note(f"{name} is not timed: {error}"))
     if not entrants:
         return None
-    ran = way_of(record)
+    threads = None if device.is_accelerator else torch.get_num_threads()
     session = Session(
         protocol=record.protocol.fingerprint,
         data=record.data.fingerprint,
-        way=Way(
-            device.kind,
-            None if device.is_accelerator else torch.get_num_threads(),
-            ran.compiled if ran else False,
-            ran.frozen_prefix if ran else True,
-        ),
+        way=replace(way_of(record) or Way(device.kind, None), threads=threads),
         environment=environment(device, precision=precision),
         settings={
             "width": WIDTH,
@@ -136,12 +132,12 @@ def _session(
         others={},
         models=[entrant.timed for entrant in entrants],
     )
-    specs = [spec for spec, _ in registry.measurements.values() if spec.timed is not None]
-    for number, spec in enumerate(specs):
-        told = partial(_tell, emit, TimingTogether(spec.name, len(entrants), number, len(specs), 0.0))
-        taken = _series(spec.name, spec.timed, entrants, device, told)
+    series = {spec.name: spec.timed for spec, _ in registry.measurements.values() if spec.timed is not None}
+    for number, (name, timed) in enumerate(series.items()):
+        told = partial(_tell, emit, TimingTogether(name, len(entrants), number, len(series), 0.0))
+        taken = _series(name, timed, entrants, device, told)
         if taken is not None:
-            session.others[spec.name] = taken.others
+            session.others[name] = taken.others
     return session
 
 
@@ -151,14 +147,13 @@ def _tell(emit: Callable[[Event], None], event: TimingTogether, share: float) ->
 
 def _series(
     name: str,
-    timed: Callable[..., tuple[Callable[[], object], int]] | None,
+    timed: Callable[[Subject], tuple[Callable[[], object], int]],
     entrants: Sequence[_Entrant],
     device: Device,
     told: Callable[[float], None],
 ) -> Taken | None:
     """Time the entrants, and enter each one's rounds; None where none can be timed. `told`: of the share done."""
     told(0.0)
-    assert timed is not None
     runs, images = {}, {}
     for entrant in entrants:
         key = entrant.timed.name

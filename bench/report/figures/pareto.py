@@ -78,9 +78,13 @@ def _notes(up: str, panels: tuple[AgainstCost, ...]) -> list[str]:
 
 def has_overview(comparison: Comparison) -> bool:
     """Whether `costs` has an overview, without the rest."""
-    costs = [quantity for quantity in comparison.quantities if quantity.cost and quantity.overview]
-    records = [trial.record for contender in comparison.finished for trial in contender.finished]
-    return any(quantity.value(record) is not None for quantity in costs for record in records)
+    return any(has_cost(comparison, one.key) for one in comparison.quantities if one.cost and one.overview)
+
+
+def has_cost(comparison: Comparison, key: str) -> bool:
+    """Whether `costs` has a figure of that cost, without the rest."""
+    standing = next(Verdicts.of(comparison).on(one) for one in comparison.quantities if one.key == key)
+    return bool(standing.order)
 
 
 def _against(verdicts: Verdicts, quantity: Quantity) -> AgainstCost | None:

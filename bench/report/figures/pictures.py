@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.records.archive import checksums
 from bench.records.comparison import Comparison, Contender, Trial
+from bench.records.predictions import NAME as PREDICTIONS
 from bench.report.figures.style import (
     SMALL,
     VERMILION,
@@ -72,7 +73,7 @@ def samples(comparison: Comparison) -> Samples | None:
 def mistakes(contender: Contender) -> Mistakes | None:
     """From the finished trial with the lowest seed that kept some; None where none did."""
     for trial in contender.finished:
-        predictions = _kept(trial, "predictions.npz")
+        predictions = _kept(trial, PREDICTIONS)
         if predictions.checksums and _number(trial, "mistakes"):
             record = trial.record
             about = f"{conditions(record)}; seed {record.seed}; class, and what it was taken for with which confidence"

@@ -30,6 +30,7 @@ def artifacts(results: Path, comparisons: Sequence[Comparison], claims: Sequence
 
 def make(results: Path, comparisons: Sequence[Comparison], claims: Sequence[str] = ()) -> bytes:
     """The content of findings.md."""
+    from bench.report.figures.pareto import has_cost
     from bench.report.findings.answer import answer, limits, winners
     from bench.report.text.markup import written
 
@@ -41,7 +42,7 @@ def make(results: Path, comparisons: Sequence[Comparison], claims: Sequence[str]
         parts += ["## What must not be concluded", _lines(left)]
     if claims:
         parts += ["## Published claims", _lines(claims)]
-    parts += ["## Each comparison", *(_figure(results, one) for one in comparisons if _has_figure(one))]
+    parts += ["## Each comparison", *(_figure(results, one) for one in comparisons if has_cost(one, "gmacs"))]
     parts += [
         "<details><summary>How these numbers were made, and how to read them</summary>",
         HOW_TO_READ,
@@ -54,11 +55,6 @@ def make(results: Path, comparisons: Sequence[Comparison], claims: Sequence[str]
 
 def _lines(lines: Iterator[str] | Sequence[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
-
-
-def _has_figure(comparison: Comparison) -> bool:
-    gmacs = next(one for one in comparison.quantities if one.key == "gmacs")
-    return any(gmacs.value(trial.record) is not None for own in comparison.finished for trial in own.finished)
 
 
 def _figure(results: Path, comparison: Comparison) -> str:

@@ -13,7 +13,7 @@ from bench.report.judge.paired import ALL_PAIRS
 from bench.report.judge.verdict import Standing, Verdicts
 from bench.report.text.markup import Cell, Table, markdown
 from bench.report.text.numbers import counted, cut, label_parts, listed, number, with_interval, with_unit
-from bench.report.text.verdicts import gap, said
+from bench.report.text.verdicts import gap, known, said
 
 
 def summary_table(comparison: Comparison) -> Table:
@@ -22,7 +22,7 @@ def summary_table(comparison: Comparison) -> Table:
     accuracy, *costs = (verdicts.on(BY_KEY[key]) for key in ("accuracy", "params", "gmacs", "latency_ms", "memory"))
     places = range(len(comparison.finished))
     shown = [one for one in costs if one.order]
-    groups = letters(len(places), apart(accuracy)) if 1 < len(places) <= ALL_PAIRS and accuracy.tested else []
+    groups = letters(len(places), accuracy.apart) if 1 < len(places) <= ALL_PAIRS and accuracy.tested else []
     headers = ["model", accuracy.quantity.label, *(["group"] if groups else []), "to the best (points)"]
     rows = []
     for place in places:
@@ -31,25 +31,13 @@ def summary_table(comparison: Comparison) -> Table:
         rows.append(
             [
                 Cell(comparison.finished[place].model),
-                Cell(_shown(accuracy, place)),
+                Cell(known(accuracy, place)),
                 *([Cell(groups[place])] if groups else []),
                 Cell(behind),
-                *(Cell(_shown(one, place)) for one in shown),
+                *(Cell(known(one, place)) for one in shown),
             ]
         )
     return Table([*headers, *(one.quantity.label for one in shown)], rows)
-
-
-def _shown(standing: Standing, place: int) -> str:
-    value = standing.values[place]
-    if value is None:
-        return ""
-    return _known(standing.quantity, value) + (" †" if standing.disturbed[place] else "")
-
-
-def apart(standing: Standing) -> set[tuple[int, int]]:
-    """The pairs (a < b) that the test tells apart."""
-    return {pair for pair, verdict in standing.tested.items() if verdict.outcome in ("better", "worse")}
 
 
 def best_lines(verdicts: Verdicts, quantities: Sequence[Quantity]) -> list[str]:

@@ -24,10 +24,10 @@ Tested = Mapping[tuple[int, int], Verdict]
 def noise_lines(verdicts: Verdicts) -> list[str]:
     """How pairs were tested, which are told apart, and which models cannot be."""
     names = [contender.model for contender in verdicts.contenders]
-    tested = verdicts.on(ACCURACY).tested
+    standing = verdicts.on(ACCURACY)
+    tested, apart = standing.tested, standing.apart
     if not tested:
         return []
-    apart = {pair: one for pair, one in tested.items() if one.outcome in ("better", "worse")}
     return [_how(verdicts, tested), _summary(tested, apart, names), _best(verdicts, names)]
 
 

@@ -15,7 +15,7 @@ benchmarks/gate.py counts how often two trainings of one model are called worse:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -35,6 +35,7 @@ SHARE, TIME_SHARE, POINTS = 0.05, 0.1, 0.5
 UNSEEN = 2.0  # points by which seeds may move a model, one standard deviation, where nothing shows it
 
 Outcome = Literal["worse", "not worse", "cannot tell"]
+GRAVEST: tuple[Outcome, ...] = ("worse", "cannot tell", "not worse")
 
 # Normal quantiles: of a 95 % interval, and of a power of 80 %, which is what would decide.
 REACH, REACH_OF_POWER = 1.959964, 0.841621
@@ -138,17 +139,12 @@ class Compared:
     @property
     def worse(self) -> bool:
         """Whether anything judged is worse beyond its tolerance, or B failed where A did not."""
-        return bool(self.problem) or any(change.worse for change in self.changes)
-
-    @property
-    def undecided(self) -> bool:
-        """Whether nothing is worse, and of something judged it cannot be told."""
-        return not self.worse and any(change.undecided for change in self.changes)
+        return self.outcome == "worse"
 
     @property
     def outcome(self) -> Outcome:
-        """The gravest."""
-        return "worse" if self.worse else "cannot tell" if self.undecided else "not worse"
+        """The gravest of what is judged."""
+        return "worse" if self.problem else gravest(one.outcome for one in self.changes if one.outcome is not None)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -161,6 +157,11 @@ class Compared:
             "notes": list(self.notes),
             "changes": [change.to_json() for change in self.changes],
         }
+
+
+def gravest(outcomes: Iterable[Outcome]) -> Outcome:
+    """Of several; what is not judged is not worse."""
+    return min(outcomes, key=GRAVEST.index, default="not worse")
 
 
 def compare(

@@ -59,9 +59,8 @@ def _timed(quantity: Quantity, contender: Contender) -> Estimate | None:
         return None
 
     def value(log: float) -> float:
-        return quantity.of_run(math.exp(log), images)
+        return quantity.of_run(math.exp(log), found.images)
 
-    images = next(iter(found.by_session.values())).images
     values = tuple(value(one.level.median) for one in found.by_session.values())
     low, high = sorted(map(value, found.interval)) if found.interval else (None, None)
     return Estimate(value(found.level), low, high, values)

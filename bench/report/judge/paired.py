@@ -7,15 +7,15 @@ Which pictures each trial got right is a matrix of booleans, (trials, pictures).
 from __future__ import annotations
 
 import math
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from bench.records.comparison import Contender, Trial
+from bench.records.predictions import Predictions, once_a_file
 
 # Up to so many models each is compared with each; beyond, with the best alone: pairs grow with the square.
 ALL_PAIRS = 50
@@ -224,21 +224,9 @@ def read_answers(trials: Iterable[Trial]) -> Answers:
     return Answers(np.stack([right for _, _, right in good]), rows, unread)
 
 
-def _read(folder: Path) -> tuple[np.ndarray, np.ndarray] | None:
+@once_a_file
+def _read(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
     """The pictures' positions in the dataset, ascending, and whether each was classified rightly."""
-    file = folder / "predictions.npz"
-    try:
-        stat = file.stat()
-        return _read_once(file, stat.st_mtime_ns, stat.st_size)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
-
-
-# A report asks for a trial's predictions for each of its tables, figures and pages; a file that has changed since is
-# another one.
-@lru_cache(maxsize=2048)
-def _read_once(file: Path, changed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    with np.load(file) as opened:
-        index, right = opened["index"], opened["probabilities"].argmax(1) == opened["label"]
-    order = np.argsort(index, kind="stable")
-    return index[order], right[order]
+    right = predictions.probabilities.argmax(1) == predictions.label
+    order = np.argsort(predictions.index, kind="stable")
+    return predictions.index[order], right[order]

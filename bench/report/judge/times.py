@@ -48,6 +48,11 @@ class Timed:
     disturbed: str  # what disturbed all of its sessions; empty where one was quiet
 
     @property
+    def images(self) -> int:
+        """How many pictures a run goes through."""
+        return next(iter(self.by_session.values())).images
+
+    @property
     def level(self) -> float:
         """The logarithm of the seconds of a run."""
         return math.fsum(one.level.median for one in self.by_session.values()) / len(self.by_session)

@@ -151,6 +151,11 @@ class Standing:
         return {pair: self.between(*pair) for pair in self._family}
 
     @cached_property
+    def apart(self) -> dict[tuple[int, int], Verdict]:
+        """Those of them that the test tells apart."""
+        return {pair: one for pair, one in self.tested.items() if one.outcome in ("better", "worse")}
+
+    @cached_property
     def silent(self) -> frozenset[int]:
         """The places of the models that have it, and can be compared with no other; of many, with none of the best."""
         others = self.order if len(self.order) <= ALL_PAIRS else self.order[:FEW]
@@ -267,16 +272,11 @@ class Standing:
             return _Test(reason=NEVER, ratio=True)
         value, low, high = found.value, found.low, found.high
         if self.quantity.unit == "images/s":  # the other way round, at each one's batch
-            pictures = self._images(a) / self._images(b)
+            pictures = one.images / other.images
             value, low, high = pictures / value, pictures / high, pictures / low
         if self.disturbed[a] or self.disturbed[b]:
             return _Test(value, reason="disturbed", ratio=True)
         return _Test(value, low, high, found.p, ratio=True)
-
-    def _images(self, place: int) -> int:
-        found = self._timed[place]
-        assert found is not None  # of a model that was timed
-        return next(iter(found.by_session.values())).images
 
     @cached_property
     def _timed(self) -> list[Timed | None]:

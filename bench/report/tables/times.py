@@ -10,8 +10,8 @@ from bench.records.quantities import Quantity
 from bench.report.judge.times import LEAST
 from bench.report.judge.verdict import Standing, Verdicts
 from bench.report.text.markup import Cell, Table, paragraphs, written
-from bench.report.text.numbers import counted, label_parts, with_interval
-from bench.report.text.verdicts import DISTURBED, said
+from bench.report.text.numbers import counted, label_parts
+from bench.report.text.verdicts import DISTURBED, known, said
 
 
 def timed_quantities(comparison: Comparison) -> list[Quantity]:
@@ -30,7 +30,7 @@ def times_table(comparison: Comparison) -> Table:
     for place, contender in enumerate(comparison.finished):
         row = [Cell(contender.model)]
         for one in quantities:
-            row += [Cell(_value(verdicts.on(one), place)), Cell(_ratio(verdicts.on(one), place))]
+            row += [Cell(known(verdicts.on(one), place)), Cell(_ratio(verdicts.on(one), place))]
         rows.append(row)
     return Table(headers, rows)
 
@@ -88,14 +88,6 @@ def _as_json(standing: Standing, place: int) -> dict[str, Any] | None:
         "disturbed": standing.disturbed[place] or None,
         "against_first": standing.between(place, 0).to_json(),
     }
-
-
-def _value(standing: Standing, place: int) -> str:
-    value = standing.values[place]
-    if value is None:
-        return ""
-    text = with_interval(standing.quantity, value.mean, value.low, value.high)
-    return f"{text} †" if standing.disturbed[place] else text
 
 
 def _ratio(standing: Standing, place: int) -> str:

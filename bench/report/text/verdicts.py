@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from bench.records.comparison import Comparison
 from bench.records.quantities import Quantity
-from bench.report.judge.calibration import by_chance
-from bench.report.judge.verdict import Verdict
+from bench.report.judge.calibration import error_by_chance
+from bench.report.judge.verdict import Standing, Verdict
 from bench.report.text.numbers import chance, with_interval
 
 DISTURBED = (
@@ -45,6 +45,15 @@ def gap(quantity: Quantity, verdict: Verdict) -> str:
     return f"× {verdict.value:.3g}{interval}"
 
 
+def known(standing: Standing, place: int) -> str:
+    """The model's value with its interval, and † where it was disturbed; empty where it has none."""
+    value = standing.values[place]
+    if value is None:
+        return ""
+    text = with_interval(standing.quantity, value.mean, value.low, value.high)
+    return f"{text} †" if standing.disturbed[place] else text
+
+
 def intervals_read(comparison: Comparison, quantities: Sequence[Quantity]) -> Iterator[str]:
     """What ± and brackets are, of these quantities."""
     counts = {len(contender.finished) for contender in comparison.finished}
@@ -72,7 +81,7 @@ def intervals_read(comparison: Comparison, quantities: Sequence[Quantity]) -> It
 
 def _calibration(comparison: Comparison) -> Iterator[str]:
     """Beside ECE, what chance gives."""
-    found = [by_chance(trial.folder / "predictions.npz") for one in comparison.finished for trial in one.finished]
+    found = [error_by_chance(trial.folder) for one in comparison.finished for trial in one.finished]
     known = sorted(one for one in found if one is not None)
     if known:
         ends = f"{known[0]:.4f}" if len(known) == 1 else f"{known[0]:.4f} to {known[-1]:.4f}"
