@@ -19,7 +19,8 @@ from made import write_predictions, write_trial
 from bench.records.comparison import Comparison, read_comparisons
 from bench.records.quantities import BY_KEY
 from bench.report.figures.pareto import costs
-from bench.report.findings.leaders import best_lines, dominance_lines, front_lines
+from bench.report.findings.answer import answer, winners
+from bench.report.findings.leaders import best_lines, dominance_lines, front_lines, summary_table
 from bench.report.judge.compare import compare
 from bench.report.judge.dominance import beats, front
 from bench.report.judge.recommend import recommend
@@ -147,6 +148,49 @@ def test_findings_say_the_same_of_the_best_and_of_who_follows(asked: list[tuple[
                 assert follows is not None
                 (place,) = [at for at, name in enumerate(names(verdicts)) if markdown(name) == follows[1]]
                 assert line.endswith(f"; {said(standing.between(place, standing.order[0]))}.")
+
+
+def test_the_answer_and_the_row_of_winners_name_exactly_those_whom_the_verdict_names(
+    asked: list[tuple[Comparison, Verdicts]],
+) -> None:
+    accuracy = BY_KEY["accuracy"]
+    rows = {row[0].text: [cell.text for cell in row] for row in winners([one for one, _ in asked]).rows}
+    for comparison, verdicts in asked:
+        known, standing = names(verdicts), verdicts.on(accuracy)
+        if len(standing.order) < 2:
+            assert comparison.name not in rows
+            continue
+        best, *others = standing.order
+        outcomes = {place: standing.between(best, place).outcome for place in others}
+        ties = [place for place in others if outcomes[place] == "tie"]
+        sentence, row = answer(comparison), rows[comparison.name]
+        assert f": {markdown(known[best])} is best with " in sentence
+        assert ("cannot be told from it" in sentence) == bool(ties)
+        assert all(markdown(known[place]) in sentence for place in ties)
+        if behind := re.search(r"; (\S+), the next, is ", sentence):
+            assert outcomes[[markdown(one) for one in known].index(behind[1])] == "better"
+        assert (row[1], row[3]) == (known[best], ", ".join(known[place] for place in ties) or "none")
+        for cell, cost in zip(row[4:6], (verdicts.on(BY_KEY[key]) for key in ("gmacs", "latency_ms")), strict=True):
+            if cell == "not known":
+                continue
+            named = [known.index(one.rpartition(" (")[0]) for one in re.split(r"(?<=\)), ", cell)]
+            left = [place for place in (best, *ties) if place not in named]
+            assert all(cost.between(named[0], place).outcome == "tie" for place in named)
+            assert all(cost.between(named[0], place).outcome == "better" for place in left)
+
+
+def test_two_models_share_a_letter_exactly_where_the_verdict_does_not_tell_them_apart(
+    asked: list[tuple[Comparison, Verdicts]],
+) -> None:
+    for comparison, verdicts in asked:
+        table = summary_table(comparison)
+        if "group" not in table.headers:
+            assert not verdicts.on(BY_KEY["accuracy"]).tested
+            continue
+        groups = [set(row[list(table.headers).index("group")].text) for row in table.rows]
+        for a, b in combinations(range(len(groups)), 2):
+            outcome = verdicts.on(BY_KEY["accuracy"]).between(a, b).outcome
+            assert bool(groups[a] & groups[b]) == (outcome not in ("better", "worse"))
 
 
 def test_findings_and_figures_have_the_same_front_and_nobody_is_dominated_by_chance(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bench.records.comparison import Comparison
-from bench.records.quantities import BY_KEY, Quantity
+from bench.records.quantities import BY_KEY
 from bench.report.judge.verdict import Standing, Verdicts
 from bench.report.text.markup import Cell, Table, markdown
 from bench.report.text.numbers import chance, counted, listed, number, with_interval
@@ -42,9 +42,17 @@ def answer(comparison: Comparison) -> str:
     elif not ties:
         head += "; nothing is known of the differences to the others"
     cheapest = least([best, *ties], verdicts.on(GMACS))
-    if ties and cheapest is not None:
-        head += f". The cheapest of {'both' if len(ties) == 1 else 'these'} is {names[cheapest]}"
+    if ties and cheapest:
+        head += f". {_cheapest([comparison.finished[place].model for place in cheapest], len(ties) + 1)}"
     return f"{head}."
+
+
+def _cheapest(models: Sequence[str], count: int) -> str:
+    """Which of so many models that cannot be told apart in top-1 need the least GMACs."""
+    these = "both" if count == 2 else "these"
+    if len(models) == count:
+        return f"By GMACs {these} are equally cheap"
+    return f"The cheapest of {these} {'is' if len(models) == 1 else 'are'} {listed(models)}"
 
 
 def tied(standing: Standing) -> list[int]:
@@ -53,11 +61,18 @@ def tied(standing: Standing) -> list[int]:
     return [place for place in others if standing.between(place, best).outcome == "tie"]
 
 
-def least(places: Sequence[int], standing: Standing) -> int | None:
-    """Of these models the one with the least cost; None where one lacks it, or was disturbed."""
+def least(places: Sequence[int], standing: Standing) -> list[int]:
+    """Of these models the one with the least cost, then those that cannot be told from it in that.
+
+    None where one of them lacks it or was disturbed, or where it is not known how they stand to each other.
+    """
     if any(standing.values[place] is None or standing.disturbed[place] for place in places):
-        return None
-    return max(places, key=lambda place: (standing.scores[place], -place))
+        return []
+    first = max(places, key=lambda place: (standing.scores[place], -place))
+    outcomes = {place: standing.between(first, place).outcome for place in places if place != first}
+    if not set(outcomes.values()) <= {"better", "tie"}:
+        return []
+    return [first, *(place for place in places if outcomes.get(place) == "tie")]
 
 
 def winners(comparisons: Sequence[Comparison]) -> Table:
@@ -88,13 +103,12 @@ def winners(comparisons: Sequence[Comparison]) -> Table:
 
 
 def _least(group: Sequence[int], standing: Standing, names: Sequence[str]) -> str:
-    place = least(group, standing)
-    value = None if place is None else standing.values[place]
-    return "not known" if place is None or value is None else f"{names[place]} ({_said(standing.quantity, value.mean)})"
-
-
-def _said(quantity: Quantity, value: float) -> str:
-    return number(quantity, value)
+    shown = []
+    for place in least(group, standing):
+        value = standing.values[place]
+        assert value is not None  # of a model in `least`
+        shown.append(f"{names[place]} ({number(standing.quantity, value.mean)})")
+    return ", ".join(shown) or "not known"
 
 
 def _seeds(comparison: Comparison) -> str:

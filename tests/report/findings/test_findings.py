@@ -253,3 +253,20 @@ def test_the_answer_leads_and_fits_on_two_screens(tmp_path: Path) -> None:
     assert "the models were not timed side by side" in line(before, "any order of times")
     assert before.count('<img src="p') == 5
     assert text.count("<details>") == text.count("</details>") == 6
+
+
+def test_who_is_as_cheap_is_named_as_well(tmp_path: Path) -> None:
+    """The best two have the same GMACs, and times that no test tells apart; the third is dearer and slower."""
+    for model, share, macs in (("best", 0.9, 10**9), ("near", 0.89, 10**9), ("far", 0.88, 2 * 10**9)):
+        write_trial(tmp_path, model, answers(share), efficiency={"macs": macs})
+    write_session(tmp_path / "quick", {"best": 2.0, "near": 2.01, "far": 9.0})
+    text = written(tmp_path)
+    assert line(text, "- **quick**").endswith("The cheapest of these are best and near.")
+    row = [cell.strip() for cell in line(text, "| quick ").split("|")[1:-1]]
+    assert row[4:6] == ["best (1.000), near (1.000)", "best (2.00), near (2.01)"]
+
+
+def test_where_all_are_as_cheap_none_is_called_the_cheapest(tmp_path: Path) -> None:
+    for model, share in (("best", 0.9), ("near", 0.89)):
+        write_trial(tmp_path, model, answers(share))
+    assert line(written(tmp_path), "- **quick**").endswith("By GMACs both are equally cheap.")
