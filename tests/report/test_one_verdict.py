@@ -183,14 +183,14 @@ def test_two_models_share_a_letter_exactly_where_the_verdict_does_not_tell_them_
     asked: list[tuple[Comparison, Verdicts]],
 ) -> None:
     for comparison, verdicts in asked:
-        table = summary_table(comparison)
-        if "group" not in table.headers:
-            assert not verdicts.on(BY_KEY["accuracy"]).tested
-            continue
-        groups = [set(row[list(table.headers).index("group")].text) for row in table.rows]
-        for a, b in combinations(range(len(groups)), 2):
-            outcome = verdicts.on(BY_KEY["accuracy"]).between(a, b).outcome
-            assert bool(groups[a] & groups[b]) == (outcome not in ("better", "worse"))
+        for table in (summary_table(comparison), comparison_table(comparison)):
+            if "group" not in table.headers:
+                assert not verdicts.on(BY_KEY["accuracy"]).tested
+                continue
+            groups = [set(row[list(table.headers).index("group")].text) for row in table.rows]
+            for a, b in combinations(range(len(verdicts.contenders)), 2):
+                outcome = verdicts.on(BY_KEY["accuracy"]).between(a, b).outcome
+                assert bool(groups[a] & groups[b]) == (outcome not in ("better", "worse"))
 
 
 def test_findings_and_figures_have_the_same_front_and_nobody_is_dominated_by_chance(
