@@ -11,6 +11,7 @@ from bench.records.comparison import Comparison, Trial
 from bench.report.artifact import Artifact
 from bench.report.text.markup import markdown
 from bench.report.text.numbers import counted
+from bench.report.text.titles import title
 
 HOW_TO_READ = (
     "Made from the records; nothing is typed by hand. Brackets hold 95 % intervals: of an accuracy or a score over "
@@ -95,13 +96,13 @@ def _section(comparison: Comparison) -> list[str]:
         "Trials that failed": failure_lines(comparison.contenders),
         "Caveats": caveat_lines(comparison, verdicts.answers),
     }
-    name = markdown(comparison.name)
+    name = markdown(title(comparison))
     content = [f"<details><summary>{name}: all that its numbers say</summary>", f"## {name}", _about(comparison)]
     if finished:
         content.append(written(summary_table(comparison), "markdown"))
-    for title, lines in parts.items():
+    for heading, lines in parts.items():
         if lines:
-            content += [f"### {title}", _lines(lines)]
+            content += [f"### {heading}", _lines(lines)]
     return [*content, "</details>"]
 
 

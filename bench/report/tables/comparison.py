@@ -19,6 +19,7 @@ from bench.report.judge.marks import marks
 from bench.report.judge.verdict import Standing, Verdicts
 from bench.report.tables.latex import fitting, floating
 from bench.report.text.markup import Cell, Style, Table, paragraphs, written
+from bench.report.text.titles import title
 from bench.report.text.verdicts import DISTURBED, GROUP, LETTERS, intervals_read, marks_read
 
 
@@ -136,7 +137,7 @@ def comparison_latex(comparison: Comparison) -> bytes:
     by_label = {quantity.label: quantity for quantity in quantities}
     for number, table in enumerate(tables, start=1):
         own = [by_label[header] for header in table.headers if header in by_label]
-        lines = [f"{comparison.name}: {', '.join(one.label for one in own)}."]
+        lines = [f"{title(comparison)}: {', '.join(one.label for one in own)}."]
         if number == 1:
             lines += [*intervals_read(comparison, own), *marks_read("Bold", own)]
         lines += [LETTERS] if GROUP in table.headers else []
@@ -234,4 +235,6 @@ def _value(value: object) -> str:
         return str(value).lower()
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key} = {_value(own)}" for key, own in value.items()) + "}"
+    if isinstance(value, float) and value > 1 and value.is_integer():
+        return str(int(value))  # of what may be a share or a count, a count
     return f"[{', '.join(map(_value, value))}]" if isinstance(value, list) else str(value)
