@@ -29,6 +29,8 @@ from bench.files import bundled
 
 # In which numbers a model computes.
 Precision = Literal["fp32", "bf16", "fp16"]
+# A description of what the command line changed: the protocol by its name, and the settings.
+CHANGED = "{} with {}"
 
 
 class _Section(BaseModel):
@@ -211,10 +213,10 @@ def load_protocol(name_or_file: str, overrides: Iterable[str] = (), dataset: str
         _apply(settings, override)
     if dataset is not None and isinstance(settings.setdefault("data", {}), dict):
         settings["data"]["dataset"] = dataset
-    all_of_it = [*([] if dataset is None else [f"data.dataset={dataset}"]), *overrides]
-    changed = [_told(one) for one in all_of_it if one.partition("=")[0].strip() not in ("name", "description")]
+    given = [*([] if dataset is None else [f"data.dataset={dataset}"]), *overrides]
+    changed = [_told(one) for one in given if one.partition("=")[0].strip() not in ("name", "description")]
     if changed and not any(one.partition("=")[0].strip() == "description" for one in overrides):
-        settings["description"] = f"{before} with {', '.join(changed)}"
+        settings["description"] = CHANGED.format(before, ", ".join(changed))
     try:
         return Protocol.model_validate(settings)
     except ValidationError as error:
@@ -223,17 +225,9 @@ def load_protocol(name_or_file: str, overrides: Iterable[str] = (), dataset: str
 
 def _told(override: str) -> str:
     """The override as a description has it: of a dataset's path its last name, for the path is its owner's affair."""
-    key, _, value = (part.strip() for part in override.partition("="))
-    dataset, colon, place = value.strip("\"'").partition(":")
-    if key != "data.dataset" or not colon:
-        return override.strip()
-    return f"{key}={dataset}:{Path(place).name}"
-
-
-def changes(name: str, description: str) -> str:
-    """What `load_protocol` says there that overrides changed; empty where the description is the protocol's own."""
-    begin = f"{name} with "
-    return description.removeprefix(begin) if description.startswith(begin) else ""
+    key, _, value = (part.strip(" \"'") for part in override.partition("="))
+    dataset, colon, place = value.partition(":")
+    return f"{key}={dataset}:{Path(place).name}" if colon and key == "data.dataset" else override.strip()
 
 
 def read_toml(file: Path) -> dict[str, Any]:

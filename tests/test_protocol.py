@@ -16,7 +16,6 @@ from bench.errors import RequestError
 from bench.protocol import (
     Protocol,
     Train,
-    changes,
     fingerprint_of,
     load_protocol,
     protocol_files,
@@ -224,18 +223,18 @@ def test_set_changes_that_setting_and_no_other(epochs: int, rate: float, flip: b
 @pytest.mark.parametrize(
     "overrides, dataset, says",
     [
-        ([], None, ""),
-        (["train.epochs=1"], None, "train.epochs=1"),
-        (["train.epochs=1"], "folder:/home/me/photos", "data.dataset=folder:photos, train.epochs=1"),
-        (["data.dataset='folder:/home/me/photos'"], None, "data.dataset=folder:photos"),
-        (["description=of my own", "train.epochs=1"], None, ""),
+        ([], None, "scikit-learn's embedded digits"),
+        (["train.epochs=1"], None, "quick with train.epochs=1"),
+        (["train.epochs=1"], "folder:/home/me/photos", "quick with data.dataset=folder:photos, train.epochs=1"),
+        (["data.dataset='folder:/home/me/photos'"], None, "quick with data.dataset=folder:photos"),
+        (["description=of my own", "train.epochs=1"], None, "of my own"),
     ],
 )
 def test_a_description_of_other_settings_than_the_trials_gives_way_to_what_was_changed(
     overrides: list[str], dataset: str | None, says: str
 ) -> None:
     protocol = load_protocol("quick", overrides, dataset)
-    assert changes("quick", protocol.description) == says
+    assert protocol.description.startswith(says)
     assert ("embedded digits" in protocol.description) is not bool(overrides or dataset)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from bench.protocol import changes
+from bench.protocol import CHANGED
 from bench.records.comparison import Comparison
 
 
 def title(comparison: Comparison) -> str:
     """Its name, and what the command line changed of its protocol, where anything was: `quick with train.epochs=1`."""
     protocol = comparison.first.protocol
-    changed = changes(protocol.name, protocol.description)
-    return f"{comparison.name} with {changed}" if changed else comparison.name
+    own, _, changed = protocol.description.partition(CHANGED.format(protocol.name, ""))
+    return CHANGED.format(comparison.name, changed) if changed and not own else comparison.name
