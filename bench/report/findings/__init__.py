@@ -77,12 +77,14 @@ def _section(comparison: Comparison) -> list[str]:
     from bench.report.findings.caveats import caveat_lines
     from bench.report.findings.leaders import best_lines, dominance_lines, front_lines, summary_table
     from bench.report.findings.noise import noise_lines
+    from bench.report.findings.uses import use_lines
     from bench.report.judge.verdict import Verdicts
     from bench.report.text.markup import written
 
     finished, quantities = comparison.finished, comparison.quantities
     verdicts = Verdicts.of(comparison)
     parts = {
+        "What to choose": use_lines(comparison),
         "Differences of accuracy": noise_lines(verdicts),
         "Dominated models, and the front": [
             *dominance_lines(verdicts, quantities),

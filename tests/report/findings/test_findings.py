@@ -272,6 +272,17 @@ def test_what_the_command_line_changed_is_in_the_titles(tmp_path: Path) -> None:
         assert line(text, f"| {title} ")
 
 
+def test_what_to_choose_for_a_use_is_said_with_what_it_loses(results: Path) -> None:
+    write_session(results / "quick", {"good": 5.0, "near": 3.0, "bad": 1.0})
+    text = written(results)
+    assert "- Accuracy above all: good, or near, which cannot be told from it." in text
+    assert "2 models may be chosen from: good and near. By their intervals it is not certain" in text
+    said = line(text, "Inference on a small device")
+    assert "least GMACs: good (1.000 GMACs)" in said
+    assert "least latency: near (3.00 ms latency, −1.00 [" in said and "points, tie: within noise" in said
+    assert "bad" not in said  # the fastest, and 30 points behind
+
+
 def test_who_is_as_cheap_is_named_as_well(tmp_path: Path) -> None:
     """The best two have the same GMACs, and times that no test tells apart; the third is dearer and slower."""
     for model, share, macs in (("best", 0.9, 10**9), ("near", 0.89, 10**9), ("far", 0.88, 2 * 10**9)):
