@@ -29,6 +29,8 @@ from bench.files import bundled
 
 # In which numbers a model computes.
 Precision = Literal["fp32", "bf16", "fp16"]
+# A description of what the command line changed: the protocol by its name, and the settings.
+CHANGED = "{} with {}"
 
 
 class _Section(BaseModel):
@@ -211,15 +213,21 @@ def load_protocol(name_or_file: str, overrides: Iterable[str] = (), dataset: str
         _apply(settings, override)
     if dataset is not None and isinstance(settings.setdefault("data", {}), dict):
         settings["data"]["dataset"] = dataset
-    # A folder's name, not where it lies: that is its owner's affair.
-    changed = [f"data.dataset={dataset.replace(chr(92), '/').rpartition('/')[2]}"] if dataset is not None else []
-    changed += [one.strip() for one in overrides if one.partition("=")[0].strip() not in ("name", "description")]
+    given = [*([] if dataset is None else [f"data.dataset={dataset}"]), *overrides]
+    changed = [_told(one) for one in given if one.partition("=")[0].strip() not in ("name", "description")]
     if changed and not any(one.partition("=")[0].strip() == "description" for one in overrides):
-        settings["description"] = f"{before} with {', '.join(changed)}"
+        settings["description"] = CHANGED.format(before, ", ".join(changed))
     try:
         return Protocol.model_validate(settings)
     except ValidationError as error:
         raise RequestError(f"protocol {name_or_file}: {_first_problem(error)}") from None
+
+
+def _told(override: str) -> str:
+    """The override as a description has it: of a dataset's path its last name, for the path is its owner's affair."""
+    key, _, value = (part.strip(" \"'") for part in override.partition("="))
+    dataset, colon, place = value.partition(":")
+    return f"{key}={dataset}:{Path(place).name}" if colon and key == "data.dataset" else override.strip()
 
 
 def read_toml(file: Path) -> dict[str, Any]:

@@ -220,6 +220,24 @@ def test_set_changes_that_setting_and_no_other(epochs: int, rate: float, flip: b
     assert changed.settings() == expected
 
 
+@pytest.mark.parametrize(
+    "overrides, dataset, says",
+    [
+        ([], None, "scikit-learn's embedded digits"),
+        (["train.epochs=1"], None, "quick with train.epochs=1"),
+        (["train.epochs=1"], "folder:/home/me/photos", "quick with data.dataset=folder:photos, train.epochs=1"),
+        (["data.dataset='folder:/home/me/photos'"], None, "quick with data.dataset=folder:photos"),
+        (["description=of my own", "train.epochs=1"], None, "of my own"),
+    ],
+)
+def test_a_description_of_other_settings_than_the_trials_gives_way_to_what_was_changed(
+    overrides: list[str], dataset: str | None, says: str
+) -> None:
+    protocol = load_protocol("quick", overrides, dataset)
+    assert protocol.description.startswith(says)
+    assert ("embedded digits" in protocol.description) is not bool(overrides or dataset)
+
+
 def test_of_two_overrides_of_a_setting_the_later_one_counts() -> None:
     assert altered("train.epochs=5", "train.epochs=6").train.epochs == 6
 

@@ -6,7 +6,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from bench.records.comparison import Trial, comparisons, read_trials
 from bench.records.dotted import dotted
 from bench.records.quantities import QUANTITIES
 from bench.records.record import Record, RecordError
+from bench.records.sessions import Times
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -85,6 +86,8 @@ def frame(trials: Sequence[Trial], results: Path) -> DataFrame:
         for trial in trials
     ]
     table = pandas.DataFrame(rows)
+    for name in _counts(rows) & {name for name in table.columns if table[name].isna().any()}:
+        table[name] = table[name].astype("Int64")  # a trial without it would make 2000 a 2000.0
     for name in table.columns:
         if table[name].isna().all():  # of no trial: a number that was not measured, as far as is known
             table[name] = table[name].astype("float64")
@@ -94,6 +97,16 @@ def frame(trials: Sequence[Trial], results: Path) -> DataFrame:
         if len(kinds) > 1 and not kinds <= {int, float}:
             table[name] = [None if pandas.isna(value) else json.dumps(value) for value in table[name]]
     return table
+
+
+def _counts(rows: Sequence[dict[str, Any]]) -> set[str]:
+    """The columns of which every known value is an integer, and no truth value."""
+    kinds: dict[str, set[type]] = {}
+    for one in rows:
+        for name, value in one.items():
+            if value is not None:
+                kinds.setdefault(name, set()).add(type(value))
+    return {name for name, found in kinds.items() if found == {int}}
 
 
 def row(record: Record) -> dict[str, Any]:
@@ -117,19 +130,32 @@ def row(record: Record) -> dict[str, Any]:
 
 
 def _times(trials: Sequence[Trial]) -> dict[Path, dict[str, float]]:
-    """By trial, what its model's timing sessions say: seconds of a run by series, from quiet sessions alone."""
+    """By trial, what its model's timing sessions say, from quiet ones alone: seconds of a run by series, and images/s.
+
+    The ends of an interval are the lowest and the highest of the sessions'; none where a session has none.
+    """
     found: dict[Path, dict[str, float]] = {}
     for comparison in comparisons(trials):
         for contender in comparison.contenders:
-            logs: dict[str, list[float]] = {}
+            quiet: dict[str, list[Times]] = {}
             for kept in contender.sessions:
                 for series in kept.session.by_name[contender.model].series:
                     times = kept.session.times(contender.model, series)
                     if times is not None and not times.disturbed:
-                        logs.setdefault(series, []).append(times.level.median)
-            values = {f"timing.{series}_seconds": math.exp(math.fsum(own) / len(own)) for series, own in logs.items()}
+                        quiet.setdefault(series, []).append(times)
+            values = {name: value for series, own in quiet.items() for name, value in _seconds(series, own)}
             found |= {trial.folder: values for trial in contender.trials}
     return found
+
+
+def _seconds(series: str, sessions: Sequence[Times]) -> Iterator[tuple[str, float]]:
+    seconds = math.exp(math.fsum(one.level.median for one in sessions) / len(sessions))
+    yield f"timing.{series}_seconds", seconds
+    ends = [one.level.interval for one in sessions if one.level.interval is not None]
+    if len(ends) == len(sessions):
+        yield f"timing.{series}_seconds_low", math.exp(min(low for low, _ in ends))
+        yield f"timing.{series}_seconds_high", math.exp(max(high for _, high in ends))
+    yield f"timing.{series}_images_per_second", sessions[0].images / seconds
 
 
 # Of the last part of a column's name, the unit; shares are of 1.
@@ -153,8 +179,10 @@ def columns(table: DataFrame) -> list[dict[str, str | None]]:
         base = re.sub(r"(\.ci95)?_(low|high|mean)$", "", name)
         last = base.rpartition(".")[2]
         unit = "bytes" if name.startswith("efficiency.memory.") and last == "activations" else UNITS.get(last)
-        if name.startswith("timing."):
+        if base.startswith("timing.") and base.endswith("_seconds"):
             unit = "s"
+        if name.endswith("images_per_second"):
+            unit = "images/s"
         if name.startswith("efficiency.latency_ms.ci95"):
             unit = "ms"
         about = known[base].about if base in known else f"the record's {base.replace('.', ' → ')}"

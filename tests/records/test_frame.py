@@ -77,14 +77,31 @@ def test_ends_of_intervals_means_of_epochs_and_times_of_sessions_are_columns_wit
     assert read["training.epoch_seconds_mean"].tolist() == [1.0, 1.0]
     assert read["efficiency.images_per_second"].tolist()[0] == 250.0
     assert read["timing.latency_seconds"].tolist()[0] == pytest.approx(0.01)
+    low, high = (read[f"timing.latency_seconds_{end}"][0] for end in ("low", "high"))
+    assert low < 0.01 < high
+    assert read["timing.latency_images_per_second"].tolist()[0] == pytest.approx(100)
     schema = {one["column"]: one for one in json.loads((tmp_path / "all.schema.json").read_text())}
     assert set(schema) == set(read.columns)
     units = {name: schema[name]["unit"] for name in ("accuracy.test_top1", "efficiency.macs", "timing.latency_seconds",
              "efficiency.memory.train_peak", "training.epoch_seconds_mean", "model.name")}  # fmt: skip
     assert list(units.values()) == ["share", "MACs", "s", "bytes", "s", None]
+    names = ("timing.latency_seconds_low", "timing.latency_images_per_second", "efficiency.images_per_second")
+    assert [schema[name]["unit"] for name in names] == ["s", "images/s", "images/s"]
     assert schema["accuracy.test_top1"]["type"] == "float64"
     assert "classify rightly" in schema["accuracy.test_top1"]["about"]
     assert load_frame(tmp_path / "results")["efficiency.latency_ms.disturbed"].dtype == "float64"  # all null
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_count_that_some_trials_lack_stays_a_whole_number(results: Path, tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"all.{suffix}"
+    export(results, file)
+    frame = load_frame(results)
+    assert [str(frame[name].dtype) for name in ("training.best_epoch", "accuracy.test_top1")] == ["Int64", "float64"]
+    if suffix == "csv":
+        assert "2.0" not in pandas.read_csv(file, dtype=str)["training.best_epoch"].dropna().tolist()
+    else:
+        assert str(pandas.read_parquet(file)["training.best_epoch"].dtype) == "Int64"
 
 
 def test_a_damaged_record_is_left_out_of_a_file_and_named_and_refused_for_a_frame(

@@ -21,6 +21,7 @@ from bench.records.quantities import BY_KEY
 from bench.report.figures.pareto import costs
 from bench.report.findings.answer import answer, winners
 from bench.report.findings.leaders import best_lines, dominance_lines, front_lines, summary_table
+from bench.report.findings.uses import MARGIN, USES, use_lines
 from bench.report.judge.compare import compare
 from bench.report.judge.dominance import beats, front
 from bench.report.judge.recommend import recommend
@@ -28,6 +29,7 @@ from bench.report.judge.verdict import Verdicts
 from bench.report.page.data import page_data
 from bench.report.tables.comparison import comparison_table
 from bench.report.text.markup import markdown
+from bench.report.text.numbers import label_parts
 from bench.report.text.verdicts import said
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -179,18 +181,41 @@ def test_the_answer_and_the_row_of_winners_name_exactly_those_whom_the_verdict_n
             assert all(cost.between(named[0], place).outcome == "better" for place in left)
 
 
+def test_what_findings_choose_for_a_use_is_what_recommend_lists_and_no_test_finds_cheaper(
+    results: Path, asked: list[tuple[Comparison, Verdicts]]
+) -> None:
+    for comparison, verdicts in asked:
+        known, accuracy = names(verdicts), verdicts.on(BY_KEY["accuracy"])
+        lines = use_lines(comparison)
+        if len(accuracy.order) < 2:
+            assert lines == []
+            continue
+        best = accuracy.values[accuracy.order[0]]
+        assert best is not None
+        found, _ = recommend(results, least=[f"accuracy={best.mean - MARGIN:.12f}"], protocol=comparison.name)
+        chosen = [known.index(one.model) for one in found.chosen]
+        assert all(markdown(known[place]) in lines[1] for place in chosen)
+        assert f"{len(chosen)} model" in lines[1]
+        for key in (key for keys in USES.values() for key in keys):
+            cost = verdicts.on(BY_KEY[key])
+            named = re.findall(rf"least {re.escape(label_parts(cost.quantity)[0])}: (\S+) \(", "\n".join(lines[2:]))
+            for place in ([markdown(one) for one in known].index(name) for name in named):
+                assert place in chosen
+                assert {cost.between(place, other).outcome for other in chosen if other != place} <= {"better", "tie"}
+
+
 def test_two_models_share_a_letter_exactly_where_the_verdict_does_not_tell_them_apart(
     asked: list[tuple[Comparison, Verdicts]],
 ) -> None:
     for comparison, verdicts in asked:
-        table = summary_table(comparison)
-        if "group" not in table.headers:
-            assert not verdicts.on(BY_KEY["accuracy"]).tested
-            continue
-        groups = [set(row[list(table.headers).index("group")].text) for row in table.rows]
-        for a, b in combinations(range(len(groups)), 2):
-            outcome = verdicts.on(BY_KEY["accuracy"]).between(a, b).outcome
-            assert bool(groups[a] & groups[b]) == (outcome not in ("better", "worse"))
+        for table in (summary_table(comparison), comparison_table(comparison)):
+            if "group" not in table.headers:
+                assert not verdicts.on(BY_KEY["accuracy"]).tested
+                continue
+            groups = [set(row[list(table.headers).index("group")].text) for row in table.rows]
+            for a, b in combinations(range(len(verdicts.contenders)), 2):
+                outcome = verdicts.on(BY_KEY["accuracy"]).between(a, b).outcome
+                assert bool(groups[a] & groups[b]) == (outcome not in ("better", "worse"))
 
 
 def test_findings_and_figures_have_the_same_front_and_nobody_is_dominated_by_chance(

@@ -11,6 +11,7 @@ from bench.records.comparison import Comparison, Trial
 from bench.report.artifact import Artifact
 from bench.report.text.markup import markdown
 from bench.report.text.numbers import counted
+from bench.report.text.titles import title
 
 HOW_TO_READ = (
     "Made from the records; nothing is typed by hand. Brackets hold 95 % intervals: of an accuracy or a score over "
@@ -72,12 +73,14 @@ def _section(comparison: Comparison) -> list[str]:
     from bench.report.findings.caveats import caveat_lines
     from bench.report.findings.leaders import best_lines, dominance_lines, front_lines, summary_table
     from bench.report.findings.noise import noise_lines
+    from bench.report.findings.uses import use_lines
     from bench.report.judge.verdict import Verdicts
     from bench.report.text.markup import written
 
     finished, quantities = comparison.finished, comparison.quantities
     verdicts = Verdicts.of(comparison)
     parts = {
+        "What to choose": use_lines(comparison),
         "Differences of accuracy": noise_lines(verdicts),
         "Dominated models, and the front": [
             *dominance_lines(verdicts, quantities),
@@ -91,13 +94,13 @@ def _section(comparison: Comparison) -> list[str]:
         "Trials that failed": failure_lines(comparison.contenders),
         "Caveats": caveat_lines(comparison, verdicts.answers),
     }
-    name = markdown(comparison.name)
+    name = markdown(title(comparison))
     content = [f"<details><summary>{name}: all that its numbers say</summary>", f"## {name}", _about(comparison)]
     if finished:
         content.append(written(summary_table(comparison), "markdown"))
-    for title, lines in parts.items():
+    for heading, lines in parts.items():
         if lines:
-            content += [f"### {title}", _lines(lines)]
+            content += [f"### {heading}", _lines(lines)]
     return [*content, "</details>"]
 
 

@@ -9,6 +9,7 @@ from bench.records.quantities import BY_KEY
 from bench.report.judge.verdict import Standing, Verdicts
 from bench.report.text.markup import Cell, Table, markdown
 from bench.report.text.numbers import chance, counted, listed, number, with_interval
+from bench.report.text.titles import title
 from bench.report.text.verdicts import ONE_SEED
 
 ACCURACY, GMACS, LATENCY = (BY_KEY[key] for key in ("accuracy", "gmacs", "latency_ms"))
@@ -19,7 +20,7 @@ def answer(comparison: Comparison) -> str:
     verdicts = Verdicts.of(comparison)
     names = [markdown(one.model) for one in comparison.finished]
     standing = verdicts.on(ACCURACY)
-    head = f"**{markdown(comparison.name)}** ({counted(len(names), 'model')}, {_seeds(comparison)}): "
+    head = f"**{markdown(title(comparison))}** ({counted(len(names), 'model')}, {_seeds(comparison)}): "
     if not standing.order:
         return f"{head}no trial ended well."
     best = standing.order[0]
@@ -89,7 +90,7 @@ def winners(comparisons: Sequence[Comparison]) -> Table:
         assert value is not None  # of a model in the order
         rows.append(
             [
-                Cell(comparison.name),
+                Cell(title(comparison)),
                 Cell(names[best]),
                 Cell(with_interval(ACCURACY, value.mean, value.low, value.high)),
                 Cell(", ".join(names[place] for place in group[1:]) or "none"),
@@ -147,4 +148,4 @@ def limits(comparisons: Sequence[Comparison]) -> Iterator[str]:
 
 
 def _named(comparisons: Sequence[Comparison]) -> str:
-    return listed([one.name for one in comparisons])
+    return listed([title(one) for one in comparisons])

@@ -8,12 +8,11 @@ from bench.records.comparison import Comparison
 from bench.records.quantities import BY_KEY, Quantity
 from bench.report.judge.dominance import beats, front
 from bench.report.judge.intervals import Estimate
-from bench.report.judge.letters import letters
-from bench.report.judge.paired import ALL_PAIRS
+from bench.report.judge.letters import groups
 from bench.report.judge.verdict import Standing, Verdicts
 from bench.report.text.markup import Cell, Table, markdown
 from bench.report.text.numbers import counted, cut, label_parts, listed, number, with_interval, with_unit
-from bench.report.text.verdicts import gap, known, said
+from bench.report.text.verdicts import GROUP, gap, known, said
 
 
 def summary_table(comparison: Comparison) -> Table:
@@ -22,8 +21,8 @@ def summary_table(comparison: Comparison) -> Table:
     accuracy, *costs = (verdicts.on(BY_KEY[key]) for key in ("accuracy", "params", "gmacs", "latency_ms", "memory"))
     places = range(len(comparison.finished))
     shown = [one for one in costs if one.order]
-    groups = letters(len(places), accuracy.apart) if 1 < len(places) <= ALL_PAIRS and accuracy.tested else []
-    headers = ["model", accuracy.quantity.label, *(["group"] if groups else []), "to the best (points)"]
+    group = groups(accuracy)
+    headers = ["model", accuracy.quantity.label, *([GROUP] if group else []), "to the best (points)"]
     rows = []
     for place in places:
         first = accuracy.order[0] if accuracy.order else place
@@ -32,7 +31,7 @@ def summary_table(comparison: Comparison) -> Table:
             [
                 Cell(comparison.finished[place].model),
                 Cell(known(accuracy, place)),
-                *([Cell(groups[place])] if groups else []),
+                *([Cell(group[place])] if group else []),
                 Cell(behind),
                 *(Cell(known(one, place)) for one in shown),
             ]

@@ -5,6 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection
 from string import ascii_lowercase
 
+from bench.report.judge.paired import ALL_PAIRS
+from bench.report.judge.verdict import Standing
+
+
+def groups(standing: Standing) -> list[str]:
+    """The letters of each model on that quantity, by place; none where no two were tested, or not every pair is."""
+    count = len(standing.values)
+    if not 1 < count <= ALL_PAIRS or not standing.tested:
+        return []
+    return letters(count, standing.apart)
+
 
 def letters(count: int, apart: Collection[tuple[int, int]]) -> list[str]:
     """The letters of each of `count` models, in order, `a` for the first's; `apart` has the pairs that are told apart.

@@ -10,6 +10,7 @@ from bench.records.classes import METRICS, ClassRow, class_rows
 from bench.records.comparison import Comparison, Contender
 from bench.report.tables.latex import fitting, floating
 from bench.report.text.markup import Cell, Table, markdown, written
+from bench.report.text.titles import title
 
 HEADERS = ("class", "precision", "recall", "F1", "support")
 HOW_TO_READ = (
@@ -42,7 +43,7 @@ def _seeds(contender: Contender) -> str:
 
 def classes_page(comparison: Comparison) -> bytes:
     """One table a model, best model first, in Markdown."""
-    parts = [f"# {markdown(comparison.name)}: the models by class", HOW_TO_READ]
+    parts = [f"# {markdown(title(comparison))}: the models by class", HOW_TO_READ]
     for contender in comparison.finished:
         if rows := class_rows(contender):
             parts += [f"## {markdown(contender.model)}", _seeds(contender), written(_table(rows), "markdown")]
@@ -54,7 +55,7 @@ def classes_latex(comparison: Comparison) -> bytes:
     parts = ["% Made by `python -m bench report` from the records in this folder; needs \\usepackage{booktabs}."]
     for contender in comparison.finished:
         if rows := class_rows(contender):
-            caption = f"{comparison.name}, {contender.model}, {_seeds(contender)}: by class."
+            caption = f"{title(comparison)}, {contender.model}, {_seeds(contender)}: by class."
             label = "-".join(["tab:bench", comparison.name, contender.model, "classes"])
             parts += [floating(table, caption, label) for table in fitting(_table(rows))]
     return ("\n\n".join(parts) + "\n").encode()

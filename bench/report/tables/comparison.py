@@ -14,11 +14,13 @@ from bench.records.machine import described
 from bench.records.quantities import Quantity
 from bench.records.record import Record
 from bench.report.judge.intervals import SEEDS, Estimate, estimate
+from bench.report.judge.letters import groups
 from bench.report.judge.marks import marks
 from bench.report.judge.verdict import Standing, Verdicts
 from bench.report.tables.latex import fitting, floating
 from bench.report.text.markup import Cell, Style, Table, paragraphs, written
-from bench.report.text.verdicts import DISTURBED, intervals_read, marks_read
+from bench.report.text.titles import title
+from bench.report.text.verdicts import DISTURBED, GROUP, LETTERS, intervals_read, marks_read
 
 
 def report_columns(comparison: Comparison) -> list[str]:
@@ -42,22 +44,25 @@ def measured(comparison: Comparison, keys: Sequence[str] | None = None) -> tuple
 def comparison_table(comparison: Comparison, keys: Sequence[str] | None = None) -> Table:
     """One row a model, best mean test top-1 first; those that never finished last, with the reason.
 
-    Quantities that no model has are left out.
+    Quantities that no model has are left out. Behind top-1, where pairs were tested, stand the letters of its groups.
     """
     quantities, _ = measured(comparison, keys)
     failed = any(contender.status != "ok" for contender in comparison.contenders)
     verdicts = Verdicts.of(comparison)
     given = {quantity.key: marks(verdicts.on(quantity)) for quantity in quantities}
-    rows = [
-        [
-            Cell(contender.model),
-            *(Cell(_shown(verdicts.on(one), place), given[one.key].get(place, "")) for one in quantities),
-            *([Cell(_short(contender.status))] if failed else []),
-        ]
-        for place, contender in enumerate(comparison.contenders)  # the finished ones first, as in the verdicts
-    ]
-    headers = ["model", *(quantity.label for quantity in quantities), *(["status"] if failed else [])]
-    return Table(headers, rows, frozenset({0, len(quantities) + 1}))
+    letters = {one.key: groups(verdicts.on(one)) for one in quantities if one.kind == "accuracy"}
+    headers, rows = ["model"], [[Cell(contender.model)] for contender in comparison.contenders]
+    for one in quantities:
+        headers += [one.label, *([GROUP] if letters.get(one.key) else [])]
+        for place, row in enumerate(rows):  # the finished ones first, as in the verdicts
+            row.append(Cell(_shown(verdicts.on(one), place), given[one.key].get(place, "")))
+            if own := letters.get(one.key):
+                row.append(Cell(own[place] if place < len(own) else ""))
+    if failed:
+        headers.append("status")
+        for row, contender in zip(rows, comparison.contenders, strict=True):
+            row.append(Cell(_short(contender.status)))
+    return Table(headers, rows, frozenset({0, len(headers) - 1} if failed else {0}))
 
 
 def notes(comparison: Comparison, keys: Sequence[str] | None = None, style: Style = "markdown") -> list[str]:
@@ -70,6 +75,8 @@ def notes(comparison: Comparison, keys: Sequence[str] | None = None, style: Styl
     lines += intervals_read(comparison, quantities)
     if len(comparison.finished) > 1:
         lines += marks_read("*" if style == "plain" else "Bold", quantities)
+        if any(groups(Verdicts.of(comparison).on(one)) for one in quantities if one.kind == "accuracy"):
+            lines.append(LETTERS)
     if any(any(Verdicts.of(comparison).on(one).disturbed) for one in quantities):
         lines.append(DISTURBED)
     lines += _disagreements(comparison)
@@ -130,27 +137,53 @@ def comparison_latex(comparison: Comparison) -> bytes:
     by_label = {quantity.label: quantity for quantity in quantities}
     for number, table in enumerate(tables, start=1):
         own = [by_label[header] for header in table.headers if header in by_label]
-        lines = [f"{comparison.name}: {', '.join(one.label for one in own)}."]
+        lines = [f"{title(comparison)}: {', '.join(one.label for one in own)}."]
         if number == 1:
             lines += [*intervals_read(comparison, own), *marks_read("Bold", own)]
+        lines += [LETTERS] if GROUP in table.headers else []
         label = "-".join(["tab:bench", comparison.name, str(number)])
         parts.append(floating(table, " ".join(lines), label))
     return ("\n\n".join(parts) + "\n").encode()
 
 
 def comparison_csv(comparison: Comparison) -> bytes:
-    """Twelve digits of everything: of each quantity the mean, the ends of its 95 % interval, and of how many seeds."""
+    """Twelve digits of everything: of each quantity the mean, the ends of its 95 % interval, and of how many seeds.
+
+    Of what was timed side by side also whether it was disturbed: 1 where the table has a †, else 0. Columns are named
+    by the quantities' keys; `csv_units` has their units.
+    """
     quantities, _ = measured(comparison)
+    verdicts = Verdicts.of(comparison)
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    columns = [f"{one.key}{part}" for one in quantities for part in ("", "_low", "_high", "_n")]
+    columns = [f"{one.key}{part}" for one in quantities for part in _csv_parts(one)]
     writer.writerow(["model", "family", *columns, "status", "protocol_fingerprint", "data_fingerprint"])
-    for contender in comparison.contenders:
+    for place, contender in enumerate(comparison.contenders):  # the finished ones first, as in the verdicts
         first = contender.first
-        values = [cell for one in quantities for cell in _csv_cells(estimate(one, contender))]
+        values = [
+            cell
+            for one in quantities
+            for cell in (*_csv_cells(estimate(one, contender)), *_csv_flag(verdicts.on(one), place))
+        ]
         fingerprints = [first.protocol.fingerprint, first.data.fingerprint]
         writer.writerow([contender.model, first.model.family, *values, contender.status, *fingerprints])
     return stream.getvalue().encode()
+
+
+def csv_units(comparison: Comparison) -> list[str]:
+    """Of each quantity in the CSV its key and unit: `latency_ms: ms`; those without a unit are left out."""
+    return [f"{one.key}: {one.unit}" for one in measured(comparison)[0] if one.unit]
+
+
+def _csv_parts(quantity: Quantity) -> tuple[str, ...]:
+    return ("", "_low", "_high", "_n", *(["_disturbed"] if quantity.series else []))
+
+
+def _csv_flag(standing: Standing, place: int) -> list[str]:
+    if not standing.quantity.series:
+        return []
+    known = place < len(standing.values) and standing.values[place] is not None
+    return [str(int(bool(standing.disturbed[place]))) if known else ""]
 
 
 def _csv_cells(value: Estimate | None) -> list[str]:
@@ -202,4 +235,6 @@ def _value(value: object) -> str:
         return str(value).lower()
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key} = {_value(own)}" for key, own in value.items()) + "}"
+    if isinstance(value, float) and value > 1 and value.is_integer():
+        return str(int(value))  # of what may be a share or a count, a count
     return f"[{', '.join(map(_value, value))}]" if isinstance(value, list) else str(value)

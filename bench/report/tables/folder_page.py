@@ -13,7 +13,14 @@ from bench.report.artifact import Artifact
 from bench.report.figures import figure_file
 from bench.report.figures.pareto import has_overview
 from bench.report.tables.by_class import classes_csv, classes_latex, classes_page, has_classes
-from bench.report.tables.comparison import comparison_csv, comparison_latex, comparison_table, conditions, notes
+from bench.report.tables.comparison import (
+    comparison_csv,
+    comparison_latex,
+    comparison_table,
+    conditions,
+    csv_units,
+    notes,
+)
 from bench.report.tables.times import timed_quantities, times_read, times_table
 from bench.report.text.markup import markdown, paragraphs, written
 
@@ -66,6 +73,8 @@ def _title(name: str, comparison: Comparison) -> str:
 def _comparison(one: Comparison) -> list[str]:
     beside = [f"[{name}]({one.file(name).name})" for name in ("comparison.csv", "comparison.tex")]
     beside += [f"[by class]({one.file('classes.md').name})"] if has_classes(one) else []
+    found = csv_units(one)
+    units = f" Units of the CSV's columns: {', '.join(found)}." if found else ""
     return [
         written(comparison_table(one), "markdown"),
         *_figure(one),
@@ -73,7 +82,7 @@ def _comparison(one: Comparison) -> list[str]:
         *_times(one),
         "Made under:",
         paragraphs(conditions(one), "markdown"),
-        f"The same table: {', '.join(beside)}. Each row can be traced to `<model>/seed<N>/record.json`.",
+        f"The same table: {', '.join(beside)}.{units} Each row can be traced to `<model>/seed<N>/record.json`.",
     ]
 
 

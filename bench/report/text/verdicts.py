@@ -14,7 +14,8 @@ DISTURBED = (
     "†: other processes were at work on the machine while it was timed; the value has no interval, and no order is "
     "drawn from it."
 )
-
+GROUP = "group"  # the heading of the letters
+LETTERS = f"{GROUP}: models that share a letter cannot be told apart in test top-1; others can."
 
 ONE_SEED = (
     "One seed: the test says whether these trained models differ on further pictures, not whether the models would "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from pathlib import Path
@@ -253,6 +254,33 @@ def test_the_answer_leads_and_fits_on_two_screens(tmp_path: Path) -> None:
     assert "the models were not timed side by side" in line(before, "any order of times")
     assert before.count('<img src="p') == 5
     assert text.count("<details>") == text.count("</details>") == 6
+
+
+def test_what_the_command_line_changed_is_in_the_titles(tmp_path: Path) -> None:
+    """Of a record of an older bench, whose description is the protocol's own, the name stands alone."""
+    for protocol, description in (("changed", "changed with train.epochs=1"), ("plain", "embedded digits")):
+        for model in ("a", "b"):
+            write_trial(tmp_path, model, protocol=protocol, settings={"of": protocol})
+            file = tmp_path / protocol / model / "seed0" / "record.json"
+            document = json.loads(file.read_text())
+            document["protocol"]["description"] = description
+            file.write_text(json.dumps(document))
+    text = written(tmp_path)
+    for title in ("changed with train.epochs=1", "plain"):
+        assert f"- **{title}** (2 models" in text
+        assert f"<summary>{title}: all that" in text and f"\n## {title}\n" in text
+        assert line(text, f"| {title} ")
+
+
+def test_what_to_choose_for_a_use_is_said_with_what_it_loses(results: Path) -> None:
+    write_session(results / "quick", {"good": 5.0, "near": 3.0, "bad": 1.0})
+    text = written(results)
+    assert "- Accuracy above all: good, or near, which cannot be told from it." in text
+    assert "2 models may be chosen from: good and near. By their intervals it is not certain" in text
+    said = line(text, "Inference on a small device")
+    assert "least GMACs: good (1.000 GMACs)" in said
+    assert "least latency: near (3.00 ms latency, −1.00 [" in said and "points, tie: within noise" in said
+    assert "bad" not in said  # the fastest, and 30 points behind
 
 
 def test_who_is_as_cheap_is_named_as_well(tmp_path: Path) -> None:

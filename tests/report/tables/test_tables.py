@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made import answers, write_session, write_trial
+from made import answers, write_failure, write_session, write_trial
 
 from bench.files import trial_folder, write_text
 from bench.records.comparison import Comparison, Trial, comparisons, read_comparisons
@@ -29,6 +29,7 @@ from bench.report.tables.comparison import (
     comparison_latex,
     comparison_table,
     conditions,
+    csv_units,
     notes,
     run_columns,
     run_text,
@@ -132,6 +133,26 @@ def test_times_of_a_session_are_marked_unless_it_was_disturbed_which_a_dagger_sa
     noisy = {"a": ("1.00 †", ""), "b": ("1.02 †", ""), "c": ("9.00 †", "")}
     assert cells == {**(noisy if others else quiet), "d": ("", "")}
     assert any("†" in line for line in notes(one)) is bool(others)
+    read = {row["model"]: row for row in csv.DictReader(io.StringIO(comparison_csv(one).decode()))}
+    flags = {name: row["latency_ms_disturbed"] for name, row in read.items()}
+    assert flags == {**dict.fromkeys("abc", "1" if others else "0"), "d": ""}
+    assert "accuracy_disturbed" not in read["a"]
+    assert {"accuracy: %", "latency_ms: ms"} <= set(csv_units(one))
+
+
+def test_letters_behind_top1_say_who_can_be_told_apart_and_a_failed_model_has_none(tmp_path: Path) -> None:
+    for name, share in (("good", 0.9), ("near", 0.89), ("bad", 0.5)):
+        write_trial(tmp_path, name, answers(share))
+    write_failure(tmp_path, "none")
+    ((one,), _) = read_comparisons(tmp_path)
+    table = comparison_table(one)
+    assert list(table.headers[:3]) == ["model", "test top-1 (%)", "group"]
+    assert [(row[0].text, row[2].text) for row in table.rows] == [
+        ("good", "a"), ("near", "a"), ("bad", "b"), ("none", ""),
+    ]  # fmt: skip
+    assert table.rows[-1][-1].text == "oom: no memory left" and len(table.headers) - 1 in table.left
+    assert any(line.startswith("group: models that share a letter") for line in notes(one))
+    assert not any(line.startswith("group") for line in notes(one, ["params"]))
 
 
 def test_ratios_to_the_first_model_stand_beside_the_times(tmp_path: Path) -> None:
