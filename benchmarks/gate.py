@@ -30,7 +30,8 @@ sys.path.insert(0, str(CHECKOUT / "benchmarks"))
 from error_rates import drawn  # noqa: E402
 
 from bench.records.quantities import BY_KEY  # noqa: E402
-from bench.report.judge.compare import POINTS, Change  # noqa: E402
+from bench.report.judge.change import Change  # noqa: E402
+from bench.report.judge.compare import POINTS  # noqa: E402
 from bench.report.judge.paired import LEVEL, agreement, paired_difference, seed_noise  # noqa: E402
 from bench.report.judge.verdict import Verdict  # noqa: E402
 

@@ -66,8 +66,8 @@ def compare(
 
     Judged are counted quantities, and accuracy over common seeds; times with --times.
     """
+    from bench.report.judge.change import gravest
     from bench.report.judge.compare import compare as compare_results
-    from bench.report.judge.compare import gravest
     from bench.report.tables.answers import compare_text
 
     compared, notes = compare_results(a, b, results=results, protocol=protocol, tolerance=tolerance or (), times=times)

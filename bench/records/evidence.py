@@ -69,7 +69,7 @@ class Claim:
     """A published claim: its words, where it stands, and how it is tested.
 
     `check(evidence)` gives a Verdict on the comparisons and measurements of a results folder, and changes nothing;
-    bench/report/claims/checks.py has ready-made ones, such as `counts_are("mine", {"params": 5.3})`.
+    bench.report.claims.checks has ready-made ones, such as `counts_are("mine", {"params": 5.3})`.
     """
 
     text: str

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from bench.records.quantities import Quantity
-from bench.report.judge.compare import Change, Compared
+from bench.report.judge.change import Change, Compared
 from bench.report.judge.recommend import Candidate, Recommendation
 from bench.report.text.numbers import number, with_interval
 from bench.report.text.verdicts import gap, said

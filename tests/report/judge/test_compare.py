@@ -14,7 +14,8 @@ from made import answers, write_failure, write_session, write_trial
 
 from bench import RequestError
 from bench.records.quantities import BY_KEY, QUANTITIES
-from bench.report.judge.compare import POINTS, SHARE, TIME_SHARE, Change, Compared, compare, parse_tolerances
+from bench.report.judge.change import Change, Compared
+from bench.report.judge.compare import POINTS, SHARE, TIME_SHARE, compare, parse_tolerances
 from bench.report.judge.verdict import Verdict
 from bench.report.tables.answers import compare_text
 
