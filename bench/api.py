@@ -25,7 +25,7 @@ from bench.files import trial_folder
 from bench.plugins import Registry, load_plugins
 from bench.protocol import load_protocol
 from bench.records.comparison import Comparison, comparisons, read_trial, trials_of
-from bench.records.measurement import Measurement
+from bench.records.measurement import FOLDER, Measurement
 from bench.report.judge.choose import comparisons_in
 from bench.report.make import report as reporting
 from bench.report.tables.folder_page import write_page, write_tables
@@ -76,7 +76,7 @@ def measure(
     request = request_from(MeasureRequest, asked, parameters)
     registry = _plugins(request.place)
     found = measuring.measure(request, registry, Local(), _heard(registry, tell))
-    write_measure_page(request.place.results / "measure")
+    write_measure_page(request.place.results / FOLDER)
     return found
 
 

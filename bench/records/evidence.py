@@ -36,6 +36,7 @@ class Verdict:
     outcome: Outcome
     numbers: str
     command: str = ""
+    places: tuple[str, ...] = ()  # the folders, of those in the results folder, whose records say so
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from bench.records.efficiency import Efficiency, Part
 from bench.records.quantities import Quantity
 from bench.records.record import SCHEMA, Failure
 
+FOLDER = "measure"  # in the results folder
+
 
 class Measurement(Part):
     """One model's measurement; `efficiency`, `plugins` and `quantities` as in a trial's record."""

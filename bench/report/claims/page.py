@@ -6,14 +6,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from urllib.parse import quote
 
 from bench.records.evidence import Claim, Evidence, Outcome, Verdict
 from bench.report.artifact import Artifact
 from bench.report.claims.published import published_claims
 from bench.report.text.markup import markdown
 
-ORDER = get_args(Outcome)
+UNCHECKED = "could not be checked"
+# As a sceptic reads them: first what did not hold.
+ORDER: tuple[Outcome | str, ...] = (
+    "refuted", "not reproduced", "undecided", "other conditions", "confirmed", UNCHECKED, "not testable",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,15 +45,12 @@ def judged(claims: Sequence[Claim], evidence: Evidence) -> list[Judged]:
 
 def summary(found: Sequence[Judged]) -> list[str]:
     """How many claims have which verdict, and what those are that did not hold."""
-    counts = _counts(found)
-    tried = sum(count for outcome, count in counts.items() if outcome != "not testable")
+    tried = len(found) - _counts(found).get("not testable", 0)
     if not tried:
         return []
-    shown = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
-    lines = [f"{tried} of {len(found)} published claims were tested: {shown} ([claims.md](claims.md))."]
-    failed = [one for one in found if one.verdict and one.verdict.outcome in ("refuted", "not reproduced")]
-    lines += [f"{_outcome(one)[:1].upper()}{_outcome(one)[1:]}: {markdown(one.claim.text)}." for one in failed[:5]]
-    return lines
+    lines = [f"{tried} of {len(found)} published claims were tested: {_counted(found)} ([claims.md](claims.md))."]
+    failed = [one for one in found if _outcome(one) in ("refuted", "not reproduced")]
+    return lines + [f"{_outcome(one).capitalize()}: {markdown(one.claim.text)}." for one in failed[:5]]
 
 
 def judge(claims: Sequence[Claim], evidence: Evidence) -> list[Judged]:
@@ -68,26 +69,28 @@ def judge(claims: Sequence[Claim], evidence: Evidence) -> list[Judged]:
 
 
 def _counts(found: Sequence[Judged]) -> dict[str, int]:
-    return {outcome: sum(_outcome(one) == outcome for one in found) for outcome in (*ORDER, "could not be checked")}
+    return {outcome: count for outcome in ORDER if (count := sum(_outcome(one) == outcome for one in found))}
+
+
+def _counted(found: Sequence[Judged]) -> str:
+    return ", ".join(f"{count} {outcome}" for outcome, count in _counts(found).items())
 
 
 def page(judged: Sequence[Judged], problems: Sequence[str] = ()) -> str:
-    """The text of claims.md: by source, refuted claims first, and the commands that would test the rest."""
-    counts = _counts(judged)
-    summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
+    """The text of claims.md: by verdict, then by source, and the commands that would test the rest."""
     parts = [
         "# Claims",
-        f"Published claims, held against what was run: {summary}. Each verdict speaks of these records and "
+        f"Published claims, held against what was run: {_counted(judged)}. Each verdict speaks of these records and "
         "measurements alone. Refuted: ours contradicts it under its own conditions. Not reproduced: ours differs, but "
-        "the model is built anew here, or the scale is another. Undecided: the 95 % interval holds both. Other "
-        "conditions: measured only where the source says nothing.",
+        "the model is built anew here, or the scale is another. Undecided: the 95 % interval holds both, or seeds are "
+        "too few for one. Other conditions: measured only where the source says nothing.",
         *(markdown(problem) for problem in problems),
     ]
-    for source in dict.fromkeys(one.claim.source for one in judged):
-        own = [one for one in judged if one.claim.source == source]
-        parts += [f"## {markdown(source)}"]
-        lines = [_line(one) for outcome in (*ORDER, "could not be checked") for one in own if _outcome(one) == outcome]
-        parts += ["\n".join(lines)]
+    for outcome, count in _counts(judged).items():
+        own = [one for one in judged if _outcome(one) == outcome]
+        parts.append(f"## {outcome.capitalize()} ({count})")
+        for source in dict.fromkeys(one.claim.source for one in own):
+            parts += [f"### {markdown(source)}", "\n".join(_line(one) for one in own if one.claim.source == source)]
     commands = list(dict.fromkeys(one.verdict.command for one in judged if one.verdict and one.verdict.command))
     if commands:
         parts += ["## What would test the rest", "\n".join(["```", *commands, "```"])]
@@ -95,9 +98,11 @@ def page(judged: Sequence[Judged], problems: Sequence[str] = ()) -> str:
 
 
 def _outcome(one: Judged) -> str:
-    return one.verdict.outcome if one.verdict else "could not be checked"
+    return one.verdict.outcome if one.verdict else UNCHECKED
 
 
 def _line(one: Judged) -> str:
-    answer = f"Here: {one.verdict.numbers}" if one.verdict else f"Its check raised {one.problem}"
-    return f"- **{_outcome(one)}**: {markdown(one.claim.text)}. {markdown(answer)}."
+    if one.verdict is None:
+        return f"- {markdown(one.claim.text)}. Its check raised {markdown(one.problem)}."
+    places = ", ".join(f"[{markdown(place)}]({quote(place)}/)" for place in one.verdict.places)
+    return f"- {markdown(one.claim.text)}. Here: {markdown(one.verdict.numbers)}{f' ({places})' if places else ''}."

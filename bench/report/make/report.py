@@ -18,7 +18,7 @@ from bench.events import Event, ReportProgress
 from bench.files import check_writable, write_bytes, write_text
 from bench.records.comparison import Comparison, read_comparisons
 from bench.records.evidence import Claim, Evidence
-from bench.records.measurement import read_measurements
+from bench.records.measurement import FOLDER, read_measurements
 from bench.records.trainable import read_trainable
 from bench.report import figures, findings
 from bench.report.artifact import Artifact
@@ -203,7 +203,7 @@ def collect(
 ) -> tuple[list[Comparison], list[Artifact], list[str]]:
     """The comparisons of the folder, all that is to be made of it, and a line for each damaged record."""
     comparisons, damaged = read_comparisons(results)
-    measured, damaged_measurements = read_measurements(results / "measure")
+    measured, damaged_measurements = read_measurements(results / FOLDER)
     trainable, damaged_counts = read_trainable(results)
     damaged += [*damaged_measurements, *damaged_counts]
     if not comparisons and not measured:
@@ -211,7 +211,7 @@ def collect(
     judged = claims_page.judged(claims, Evidence(comparisons, measured, trainable))
     artifacts = [
         *folder_page.artifacts(comparisons),
-        *measurements.artifacts(results / "measure", measured),
+        *measurements.artifacts(results / FOLDER, measured),
         *findings.artifacts(results, comparisons, claims_page.summary(judged)),
         *claims_page.artifacts(results / "claims.md", judged, problems),
         *html.artifacts(results, comparisons),

@@ -19,6 +19,7 @@ from bench.report.judge.marks import marks
 from bench.report.judge.verdict import Standing, Verdicts
 from bench.report.tables.latex import fitting, floating
 from bench.report.text.markup import Cell, Style, Table, paragraphs, written
+from bench.report.text.numbers import number
 from bench.report.text.titles import title
 from bench.report.text.verdicts import DISTURBED, GROUP, LETTERS, intervals_read, marks_read
 
@@ -135,13 +136,13 @@ def comparison_latex(comparison: Comparison) -> bytes:
     parts = ["% Made by `python -m bench report` from the records in this folder; needs \\usepackage{booktabs}."]
     tables = list(fitting(comparison_table(comparison)))
     by_label = {quantity.label: quantity for quantity in quantities}
-    for number, table in enumerate(tables, start=1):
+    for place, table in enumerate(tables, start=1):
         own = [by_label[header] for header in table.headers if header in by_label]
         lines = [f"{title(comparison)}: {', '.join(one.label for one in own)}."]
-        if number == 1:
+        if place == 1:
             lines += [*intervals_read(comparison, own), *marks_read("Bold", own)]
         lines += [LETTERS] if GROUP in table.headers else []
-        label = "-".join(["tab:bench", comparison.name, str(number)])
+        label = "-".join(["tab:bench", comparison.name, str(place)])
         parts.append(floating(table, " ".join(lines), label))
     return ("\n\n".join(parts) + "\n").encode()
 
@@ -197,11 +198,9 @@ def _shown(standing: Standing, place: int) -> str:
     quantity, value = standing.quantity, standing.values[place] if place < len(standing.values) else None
     if value is None:
         return ""
-    text = f"{value.mean:.{quantity.decimals}f}"
+    text = number(quantity, value.mean)
     if value.low is not None and value.high is not None:
-        low, high, half = (
-            f"{one:.{quantity.decimals}f}" for one in (value.low, value.high, (value.high - value.low) / 2)
-        )
+        low, high, half = (number(quantity, one) for one in (value.low, value.high, (value.high - value.low) / 2))
         even = len(value.values) >= SEEDS and math.isclose(
             value.high - value.mean, value.mean - value.low, rel_tol=1e-6
         )

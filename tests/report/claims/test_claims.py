@@ -15,10 +15,11 @@ from bench.protocol import load_protocol
 from bench.records.comparison import read_comparisons
 from bench.records.evidence import Evidence, Verdict
 from bench.records.measurement import read_measurements
+from bench.records.quantities import BY_KEY
 from bench.records.trainable import Trainable, read_trainable, write_trainable
 from bench.report.claims import checks, published
 from bench.report.claims import page as claims
-from bench.report.judge.intervals import wilson_interval
+from bench.report.judge.intervals import estimate
 
 COMMAND = "python -m bench run …"
 LAST_BLOCK = {"train": {"what": "last-block"}, "data": {"image_size": 224}}
@@ -32,10 +33,12 @@ def test_counts_agree_within_a_percent_or_the_last_figure_published(tmp_path: Pa
     write_measurement(tmp_path, "m", macs={"conv": 1_008_000_000, "attention": 500_000_000}, params=4_549_000)
     found = evidence(tmp_path)
     verdict = checks.counts_are("m", {"params": 4.5}, decimals=1)(found)
-    assert verdict == Verdict("confirmed", "4.55 M parameters (rounds to 4.5)")
+    assert verdict == Verdict("confirmed", "4.55 M parameters (rounds to 4.5)", places=("measure",))
     assert checks.counts_are("m", {"params": 4.5})(found).outcome == "refuted"
     assert checks.counts_are("m", {"gmacs": 1.0}, operators=["conv"])(found).outcome == "confirmed"
-    assert checks.counts_are("m", {"gmacs": 1.0})(found) == Verdict("refuted", "1.51 GMACs (+50.8 %)")
+    assert checks.counts_are("m", {"gmacs": 1.0})(found) == Verdict(
+        "refuted", "1.51 GMACs (+50.8 %)", places=("measure",)
+    )
     # Of a model that bench built anew after the paper, a difference refutes nothing.
     assert checks.counts_are("m", {"gmacs": 1.0}, rebuilt=True)(found).outcome == "not reproduced"
 
@@ -62,7 +65,7 @@ def test_savings_are_told_by_the_operators_counted(tmp_path: Path) -> None:
     assert checks.computes_less(["thrifty"], "base", 0.40)(found).outcome == "refuted"
     counts = {"by theirs": (checks.LAYERS_ONLY, ()), "whole": ((), ())}
     mixed = checks.saves_by_a_count("thrifty", "base", 0.40, counts)(found)
-    assert mixed == Verdict("confirmed", "by theirs: 40.0 % saved; whole: 25.0 % saved")
+    assert mixed == Verdict("confirmed", "by theirs: 40.0 % saved; whole: 25.0 % saved", places=("measure",))
     assert checks.saves_by_a_count("thrifty", "base", 0.25, counts)(found).outcome == "not reproduced"
 
 
@@ -82,7 +85,7 @@ def test_trainable_parameters_are_counted_without_training(tmp_path: Path) -> No
     under = {"train.what": "last-block", "head.hidden": [256, 256], "classes": 10}
     found = Evidence((), (), read_trainable(tmp_path)[0])
     check = checks.trains("m", 7, under=under, command=COMMAND)
-    assert check(found) == Verdict("confirmed", "7 counted under cifar10")
+    assert check(found) == Verdict("confirmed", "7 counted under cifar10", places=("trainable",))
     assert checks.trains("m", 8, under=under, command=COMMAND)(found).outcome == "refuted"
     assert checks.trains("m", 7, under=under | {"classes": 100}, command=COMMAND)(found).outcome == "not testable"
     file.write_text("{")
@@ -92,44 +95,75 @@ def test_trainable_parameters_are_counted_without_training(tmp_path: Path) -> No
 def test_trainable_parameters_are_known_even_of_a_trial_that_failed_later(tmp_path: Path) -> None:
     write_failure(tmp_path, "m", settings=LAST_BLOCK)
     check = checks.trains("m", 1_000_000, under={"train.what": "last-block"}, command=COMMAND)
-    assert check(evidence(tmp_path)) == Verdict("confirmed", "1,000,000 in quick")
+    assert check(evidence(tmp_path)) == Verdict("confirmed", "1,000,000 in quick", places=("quick",))
     other = checks.trains("m", 1_000_001, under={"train.what": "last-block"}, command=COMMAND)
     assert other(evidence(tmp_path)).outcome == "refuted"
 
 
 def test_accuracy_counts_only_under_the_claims_conditions(tmp_path: Path) -> None:
-    write_trial(tmp_path, "m", answers(0.8), settings=LAST_BLOCK, data="digits")
+    for seed, share in enumerate((0.78, 0.8, 0.82)):
+        write_trial(tmp_path, "m", answers(share), seed=seed, settings=LAST_BLOCK, data="digits")
     conditions = {"train.what": "last-block", "dataset": "digits", "classes": 3, "test": 200}
-    low, high = (100 * end for end in wilson_interval(0.8, 200))
+    (comparison,) = read_comparisons(tmp_path)[0]
+    found = estimate(BY_KEY["accuracy"], comparison.finished[0])
+    assert found is not None and found.low is not None and found.high is not None
 
-    def outcome(top1: float, within: float) -> str:
-        return checks.reaches("m", top1, within=within, under=conditions, command=COMMAND)(evidence(tmp_path)).outcome
+    def verdict(top1: float, within: float) -> Verdict:
+        return checks.reaches("m", top1, within=within, under=conditions, command=COMMAND)(evidence(tmp_path))
 
-    assert outcome(80.6, within=10) == "confirmed"
-    assert outcome(80.6, within=1) == "undecided"  # the interval of 200 pictures holds both
-    assert (outcome(high + 1.1, within=1), outcome(low - 1.1, within=1)) == ("not reproduced", "not reproduced")
-    numbers = checks.reaches("m", 80.6, within=10, under=conditions, command=COMMAND)(evidence(tmp_path)).numbers
-    assert numbers == f"80.00 [{low:.2f}, {high:.2f}] % in quick, one seed: −0.60 points"
+    assert verdict(80.6, within=20).outcome == "confirmed"
+    assert verdict(found.low, within=1).outcome == "undecided"  # the interval holds both
+    assert verdict(found.high + 1.1, within=1).outcome == "not reproduced"
+    assert verdict(found.low - 1.1, within=1).outcome == "not reproduced"
+    assert verdict(found.mean + 0.6, within=20).numbers == (
+        f"{found.mean:.2f} [{found.low:.2f}, {found.high:.2f}] % in quick, mean of 3 seeds: −0.60 points"
+    )
     for key, value in (("dataset", "cifar10"), ("train.what", "full"), ("data.image_size", 32), ("nowhere.at.all", 1)):
         check = checks.reaches("m", 80, within=1.0, under={key: value}, command=COMMAND)
-        verdict = check(evidence(tmp_path))
-        assert (verdict.outcome, verdict.command) == ("not testable", COMMAND)
-        assert f"{key} = {value}" in verdict.numbers
+        other = check(evidence(tmp_path))
+        assert (other.outcome, other.command) == ("not testable", COMMAND)
+        assert f"{key} = {value}" in other.numbers
 
 
-def test_training_steps_are_compared_each_at_its_own_size_and_alike_are_other_conditions(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [1, 2])
+def test_fewer_than_three_seeds_decide_no_published_accuracy(count: int, tmp_path: Path) -> None:
+    for seed in range(count):
+        write_trial(tmp_path, "m", answers(0.8), seed=seed)
+    for top1 in (80.0, 40.0):
+        verdict = checks.reaches("m", top1, within=1.0, under={}, command=COMMAND)(evidence(tmp_path))
+        assert (verdict.outcome, verdict.command) == ("undecided", COMMAND)
+        assert "three seeds would tell" in verdict.numbers
+
+
+def test_training_steps_are_compared_each_at_its_own_size(tmp_path: Path) -> None:
     check = checks.steps_take_longer("slow", "fast", 7, tolerance=0.25, baseline_size=32)
     write_measurement(tmp_path, "slow", macs={"conv": 1}, step_seconds=1.8)
-    assert check(evidence(tmp_path)).outcome == "not testable"
-    write_measurement(tmp_path, "fast", macs={"conv": 1}, step_seconds=1.0)
+    write_measurement(tmp_path, "fast", macs={"conv": 1}, step_seconds=1.0)  # at another size than the claim's
     verdict = check(evidence(tmp_path))
-    assert verdict.outcome == "other conditions"
-    assert verdict.numbers.endswith("a step of 8 pictures on Some CPU: 1.80 times")
+    assert verdict.outcome == "not testable"
     assert "measure fast --image-size 32 --only step" in verdict.command
     write_measurement(tmp_path, "fast", macs={"conv": 1}, step_seconds=0.25, image_size=32)
     verdict = check(evidence(tmp_path))
     assert verdict.outcome == "confirmed"
-    assert verdict.numbers.startswith("1.80 s at 224 pixels against 0.25 s at 32, a step")
+    assert verdict.numbers.startswith("1.80 s at 224 pixels against 0.25 s at 32, a step of 8 pictures on Some CPU")
+    far = checks.steps_take_longer("slow", "fast", 70, tolerance=0.25, baseline_size=32)
+    assert far(evidence(tmp_path)).outcome == "not reproduced"
+    unlike = checks.steps_take_longer(
+        "slow", "fast", 7, tolerance=0.25, baseline_size=32, otherwise="there on the moon"
+    )(evidence(tmp_path))
+    assert unlike.outcome == "other conditions" and unlike.numbers.endswith("7.20 times; there on the moon")
+
+
+def test_a_sentence_that_says_several_things_is_one_claim_and_the_gravest_answer_decides(tmp_path: Path) -> None:
+    write_measurement(tmp_path, "base", macs={"linear": 1000})
+    write_measurement(tmp_path, "half", macs={"linear": 500})
+    half, third = (checks.computes_less([name], "base", 0.5) for name in ("half", "third"))
+    verdict = checks.each(half, third)(evidence(tmp_path))
+    assert verdict.outcome == "confirmed"  # what was not measured decides nothing, and is said
+    assert verdict.numbers.endswith("50.0 % saved; third: not measured at 224 pixels and 1,000 classes")
+    assert verdict.command == "python -m bench measure third --only macs"
+    write_measurement(tmp_path, "third", macs={"linear": 333})
+    assert checks.each(half, third)(evidence(tmp_path)).outcome == "refuted"
 
 
 def seeds(results: Path, model: str, share: float, macs: int, first: int = 0) -> None:
@@ -151,6 +185,11 @@ def test_no_loss_is_an_equivalence_test_with_a_margin(tmp_path: Path) -> None:
     assert outcome("thrifty", 0.001).outcome == "undecided"
     seeds(tmp_path, "poor", 0.7, 50)
     assert outcome("poor", 5).outcome == "not reproduced"
+    seeds(tmp_path, "dear", 0.9, 100, first=9)
+    assert outcome("dear", 5).outcome == "not reproduced"  # it saves nothing
+    for model in ("single", "single_poor"):
+        write_trial(tmp_path, model, answers(0.9 if model == "single" else 0.3, 2000), efficiency={"macs": 1})
+        assert outcome(model, 5).outcome == "undecided"
 
 
 def test_more_accurate_and_cheaper_must_both_hold_and_one_seed_says_nothing(tmp_path: Path) -> None:
@@ -167,7 +206,8 @@ def test_more_accurate_and_cheaper_must_both_hold_and_one_seed_says_nothing(tmp_
         "confirmed", "not reproduced", "not reproduced",
     )  # fmt: skip
     assert outcome("new", "dear") == "undecided"
-    assert outcome("single", "old") == "not testable"
+    assert (outcome("single", "old"), outcome("old", "single")) == ("undecided", "undecided")
+    assert outcome("single", "nobody") == "not testable"
 
 
 @pytest.mark.parametrize(
@@ -180,17 +220,33 @@ def test_more_accurate_and_cheaper_must_both_hold_and_one_seed_says_nothing(tmp_
 def test_fewer_parameters_and_more_accuracy_must_both_hold(
     share: float, trainable: int, outcome: str, tmp_path: Path
 ) -> None:
-    write_trial(tmp_path, "new", answers(share, seed=1), model={"trainable_params": trainable})
-    write_trial(tmp_path, "old", answers(0.8, seed=2))
+    for seed in range(3):
+        new = answers(share, 2000, seed=seed)
+        write_trial(tmp_path, "new", new, seed=seed, model={"trainable_params": trainable})
+        write_trial(tmp_path, "old", answers(0.8, 2000, seed=9 + seed), seed=seed)
     check = checks.trains_less_and_is_better("new", "old", under={}, command=COMMAND)
     verdict = check(evidence(tmp_path))
     assert verdict.outcome == outcome
     assert f"{trainable / 1e6:.2f} M against 1.00 M trainable parameters" in verdict.numbers
 
 
+def test_one_seed_is_not_asked_where_there_are_more(tmp_path: Path) -> None:
+    for protocol, count in (("more", 3), ("single", 1)):
+        for seed in range(count):
+            cost = {"macs": 50 if protocol == "more" else 200}
+            new = answers(0.9, 2000, seed=seed)
+            write_trial(tmp_path, "new", new, protocol=protocol, seed=seed, efficiency=cost)
+            old = answers(0.7, 2000, seed=9 + seed)
+            write_trial(tmp_path, "old", old, protocol=protocol, seed=seed, efficiency={"macs": 100})
+    verdict = checks.is_more_accurate("new", "old", under={}, command=COMMAND, cheaper=True)(evidence(tmp_path))
+    assert (verdict.outcome, verdict.places) == ("confirmed", ("more",))
+    assert "single" not in verdict.numbers
+
+
 def test_the_gravest_answer_of_several_comparisons_decides(tmp_path: Path) -> None:
     for protocol, share in (("a", 0.8), ("b", 0.5)):
-        write_trial(tmp_path, "m", answers(share), protocol=protocol)
+        for seed in range(3):
+            write_trial(tmp_path, "m", answers(share, 2000, seed=seed), seed=seed, protocol=protocol)
     verdict = checks.reaches("m", 80, within=10, under={}, command=COMMAND)(evidence(tmp_path))
     assert verdict.outcome == "not reproduced"
     assert "% in a" in verdict.numbers and "% in b" in verdict.numbers
@@ -229,7 +285,7 @@ PLUGIN = """
 from bench import Claim, Verdict, hookimpl
 
 def check(evidence):
-    return Verdict("refuted", f"{len(evidence.comparisons)} comparison")
+    return Verdict("refuted", f"{len(evidence.comparisons)} comparison", places=("quick",))
 
 def broken(evidence):
     raise KeyError("nothing")
@@ -244,9 +300,8 @@ def bench_claims():
 
 def test_a_plugins_claims_are_judged_and_its_mistakes_reported(page_with: Callable[[str], str]) -> None:
     text = page_with(PLUGIN)
-    assert "## a paper" in text
-    assert "- **refuted**: mine is &lt;best&gt;. Here: 1 comparison." in text
-    assert "- **could not be checked**: mine breaks. Its check raised KeyError: 'nothing'." in text
+    assert "## Refuted (1)\n\n### a paper\n\n- mine is &lt;best&gt;. Here: 1 comparison ([quick](quick/))." in text
+    assert "## Could not be checked (2)\n\n### a paper\n\n- mine breaks. Its check raised KeyError: 'nothing'." in text
     assert "the check gives NoneType, not Verdict" in text
     assert "1 refuted" in text
     assert "2 could not be checked" in text

@@ -186,7 +186,7 @@ def test_claims_are_handed_in_and_nothing_is_taken_from_the_working_directory(re
     given: dict[str, Any] = {"claims": [claim], "problems": ["one plugin fails"]}
     make_report(results, **given)
     page = (results / "claims.md").read_text()
-    assert "- **confirmed**: mine is best. Here: 1 seen." in page
+    assert "- mine is best. Here: 1 seen." in page
     assert "one plugin fails" in page
     assert readme.read_text() == SECTION
     assert check(results, **given).problems == []

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.records.evidence import Evidence, Verdict
-from bench.records.measurement import Measurement
+from bench.records.evidence import Evidence, Outcome, Verdict
+from bench.records.measurement import FOLDER, Measurement
 from bench.report.claims.checks.answers import Check, answered
 
 # The operators that FDViT's authors, as many papers, count: no attention products, no normalisation.
@@ -52,7 +52,8 @@ def counts_are(
         )
         counted = f", counting {' and '.join(operators)} alone" if operators else ""
         added = f", with {extra['what']} added, which bench leaves out" if extra else ""
-        return answered(holds, f"{numbers}{counted}{added}", "not reproduced" if rebuilt else "refuted")
+        otherwise: Outcome = "not reproduced" if rebuilt else "refuted"
+        return answered(holds, f"{numbers}{counted}{added}", otherwise, places=[FOLDER])
 
     return check
 
@@ -75,8 +76,9 @@ def computes_less(
         one = min(found, key=macs) if at_least else found[0]
         saved, numbers = _saved(one, base)
         if at_least:
-            return answered(saved >= share - tolerance, f"{numbers}, the most of {len(found)} measured")
-        return answered(abs(saved - share) <= tolerance, numbers)
+            numbers += f", the most of {len(found)} measured"
+        holds = saved >= share - tolerance if at_least else abs(saved - share) <= tolerance
+        return answered(holds, numbers, places=[FOLDER])
 
     return check
 
@@ -102,7 +104,7 @@ def saves_by_a_count(
         found = {name: _saved(ours, base, *operators)[0] for name, operators in counts.items()}
         numbers = "; ".join(f"{name}: {_percent(saved, sign=False)} saved" for name, saved in found.items())
         holds = abs(next(iter(found.values())) - share) <= tolerance
-        return answered(holds, numbers, "not reproduced")
+        return answered(holds, numbers, "not reproduced", places=[FOLDER])
 
     return check
 
