@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
-from bench.errors import RequestError
+from bench.errors import RequestError, StorageError
 
-INTERRUPTED = 130
+FAILED, INTERRUPTED = 1, 130
 
 
 def main() -> None:
@@ -17,20 +18,38 @@ def main() -> None:
 
     from bench.cli import app
 
+    _hear_signals()
     try:
         status = get_command(app).main(standalone_mode=False, prog_name="python -m bench")
+    except StorageError as error:
+        refuse(str(error))
+        status = FAILED
     except RequestError as error:
         sys.exit(refuse(str(error)))
     except TyperException as error:
         sys.exit(refuse(error.format_message()))
-    except (KeyboardInterrupt, typer.Abort):
+    except typer.Abort as error:  # typer's word for an EOFError, which is no interrupt
+        raise error.__cause__ or error from None
+    except KeyboardInterrupt:
         status = INTERRUPTED
     except BrokenPipeError:  # `… | head` has seen enough
         sys.stdout = None
         sys.exit(0)
-    if status == INTERRUPTED:  # typer turns Ctrl-C into that status
-        print("interrupted; everything finished so far is kept", file=sys.stderr)
+    if status == INTERRUPTED:
+        print("interrupted; everything finished so far is kept: the same command goes on from there", file=sys.stderr)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _hear_signals() -> None:
+    """Let what ends a job (SIGTERM) or a terminal (SIGHUP) be as Ctrl-C; who started us with one ignored keeps that."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, interrupt)
 
 
 def refuse(problem: str) -> int:

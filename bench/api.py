@@ -26,6 +26,7 @@ from bench.plugins import Registry, load_plugins
 from bench.protocol import load_protocol
 from bench.records.comparison import Comparison, comparisons, read_trial, trials_of
 from bench.records.measurement import FOLDER, Measurement
+from bench.records.record import NAME as RECORD
 from bench.report.judge.choose import comparisons_in
 from bench.report.make import report as reporting
 from bench.report.tables.folder_page import write_page, write_tables
@@ -34,9 +35,8 @@ from bench.request import CheckRequest, MeasureRequest, Place, RunRequest, reque
 from bench.run import measuring, sweep
 from bench.run.executors import follow, work
 from bench.run.executors.local import Local
-from bench.run.lock import sole_user
 from bench.run.sweep import Sweep
-from bench.run.timing import lacks_timing, take
+from bench.run.timing import await_turn, lacks_timing, take
 
 T = TypeVar("T")
 
@@ -54,15 +54,20 @@ def run(asked: RunRequest | str | Sequence[str] = (), *, tell: Tell = tell_nobod
         trials = trials_of(found.folder)  # once: the page of each trial must not read all records again
         try:
             for record in found.run(announce):
-                trial = read_trial(trial_folder(found.folder, record.model.name, record.seed))
-                trials[trial.folder] = trial
-                write_page(comparisons(trials.values()))
+                folder = trial_folder(found.folder, record.model.name, record.seed)
+                if (folder / RECORD).exists():  # else its disk is full
+                    trials[folder] = read_trial(folder)
+                with found.unless_full(announce):
+                    write_page(comparisons(trials.values()))
             if request.options.timing:
-                own = (one for one in comparisons(trials.values()) if found.holds(one))
+                await_turn(found.folder, announce)
+                # Of all that is there now: another run may have worked on it, too.
+                own = (one for one in comparisons(trials_of(found.folder).values()) if found.holds(one))
                 for one in filter(lacks_timing, own):
                     take(one, (), request.place, found.executor, announce)
         finally:  # an interrupt leaves tables, too
-            write_tables(comparisons(trials_of(found.folder).values()))
+            with found.unless_full(announce):
+                write_tables(comparisons(trials_of(found.folder).values()))
     return found
 
 
@@ -102,8 +107,7 @@ def time_together(
     for one in asked:
         names = {contender.model for contender in one.finished}
         if names & set(models) if models else names:
-            with sole_user(one.folder):
-                problems += filter(None, [take(one, models, place, Local(), announce)])
+            problems += filter(None, [take(one, models, place, Local(), announce)])
     timed = comparisons(trial for one in asked for contender in one.contenders for trial in contender.trials)
     for folder in {one.folder for one in timed}:
         write_page([one for one in timed if one.folder == folder])

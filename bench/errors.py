@@ -13,6 +13,14 @@ class RequestError(Exception):
     """
 
 
+class BusyError(RequestError):
+    """Another run is at work there; the same request may be carried out later."""
+
+
+class StorageError(RequestError):
+    """A file cannot be written; what was finished before is kept. The command line exits with status 1."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str], listing: str) -> RequestError:
     """The error for a name nobody registered: with the nearest names, and the command that lists them."""
     near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)

@@ -70,12 +70,16 @@ class TrialEnded:
 
 @dataclass(frozen=True)
 class Measuring:
-    """`quantity` of `model` is about to be measured; `done` of `total` such measurements are over."""
+    """`quantity` of `model` is about to be measured; `done` of `total` such measurements are over.
+
+    `brief`: of a trial that is over, where it takes a moment.
+    """
 
     model: str
     quantity: str
     done: int
     total: int
+    brief: bool = False
 
 
 @dataclass(frozen=True)

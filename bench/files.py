@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 from pathlib import Path
 from urllib.parse import quote
 
 import platformdirs
 
-from bench.errors import RequestError
+from bench.errors import RequestError, StorageError
 
 
 def write_text(file: Path, text: str) -> None:
@@ -17,16 +19,41 @@ def write_text(file: Path, text: str) -> None:
 
 
 def write_bytes(file: Path, content: bytes) -> None:
-    """As `write_text`, for bytes."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """As `write_text`, for bytes. Raises StorageError where it cannot be written."""
     partial = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        with partial.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(file)
-    finally:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            partial.replace(file)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritten(file, error) from None
+
+
+def unwritten(file: Path, error: OSError) -> StorageError:
+    """What a user is told of a file that cannot be written."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    todo = f"make room on the disk of {file.parent}" if full else "mend that"
+    what = error.strerror or str(error)
+    return StorageError(f"{file} cannot be written: {what}; {todo}, and run the same command again: all else is kept")
+
+
+def checksum(file: Path) -> str | None:
+    """SHA-256 of the file; None where there is none that can be read."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def clear_partials(folder: Path) -> None:
+    """Remove what killed processes were writing into the folder; for whoever holds it alone."""
+    for partial in folder.glob(".*.[0-9]*"):
         partial.unlink(missing_ok=True)
 
 

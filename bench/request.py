@@ -18,6 +18,7 @@ from bench.errors import RequestError, unknown
 from bench.plugins import Model
 from bench.protocol import Protocol
 from bench.records.identity import Identity, Way, canonical
+from bench.records.record import Failure, ModelRecord
 
 
 @dataclass(frozen=True)
@@ -131,12 +132,13 @@ class Weights:
 @dataclass(frozen=True)
 class Ready:
     """What is found ready for a request: the decoded data, the weights of each model that takes a file's, and on what
-    kind of device trials would run, with how many threads."""
+    kind of device trials would run, with how many threads; `counts`: the pictures of train, val and test."""
 
     stored: Stored
     weights: dict[str, Weights]
     device: str
     threads: int
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     def way(self, options: RunOptions) -> Way:
         """How trials with those options would run."""
@@ -148,7 +150,9 @@ class Ready:
 class TrialSpec:
     """One model (as asked for, with its options), one seed, one protocol; `folder` is where the trial's files go.
 
-    `way` is how it is to run, as far as it changes what is shown; None: not known before it has.
+    `way` is how it is to run, as far as it changes what is shown; None: not known before it has. `known` is what is
+    known of the model where the run was planned, and `counts` the pictures of train, val and test. `fresh`: it goes on
+    from no checkpoint. `unmeasured`: what is not to be measured, since it ended the trial's process, and how.
     """
 
     model: str
@@ -160,6 +164,10 @@ class TrialSpec:
     weights: Weights | None = None
     options: RunOptions = RunOptions()
     way: Way | None = None
+    known: ModelRecord | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    fresh: bool = False
+    unmeasured: Mapping[str, Failure] = field(default_factory=dict)
 
     def identity(self, model: Model) -> Identity:
         """What makes it this trial and no other; `model` is what the plugins of now say of its model."""

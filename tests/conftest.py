@@ -29,6 +29,7 @@ from bench.protocol import Protocol, load_protocol
 from bench.records.identity import Way
 from bench.records.record import Record
 from bench.request import Place, TrialSpec
+from bench.run.outline import known_of
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 CIFAR10 = "cifar10-jpeg.tar.gz"
@@ -122,7 +123,8 @@ def tiny_trial(
         folder = trial_folder(tmp_path / "results", model, seed)
         place = Place(device="cpu", plugins=(plugins,), working_directory=tmp_path)
         way = Way("cpu", torch.get_num_threads())
-        return TrialSpec(model, seed, protocol, digits, folder, place, way=way)
+        known = known_of(load_plugins([plugins]).model(model), protocol)
+        return TrialSpec(model, seed, protocol, digits, folder, place, way=way, known=known)
 
     return make
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.errors import StorageError
 from bench.files import trial_folder, write_bytes, write_text
 
 
@@ -16,10 +18,10 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     write_text(file, "old")
 
     def full(_: int) -> None:
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("bench.files.os.fsync", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(StorageError, match=r"record.json cannot be written: No space .*; make room on the disk"):
         write_bytes(file, b"new")
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]

@@ -79,6 +79,8 @@ class Bars:
                 self._print(event)
             case DataProgress():
                 self._show("data", event.dataset, event.done, event.total, "pictures decoded")
+            case Measuring() if event.brief:
+                pass  # the trial's bar stands for it
             case Measuring():
                 done = f"{event.done} of {event.total}"
                 self._show("measuring", f"{event.model}: {event.quantity}", event.done, event.total, done)
@@ -133,7 +135,7 @@ def describe(event: Event) -> str | None:
         case DataProgress():
             return f"{event.dataset}: {event.done:,} pictures decoded" if event.done == event.total else None
         case Measuring():
-            return f"[{event.done + 1}/{event.total}] {event.model}: {event.quantity}"
+            return None if event.brief else f"[{event.done + 1}/{event.total}] {event.model}: {event.quantity}"
         case TimingTogether():
             if event.share:
                 return None

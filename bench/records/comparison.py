@@ -17,6 +17,7 @@ from bench.records.identity import Terms, terms_of
 from bench.records.machine import same_machine
 from bench.records.predictions import NAME
 from bench.records.quantities import Quantity, with_plugins
+from bench.records.record import NAME as RECORD
 from bench.records.record import Record, RecordError, parse_record
 from bench.records.sessions import Kept, read_sessions
 from bench.records.sound import contradiction
@@ -153,7 +154,7 @@ def trials_of(protocol_folder: Path) -> dict[Path, Trial]:
 
 def read_trial(folder: Path) -> Trial:
     """The trial in that folder. Raises RecordError for a damaged record, OSError for one that cannot be read."""
-    file = folder / "record.json"
+    file = folder / RECORD
     content = file.read_bytes()
     return Trial(folder, parse_record(content, file), hashlib.sha256(content).hexdigest())
 

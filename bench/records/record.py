@@ -19,6 +19,7 @@ from bench.protocol import fingerprint_of
 from bench.records.efficiency import Efficiency, Part
 from bench.records.quantities import Quantity
 
+NAME = "record.json"
 SCHEMA = 2
 Status = Literal["ok", "oom", "diverged", "timeout", "crashed", "error", "interrupted"]
 
@@ -178,4 +179,4 @@ def parse_record(content: bytes, file: Path) -> Record:
 
 def write_record(folder: Path, record: Record) -> None:
     """Write the record into its trial's folder."""
-    write_text(folder / "record.json", json.dumps(record.to_json(), indent=1, allow_nan=False) + "\n")
+    write_text(folder / NAME, json.dumps(record.to_json(), indent=1, allow_nan=False) + "\n")

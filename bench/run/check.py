@@ -67,10 +67,10 @@ def check(request: CheckRequest, emit: Tell) -> Ready:
         raise
     except Exception as error:  # a stranger's dataset may raise anything
         raise RequestError(f"dataset {protocol.data.dataset}: {type(error).__name__}: {error}") from error
-    left = len(subsets(stored, protocol)["train"].indices)
-    if left < 2:
-        raise RequestError(f"dataset {stored.name}: {left} picture is left to train on")
-    return Ready(stored, weights, device.kind, torch.get_num_threads())
+    counts = {part: len(subset.indices) for part, subset in subsets(stored, protocol).items()}
+    if counts["train"] < 2:
+        raise RequestError(f"dataset {stored.name}: {counts['train']} picture is left to train on")
+    return Ready(stored, weights, device.kind, torch.get_num_threads(), counts)
 
 
 def trainable_layers(request: CheckRequest, classes: int) -> list[dict[str, Any]]:

@@ -1,26 +1,64 @@
-"""One run at a time in a results folder."""
+"""One process at a time in a folder: a trial's, or that of a comparison's timing sessions.
+
+The lock is a file that its holder keeps fresh, not a lock of the operating system: it holds on network file systems,
+too. One whose holder has died on this machine is taken over at once, one from another machine after TAKEN_OVER.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import LeaseCompromise, SoftFileLease, Timeout
 
-from bench.errors import RequestError
+from bench.errors import BusyError, RequestError
+from bench.files import unwritten
+
+NAME = ".lock"
+TAKEN_OVER = 30.0  # seconds without a sign of life
 
 
 @contextmanager
 def sole_user(folder: Path) -> Iterator[None]:
-    """Hold the results folder, so that two runs do not write the same records; RequestError where another one does."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
+    """Hold the folder, which is made where it is missing; BusyError where another process does.
+
+    A process that was stopped for so long that another has taken over ends, since it may write nothing more.
+    """
+    lock = _lock(folder)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise RequestError(f"{folder}: another run is working there; wait for it, or choose another folder") from None
+        raise BusyError(f"{folder}: another run is at work there; wait for it, or choose another folder") from None
+    except OSError as error:
+        if isinstance(error, FileExistsError | IsADirectoryError) or (folder / NAME).is_symlink():
+            raise RequestError(f"{folder / NAME} is in the way, and no lock of bench: remove it") from None
+        raise unwritten(folder / NAME, error) from None
     try:
         yield
     finally:
         lock.release()
+
+
+def is_free(folder: Path) -> bool:
+    """Whether nobody holds the folder now."""
+    try:
+        with sole_user(folder):
+            return True
+    except BusyError:
+        return False
+
+
+def _lock(folder: Path) -> SoftFileLease:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritten(folder, error) from None
+    return SoftFileLease(folder / NAME, lease_duration=TAKEN_OVER, on_compromise=_lost)
+
+
+def _lost(how: LeaseCompromise) -> None:
+    print(f"another run has taken over what this process was at ({how.reason}): it ends", file=sys.stderr, flush=True)
+    os._exit(3)

@@ -1,38 +1,37 @@
-"""A record as far as it is known without training: what was asked for, and what the model turned out to be."""
+"""A record as far as it is known without training: what was asked for. Free of torch."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
-
-from torch import nn
 
 from bench.data.splits import subsets
-from bench.models.classifier import resolved_options
-from bench.models.parts import parameter_counts, training_only_parameters
-from bench.models.weights.load import state_digest
 from bench.plugins import Model
+from bench.protocol import Protocol
 from bench.records import record as records
-from bench.records.record import Record
+from bench.records.record import ModelRecord, Record
 from bench.request import TrialSpec
-from bench.run.prepare import Prepared
 
 
-def outline(spec: TrialSpec, model: Model) -> Record:
+def known_of(model: Model, protocol: Protocol) -> ModelRecord:
+    """What is known of the model before it is built."""
+    return ModelRecord(
+        name=model.name,
+        plugin=model.plugin.name,
+        family=model.spec.family,
+        source=model.spec.source,
+        options=model.options_under(dict(protocol.model.options)),
+        code=model.plugin.code,
+    )
+
+
+def outline(spec: TrialSpec, known: ModelRecord) -> Record:
     """The record as far as it is known before the trial runs; also what is written where it dies."""
-    counts = {part: len(subset.indices) for part, subset in subsets(spec.stored, spec.protocol).items()}
+    counts = spec.counts or {part: len(subset.indices) for part, subset in subsets(spec.stored, spec.protocol).items()}
     return Record(
         status="error",
         seed=spec.seed,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
-        model=records.ModelRecord(
-            name=spec.model,
-            plugin=model.plugin.name,
-            family=model.spec.family,
-            source=model.spec.source,
-            options=model.options_under(dict(spec.protocol.model.options)),
-            code=model.plugin.code,
-        ),
+        model=known.model_copy(),
         protocol=records.ProtocolRecord(
             name=spec.protocol.name,
             fingerprint=spec.protocol.fingerprint,
@@ -43,28 +42,3 @@ def outline(spec: TrialSpec, model: Model) -> Record:
             name=spec.stored.name, fingerprint=spec.stored.fingerprint, classes=list(spec.stored.classes), **counts
         ),
     )
-
-
-def describe_model(record: records.ModelRecord, spec: TrialSpec, prepared: Prepared) -> None:
-    """Enter what is known once the model is built, before it trains."""
-    model, preparation = prepared.model, prepared.batches["train"].preparation
-    record.params, record.trainable_params = parameter_counts(model)
-    record.training_only_params = training_only_parameters(model)
-    record.resolved_options = resolved_options(model.backbone)
-    record.input_size = [3, preparation.image_size, preparation.image_size]
-    record.weights = weights_record(spec, model.backbone) | {"mean": preparation.mean, "std": preparation.std}
-
-
-def weights_record(spec: TrialSpec, backbone: nn.Module) -> dict[str, Any]:
-    """Which weights the backbone starts from: the file's name and SHA-256, or those of what the plugin loaded."""
-    source = spec.protocol.model.weights
-    if source == "scratch":
-        return {"source": source}
-    if spec.weights is None:
-        return {"source": source, "origin": "plugin", "file": None, "sha256": state_digest(backbone)}
-    return {
-        "source": source,
-        "origin": spec.weights.origin,
-        "file": spec.weights.file.name,
-        "sha256": spec.weights.sha256,
-    }

@@ -9,6 +9,7 @@ from bench.files import trial_folder
 from bench.plugins import Model, Registry
 from bench.protocol import Protocol
 from bench.request import Ready, RunRequest, TrialSpec
+from bench.run.outline import known_of
 
 
 def models_asked(request: RunRequest, registry: Registry, protocol: Protocol) -> tuple[list[Model], list[str]]:
@@ -42,6 +43,9 @@ def trials(
             ready.weights.get(model.name),
             request.options,
             ready.way(request.options),
+            known_of(model, protocol),
+            ready.counts,
+            request.fresh,
         )
         for seed in dict.fromkeys(request.seeds or protocol.seeds)
         for model in models

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.errors import RequestError
+from bench.errors import RequestError, StorageError
 from bench.events import Checking, Event, Note, Tell
-from bench.files import check_writable
+from bench.files import check_writable, checksum
 from bench.hookspecs import DiedError, Executor
 from bench.plugins import Model, Registry
 from bench.protocol import Protocol, load_protocol
 from bench.records.comparison import Comparison
 from bench.records.folder import record_files
 from bench.records.identity import Terms, differences, identity_of, terms_of
-from bench.records.record import Record, RecordError, read_record
+from bench.records.record import NAME, Record, RecordError, read_record
 from bench.request import CheckRequest, Ready, RunRequest, TrialSpec
 from bench.run import plan
 from bench.run.executors import follow, run_trials, work
-from bench.run.lock import sole_user
 
 
 @dataclass
@@ -38,15 +37,27 @@ class Sweep:
     missing: list[TrialSpec]
     executor: Executor
     timeout: float | None
+    meanwhile: Callable[[TrialSpec], Record | None]
+    problems: list[str] = field(default_factory=list)  # what could not be written
 
     @property
     def ok(self) -> bool:
-        """Whether every trial ended well."""
-        return all(record.status == "ok" for record in self.records)
+        """Whether every trial ended well, and everything was written."""
+        return not self.problems and all(record.status == "ok" for record in self.records)
+
+    @contextmanager
+    def unless_full(self, tell: Tell) -> Iterator[None]:
+        """Within it, what cannot be written is told, and stops nothing."""
+        try:
+            yield
+        except StorageError as error:
+            self.problems.append(str(error))
+            if len(self.problems) == 1:
+                tell(Note(str(error)))
 
     def run(self, tell: Tell) -> Iterator[Record]:
         """Run what is missing; gives each trial's record once it is written. A trial that fails raises nothing."""
-        for message in run_trials(self.executor, self.missing, self.timeout):
+        for message in run_trials(self.executor, self.missing, self.timeout, self.meanwhile):
             if isinstance(message, Record):
                 self.records.append(message)
                 yield message
@@ -69,7 +80,7 @@ class Sweep:
 
 @contextmanager
 def opened(request: RunRequest, registry: Registry, tell: Tell) -> Iterator[Sweep]:
-    """The run that the request means; its folder is held meanwhile, so that no other run writes there.
+    """The run that the request means. Another one may work in its folder, too: they share the trials.
 
     Raises RequestError, before anything trains, where the request cannot be carried out.
     """
@@ -93,23 +104,27 @@ def opened(request: RunRequest, registry: Registry, tell: Tell) -> Iterator[Swee
     folder = results_folder(request.place.results, protocol.name, terms, changed)
     if folder.name != protocol.name and not changed:
         tell(Note(f"{request.place.results / protocol.name} holds trials under other terms: these go to {folder}"))
-    with sole_user(folder):
-        specs = plan.trials(request, models, protocol, ready, folder)
-        by_name = {model.name: model for model in models}
-        records, missing = [], []
-        for spec in specs:
-            done, why = (None, "") if request.fresh else recorded(spec, by_name[spec.model])
-            if done is None:
-                missing.append(spec)
-                if why:
-                    tell(Note(f"{spec.model}, seed {spec.seed}, is run again: {why}"))
-            else:
-                records.append(done)
-        if records:
-            tell(Note(f"already recorded in {folder}: {len(records)} of {len(specs)} trials; --fresh runs them again"))
-        if request.fresh:
-            _forget(missing)
-        yield Sweep(protocol, folder, records, missing, executor, request.timeout)
+    specs = plan.trials(request, models, protocol, ready, folder)
+    by_name = {model.name: model for model in models}
+    before = {spec.folder: checksum(spec.folder / NAME) for spec in specs}
+
+    def meanwhile(spec: TrialSpec) -> Record | None:
+        """The record that another run has written since."""
+        changed = checksum(spec.folder / NAME) != before[spec.folder]
+        return recorded(spec, by_name[spec.model])[0] if changed else None
+
+    records, missing = [], []
+    for spec in specs:
+        done, why = (None, "") if request.fresh else recorded(spec, by_name[spec.model])
+        if done is None:
+            missing.append(spec)
+            if why:
+                tell(Note(f"{spec.model}, seed {spec.seed}, is run again: {why}"))
+        else:
+            records.append(done)
+    if records:
+        tell(Note(f"already recorded in {folder}: {len(records)} of {len(specs)} trials; --fresh runs them again"))
+    yield Sweep(protocol, folder, records, missing, executor, request.timeout, meanwhile)
 
 
 def _checked(request: CheckRequest, executor: Executor, tell: Tell) -> Ready:
@@ -136,13 +151,6 @@ def _checked(request: CheckRequest, executor: Executor, tell: Tell) -> Ready:
         return _checked(replace(request, models=others), executor, tell)
 
 
-def _forget(specs: list[TrialSpec]) -> None:
-    """Remove the checkpoints of trials that are to start anew."""
-    for spec in specs:
-        for checkpoint in spec.folder.glob("checkpoint-*"):
-            checkpoint.unlink()
-
-
 def results_folder(results: Path, name: str, terms: Terms, changed: bool) -> Path:
     """Where the records of the protocol of that name go: results/NAME.
 
@@ -167,11 +175,13 @@ def _readable(folder: Path) -> Iterator[Record]:
 def recorded(spec: TrialSpec, model: Model) -> tuple[Record | None, str]:
     """The record of this very trial, if it ended well; else in what the one that is there is of another, in words."""
     try:
-        record = read_record(spec.folder / "record.json")
+        record = read_record(spec.folder / NAME)
     except (OSError, RecordError):
         return None, ""
     if record.status != "ok":
         return None, ""
+    if record.efficiency is None:
+        return None, "it was cut short while it was measured"
     found, asked = identity_of(record), spec.identity(model)
     if found is None:
         return None, "its record does not say how it ran"

@@ -16,9 +16,9 @@ import traceback
 from collections.abc import Callable
 
 from bench.errors import RequestError
-from bench.events import Event, Note
+from bench.events import Event, Measuring, Note
 from bench.files import write_bytes
-from bench.hookspecs import Trained
+from bench.hookspecs import Subject, Trained
 from bench.measure import Found, measure
 from bench.measure.environment import environment
 from bench.measure.memory import out_of_memory
@@ -26,11 +26,14 @@ from bench.measure.subject import InferenceOptions
 from bench.models.kept import KeptModel, write_model
 from bench.plugins import Model, Registry, load_plugins
 from bench.records import record as records
-from bench.records.efficiency import Efficiency
 from bench.records.record import Record
+from bench.records.tensorboard import write_scalars
 from bench.request import TrialSpec
-from bench.run.keep import forget_earlier, keep, kept_record, write_predictions
-from bench.run.outline import describe_model, outline
+from bench.run.describe import describe_model
+from bench.run.failure import keep_failure
+from bench.run.keep import NEW, PICTURES, put_in_place, rewrite, settle, write_predictions
+from bench.run.lock import sole_user
+from bench.run.outline import known_of, outline
 from bench.run.prepare import Prepared, PreparedSubject, prepare
 from bench.run.thumbnails import pictures_file
 from bench.train.loop import DivergedError, Evaluation, evaluate, make_trainer
@@ -42,28 +45,38 @@ ROUNDS = 8
 
 
 def run(spec: TrialSpec, emit: Callable[[Event], None] = lambda event: None) -> Record:
-    """Run the trial and write its record, predictions and log into `spec.folder`."""
+    """Run the trial and write its record, predictions and log into `spec.folder`.
+
+    BusyError where another run is at it.
+    """
     started = time.perf_counter()
     registry = load_plugins(spec.place.plugins, spec.place.working_directory)
     asked = registry.model(spec.model)
-    record = outline(spec, asked)
-    spec.folder.mkdir(parents=True, exist_ok=True)
-    forget_earlier(spec)
-    try:
-        prepared, test = _train_and_evaluate(spec, asked, record, emit)
-        record.status = "ok"
-    except RequestError:
-        raise
-    except Exception as error:
-        traceback.print_exc(file=sys.stderr)  # the log; the record has the one line
-        record.status = status_of(error)
-        record.error = records.Failure.of(error)
-    record.seconds = time.perf_counter() - started
-    keep(spec, record)
-    if record.status == "ok":
-        _measure(trained_subject(spec, prepared, test), registry, record, emit)
+    record = outline(spec, known_of(asked, spec.protocol))
+    if spec.known is not None and spec.known.code != record.model.code:
+        raise RequestError(f"{asked.plugin.place} was changed while the run was under way; run again")
+    with sole_user(spec.folder):
+        settle(spec.folder)
+        if spec.fresh:
+            remove_checkpoints(spec, asked)
+        try:
+            prepared, test = _train_and_evaluate(spec, asked, record, emit)
+            record.status = "ok"
+        except RequestError:
+            raise
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)  # the log; the record has the one line
+            record.status = status_of(error)
+            record.error = records.Failure.of(error)
         record.seconds = time.perf_counter() - started
-        keep(spec, record)
+        if record.status != "ok":
+            if keep_failure(spec.folder, record):
+                write_scalars(spec.folder, record)
+            return record
+        put_in_place(spec.folder, record)
+        _measure(spec, trained_subject(spec, prepared, test), registry, record, emit)
+        record.seconds = time.perf_counter() - started
+        rewrite(spec.folder, record)
         remove_checkpoints(spec, asked)
     return record
 
@@ -89,28 +102,39 @@ def _train_and_evaluate(
         accuracy(test.probabilities.numpy(), labels, spec.stored.classes, test.loss, best_val_top1)
     )
 
+    new = spec.folder / NEW
     if spec.options.keep_weights:
-        write_model(
-            spec.folder, model, KeptModel.of(asked, spec.protocol, spec.stored.classes, batches["test"].preparation)
-        )
-    record.predictions_sha256 = write_predictions(spec, labels, probabilities, batches["test"].subset)
+        write_model(new, model, KeptModel.of(asked, spec.protocol, spec.stored.classes, batches["test"].preparation))
+    record.predictions_sha256 = write_predictions(new, labels, probabilities, batches["test"].subset)
     pictures = pictures_file(spec.stored, batches["train"].subset, batches["test"].subset, labels, probabilities)
-    write_bytes(spec.folder / "pictures.npz", pictures)
+    write_bytes(new / PICTURES, pictures)
     return prepared, test
 
 
-def _measure(subject: PreparedSubject, registry: Registry, record: Record, emit: Callable[[Event], None]) -> None:
+def _measure(
+    spec: TrialSpec, subject: PreparedSubject, registry: Registry, record: Record, emit: Callable[[Event], None]
+) -> None:
     """Fill in the rest of the record: briefly; `python -m bench measure` takes its time."""
     found = Found()
-    measure([(subject, found)], registry.measurements.values())
+    wanted = {name: one for name, one in registry.measurements.items() if name not in spec.unmeasured}
+    for name, failure in spec.unmeasured.items():
+        found.fail(*registry.measurements[name], failure)
+    done = itertools.count()
+
+    def begins(_: Subject, name: str) -> None:
+        emit(Measuring(spec.model, name, next(done), len(wanted), brief=True))
+
+    measure([(subject, found)], wanted.values(), begins)
     record.efficiency, record.plugins, record.quantities = found.efficiency, found.plugins, found.quantities
     for name, failure in found.failures.items():
-        emit(Note(f"{record.model.name}: {name} could not be measured: {failure}"))
+        if name in wanted:
+            emit(Note(f"{record.model.name}: {name} could not be measured: {failure}"))
 
 
 def trained_subject(spec: TrialSpec, prepared: Prepared, test: Evaluation) -> PreparedSubject:
     """The trained model as measurements see it; its training goes on where the trial's ended."""
     protocol, train_batches, device = spec.protocol, prepared.batches["train"], prepared.device
+    largest = min(train_batches.batch_size, len(train_batches))  # no larger than training had
     later = itertools.count(protocol.train.epochs)
     training_batches = itertools.chain.from_iterable(
         train_batches.shuffled(spec.seed, epoch, protocol.augmentation) for epoch in later
@@ -126,28 +150,10 @@ def trained_subject(spec: TrialSpec, prepared: Prepared, test: Evaluation) -> Pr
         options=InferenceOptions(prepared.precision),
         brief=True,
         rounds=ROUNDS,
-        batches=tuple(sorted({8, train_batches.batch_size})),
+        batches=tuple(sorted({min(8, largest), largest})),
         folder=spec.folder,
         trained=Trained(spec.seed, protocol, test, prepared.batches["test"].in_order),
     )
-
-
-def record_failure(
-    spec: TrialSpec, status: records.Status, message: str, seconds: float, emit: Callable[[Event], None]
-) -> Record:
-    """Write the record of a trial whose own process could not. What was kept before measuring stays."""
-    model = load_plugins(spec.place.plugins, spec.place.working_directory).model(spec.model)
-    record = kept_record(spec) if status in ("crashed", "timeout") else None
-    if record is not None:
-        record.efficiency = Efficiency(errors={"measuring": f"{status}: {message}"})
-        remove_checkpoints(spec, model)
-    else:
-        record = outline(spec, model)
-        record.status = status
-        record.error = records.Failure(type=status, message=message)
-    record.seconds = seconds
-    keep(spec, record)
-    return record
 
 
 def status_of(error: Exception) -> records.Status:

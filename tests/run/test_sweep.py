@@ -15,12 +15,13 @@ from bench.events import Event, Note, Tell, tell_nobody
 from bench.files import trial_folder
 from bench.hookspecs import ExecutorSpec
 from bench.plugins import Model, Registry, load_plugins
+from bench.records.efficiency import Efficiency
 from bench.records.identity import Terms, Way
 from bench.records.record import Record, Status, read_record, write_record
 from bench.request import Ready, RunRequest, TrialSpec, request_from
 from bench.run import sweep
 from bench.run.executors import work
-from bench.run.outline import outline
+from bench.run.outline import known_of, outline
 from bench.run.sweep import Sweep
 
 
@@ -29,8 +30,9 @@ def ran(spec: TrialSpec, registry: Registry, status: Status = "ok") -> Record:
     way = spec.way
     assert way is not None
     environment = {"device_kind": way.device, "threads": way.threads, "options": spec.options.record()}
-    changes = {"status": status, "environment": environment}
-    record = outline(spec, registry.model(spec.model)).model_copy(update=changes)
+    changes = {"status": status, "environment": environment, "efficiency": Efficiency()}
+    known = known_of(registry.model(spec.model), spec.protocol)
+    record = outline(spec, known).model_copy(update=changes)
     write_record(spec.folder, record)
     return record
 
@@ -214,13 +216,16 @@ def test_another_way_of_running_runs_anew_and_overwrites_nothing(run: Callable[.
     assert all((one.folder / "tiny" / "seed0" / "record.json").exists() for one in (first, compiled, threads))
 
 
-def test_a_fresh_run_does_not_go_on_from_a_checkpoint(run: Callable[..., Sweep]) -> None:
-    checkpoint = run("tiny").folder / "tiny" / "seed0" / "checkpoint-abc.pt"
-    checkpoint.write_bytes(b"")
-    run("tiny")
-    assert checkpoint.exists()
-    run("tiny", fresh=True)
-    assert not checkpoint.exists()
+def test_a_record_whose_trial_was_cut_short_while_it_was_measured_is_completed(
+    run: Callable[..., Sweep], stand_in: StandIn
+) -> None:
+    folder = run("tiny").folder / "tiny" / "seed0"
+    record = read_record(folder / "record.json")
+    write_record(folder, record.model_copy(update={"efficiency": None}))
+    told: list[Event] = []
+    run("tiny", tell=told.append)
+    assert stand_in.ran == [("tiny", 0)] * 2
+    assert Note("tiny, seed 0, is run again: it was cut short while it was measured") in told
 
 
 def test_a_run_of_which_one_trial_failed_is_not_ok(run: Callable[..., Sweep], stand_in: StandIn) -> None:
@@ -273,19 +278,22 @@ def test_published_results_are_never_taken_for_one_s_own(
     assert stand_in.ran == [("tiny", 0)]
 
 
-def test_two_runs_do_not_work_in_one_folder(run: Callable[..., Sweep], stand_in: StandIn) -> None:
-    refused: list[str] = []
-
+def test_a_trial_that_another_run_has_done_meanwhile_is_not_done_again(
+    run: Callable[..., Sweep], stand_in: StandIn
+) -> None:
     def run_again() -> None:
-        with pytest.raises(RequestError, match="another run") as error:
-            run("tiny")
-        refused.append(str(error.value))
+        stand_in.meanwhile = lambda: None
+        assert run("tiny").ok
 
-    stand_in.meanwhile = run_again
-    run("tiny")
-    assert len(refused) == 1
+    stand_in.meanwhile = run_again  # while the first trial of this run is under way
+    told: list[Event] = []
+    outcome = run("tiny:width=4", "tiny", tell=told.append)
+    assert stand_in.ran == [("tiny:width=4", 0), ("tiny", 0)]
+    assert [record.model.name for record in outcome.records] == ["tiny:width=4", "tiny"]
+    assert Note("tiny, seed 0: another run has done it") in told
     stand_in.meanwhile = lambda: None
     run("tiny", fresh=True)
+    assert len(stand_in.ran) == 3
 
 
 def test_a_results_folder_that_cannot_be_written_is_refused(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,15 @@ from torch import nn
 
 from bench.data.batches import Batches
 from bench.device import Device
-from bench.events import Note
+from bench.events import EpochEnded, Event, Note
 from bench.measure import measure
-from bench.plugins import Registry, load_plugins
+from bench.models.kept import load_model
+from bench.plugins import Registry
 from bench.records import record as records
+from bench.records.sound import contradiction
 from bench.request import RunOptions, TrialSpec
-from bench.run import trial
-from bench.run.outline import outline
+from bench.run import keep, trial
+from bench.run.failure import record_failure
 from bench.train.loop import Evaluation, evaluate
 
 
@@ -217,27 +220,70 @@ def test_no_weights_are_kept_where_none_are_wanted_nor_an_earlier_trial_s(tiny_t
     assert not list(spec.folder.glob("model.*"))
 
 
-def test_a_process_that_dies_while_measuring_costs_only_the_measurements(tiny_trial: Callable[..., Any]) -> None:
+def test_a_process_that_dies_between_measurements_costs_only_the_measurements(tiny_trial: Callable[..., Any]) -> None:
     spec = tiny_trial()
     before = trial.run(spec)
-    record = trial.record_failure(spec, "crashed", "ended by SIGKILL", 5.0, lambda event: None)
+    records.write_record(spec.folder, before.model_copy(update={"efficiency": None}))
+    record = record_failure(spec, spec.known, "crashed", "ended by SIGKILL", 5.0)
     assert (record.status, record.accuracy) == ("ok", before.accuracy)
     assert record.efficiency is not None
     assert record.efficiency.errors == {"measuring": "crashed: ended by SIGKILL"}
     assert records.read_record(spec.folder / "record.json").status == "ok"
 
 
-def test_a_process_that_dies_while_training_leaves_no_earlier_record(
-    tiny_trial: Callable[..., Any], tmp_path: Path
+def test_a_finished_record_gives_way_to_a_finished_one_alone(tiny_trial: Callable[..., Any], tmp_path: Path) -> None:
+    stop = "if self.training and self.calls > CALLS: raise KeyboardInterrupt"
+    folder = plugin(tmp_path / "mine", stop.replace("CALLS", "999"))
+    spec = tiny_trial(model="mine", plugins=folder)
+    assert trial.run(spec).status == "ok"
+    before = {file.name: file.read_bytes() for file in spec.folder.iterdir()}
+    text = (folder / "mine.py").read_text()
+    for calls, fails in (("0", "raise KeyboardInterrupt"), ("0", "raise ValueError('no')")):
+        (folder / "mine.py").write_text(text.replace("999", calls).replace("raise KeyboardInterrupt", fails))
+        again = replace(spec, known=None, fresh=True)
+        with suppress(KeyboardInterrupt):
+            assert trial.run(again).status == "error"
+        record_failure(again, spec.known, "interrupted", "interrupted by the user", 1.0)
+        now = {file.name: file.read_bytes() for file in spec.folder.iterdir() if file.is_file()}
+        assert now == before
+    (folder / "mine.py").write_text(text.replace("999", "998"))
+    trial.run(replace(spec, known=None, fresh=True))
+    assert (spec.folder / "record.json").read_bytes() != before["record.json"]
+    assert before.keys() <= {file.name for file in spec.folder.iterdir()}
+
+
+@pytest.mark.parametrize("cut", range(6))
+def test_what_takes_an_earlier_trial_s_place_is_whole_wherever_it_was_cut(
+    cut: int, tiny_trial: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stop = "if self.training: raise KeyboardInterrupt"
-    spec = tiny_trial(model="mine", plugins=plugin(tmp_path / "mine", stop))
-    spec.folder.mkdir(parents=True)
-    records.write_record(spec.folder, outline(spec, load_plugins(spec.place.plugins).model("mine")))
-    with pytest.raises(KeyboardInterrupt):
-        trial.run(spec)
-    record = trial.record_failure(spec, "crashed", "ended by SIGKILL", 5.0, lambda event: None)
-    assert (record.status, record.accuracy) == ("crashed", None)
+    """The weights of the earlier one go, since the later one keeps none; then all else comes, or nothing does."""
+    spec = tiny_trial("train.epochs=1")
+    trial.run(spec)
+    later = replace(spec, options=replace(spec.options, keep_weights=False), fresh=True)
+    left = cut
+    changes = {name: getattr(Path, name) for name in ("replace", "unlink")}
+
+    def until_cut(name: str) -> Callable[..., Any]:
+        def change(self: Path, *arguments: Any, **named: Any) -> Any:
+            nonlocal left
+            if self.name in keep.BESIDE or self.name == "record.json":
+                left -= 1
+                if left < 0:
+                    raise KeyboardInterrupt
+            return changes[name](self, *arguments, **named)
+
+        return change
+
+    with monkeypatch.context() as patch:
+        for name in changes:
+            patch.setattr(Path, name, until_cut(name))
+        with suppress(KeyboardInterrupt):
+            trial.run(later)
+    keep.settle(spec.folder)
+    record = records.read_record(spec.folder / "record.json")
+    assert contradiction(record, spec.folder) is None
+    assert not (spec.folder / keep.NEW).exists()
+    assert load_model(spec.folder, [*spec.place.plugins]) if (spec.folder / "model.json").exists() else True
 
 
 def test_a_trial_does_not_go_on_from_what_a_changed_plugin_had_trained(
@@ -252,9 +298,10 @@ def test_a_trial_does_not_go_on_from_what_a_changed_plugin_had_trained(
     (folder / "mine.py").write_text(text.replace(stop, "features = 2 * features"))
     for name in [name for name in sys.modules if name.startswith("bench_plugin_mine")]:
         monkeypatch.delitem(sys.modules, name)
-    epochs: list[int] = []
-    assert trial.run(spec, lambda event: epochs.append(event.epoch)).status == "ok"
-    assert epochs == [1, 2, 3]
+    again = replace(spec, known=None)
+    said: list[Event] = []
+    assert trial.run(again, said.append).status == "ok"
+    assert [event.epoch for event in said if isinstance(event, EpochEnded)] == [1, 2, 3]
 
 
 @pytest.mark.slow

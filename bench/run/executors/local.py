@@ -11,18 +11,24 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, TypeVar, cast
 
 from bench.errors import RequestError
 from bench.events import Event, Tell
+from bench.files import unwritten
 from bench.hookspecs import DiedError, TimedOutError
 
 T = TypeVar("T")
+
+# The exit status of a process whose parent is gone; nobody reads it.
+ORPHANED = 3
 
 # What every trial needs, imported once, in this order. timm takes longest.
 PRELOADED = [
@@ -32,23 +38,31 @@ PRELOADED = [
 
 
 class Local:
-    """The executor of this machine: see bench.hookspecs.Executor."""
+    """The executor of this machine: see bench.hookspecs.Executor.
+
+    What works ends with the process that started it, at once: each has a line to it, and dies when that is cut.
+    """
 
     def run(
         self, work: Callable[[Tell], T], *, log: Path | None = None, timeout: float | None = None
     ) -> Generator[Event, None, T]:
         """Call `work(emit)` in a process of its own, begun when the first event is asked for."""
-        receiver, process = _start(work, log)
+        line, process = _start(work, log)
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
             while True:
                 left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                if not wait([receiver], left):
+                # Its end is noticed by itself, too: a child of it may hold the line open.
+                if not wait([line, process.sentinel], left):
                     raise TimedOutError
                 try:
-                    kind, message = receiver.recv()
-                except EOFError:
+                    if not line.poll():
+                        raise EOFError
+                    kind, message = line.recv()
+                except (EOFError, OSError, UnpicklingError):  # cut, within a message perhaps
                     process.join()
+                    if process.exitcode in _TO_ALL:
+                        time.sleep(0.5)  # it may have been sent to us, too, and then it is an interrupt
                     raise DiedError(_how_it_died(process.exitcode)) from None
                 if kind == "error":
                     raise message
@@ -57,7 +71,11 @@ class Local:
                 yield message
         finally:
             _stop(process)
-            receiver.close()
+            line.close()
+
+
+# Signals that a shell or a batch system sends to every process of a job.
+_TO_ALL = {-signal.SIGTERM, -signal.SIGHUP} if os.name == "posix" else set()
 
 
 def _context() -> Any:
@@ -70,14 +88,20 @@ def _context() -> Any:
 
 
 def _start(work: Callable[[Tell], Any], log: Path | None) -> tuple[Connection, BaseProcess]:
-    """The process at work, and the end of its pipe that gives what it sends."""
+    """The process at work, and this end of the line to it."""
     context = _context()
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(work, log, sender), daemon=True)
-    with _interrupts_held():
-        process.start()
-    sender.close()  # else the pipe would stay open when the process dies
-    return receiver, process
+    here, there = context.Pipe()
+    process = context.Process(target=_work, args=(work, log, there), daemon=True)
+    try:
+        with _interrupts_held():
+            process.start()
+    except (EOFError, OSError) as error:  # the server died while it started, or there is no memory for another process
+        here.close()
+        why = f": {error}" if str(error) else ""
+        raise DiedError(f"its process could not be started{why}; the machine may be out of memory") from None
+    finally:
+        there.close()  # else the line would stay open when the process dies
+    return here, process
 
 
 def _stop(process: BaseProcess) -> None:
@@ -88,34 +112,51 @@ def _stop(process: BaseProcess) -> None:
 
 
 class _interrupts_held:  # noqa: N801 — used as a function
-    """Ctrl-C waits: the server must not be started with half a request, and must not die of it."""
+    """Ctrl-C and its kin wait: the server must not be started with half a request, and must not die of it."""
 
     def __enter__(self) -> None:
-        self.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if os.name == "posix" else None
+        waiting = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP} if os.name == "posix" else set()
+        self.mask = signal.pthread_sigmask(signal.SIG_BLOCK, waiting) if waiting else None
 
     def __exit__(self, *_: object) -> None:
         if self.mask is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
 
 
-def _work(work: Callable[[Tell], Any], log: Path | None, sender: Connection) -> None:
+def _work(work: Callable[[Tell], Any], log: Path | None, line: Connection) -> None:
     """In the new process: call, and send what is emitted and what comes of it."""
     import bench.run.executors.patience  # noqa: F401 — for its effect, where no server has imported it
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the one who started us decides
-    _redirect(log)
+    # Both reach the whole group, and the server hands its own on; the one who started us decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if os.name == "posix":
+        signal.pthread_sigmask(signal.SIG_SETMASK, set())
+    threading.Thread(target=_end_with, args=(line,), daemon=True).start()
     try:
-        answer = work(lambda event: sender.send(("event", event)))
-        sender.send(("answer", answer))
+        _redirect(log)
+        answer = work(lambda event: line.send(("event", event)))
+        line.send(("answer", answer))
     except RequestError as error:
-        sender.send(("error", error))
+        line.send(("error", error))
+    except BrokenPipeError:  # whoever started us is gone, and _end_with is about to notice
+        os._exit(ORPHANED)
     sys.stdout.flush()
     sys.stderr.flush()
 
 
+def _end_with(line: Connection) -> None:
+    """End this process, at once and writing nothing more, when the one that started it is gone."""
+    # Nothing is ever sent this way: what can be read is the end.
+    wait([line])
+    os._exit(ORPHANED)
+
+
 def _redirect(log: Path | None) -> None:
     """Everything printed from here on, by C++ too, goes to the log, and never through the progress bar."""
-    target = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        target = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    except OSError as error:
+        raise unwritten(log or Path(os.devnull), error) from None
     os.dup2(target, 1)
     os.dup2(target, 2)
     os.close(target)

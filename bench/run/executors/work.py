@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.events import Tell
 from bench.records.measurement import Measurement
-from bench.records.record import Record, Status
+from bench.records.record import Record
 from bench.request import CheckRequest, MeasureRequest, Ready, TimingRequest, TrialSpec
 
 
@@ -34,13 +34,6 @@ def run_trial(spec: TrialSpec, emit: Tell) -> Record:
     from bench.run import trial
 
     return trial.run(spec, emit)
-
-
-def record_failure(spec: TrialSpec, status: Status, message: str, seconds: float, emit: Tell) -> Record:
-    """The record of a trial whose own process could not write one; it is written."""
-    from bench.run import trial
-
-    return trial.record_failure(spec, status, message, seconds, emit)
 
 
 def measure(request: MeasureRequest, emit: Tell) -> list[Measurement]:
