@@ -6,6 +6,7 @@ import signal
 import sys
 
 from bench.errors import RequestError, StorageError
+from bench.guard import Interrupted
 
 FAILED, INTERRUPTED = 1, 130
 
@@ -44,11 +45,11 @@ def _hear_signals() -> None:
     """Let what ends a job (SIGTERM) or a terminal (SIGHUP) be as Ctrl-C; who started us with one ignored keeps that."""
 
     def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+        raise Interrupted
 
-    for name in ("SIGTERM", "SIGHUP"):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+        if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, interrupt)
 
 

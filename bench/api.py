@@ -57,8 +57,8 @@ def run(asked: RunRequest | str | Sequence[str] = (), *, tell: Tell = tell_nobod
                 folder = trial_folder(found.folder, record.model.name, record.seed)
                 if (folder / RECORD).exists():  # else its disk is full
                     trials[folder] = read_trial(folder)
-                with found.unless_full(announce):
-                    write_page(comparisons(trials.values()))
+                    with found.costing_no_trial(announce):
+                        write_page(comparisons(trials.values()))
             if request.options.timing:
                 await_turn(found.folder, announce)
                 # Of all that is there now: another run may have worked on it, too.
@@ -66,8 +66,9 @@ def run(asked: RunRequest | str | Sequence[str] = (), *, tell: Tell = tell_nobod
                 for one in filter(lacks_timing, own):
                     take(one, (), request.place, found.executor, announce)
         finally:  # an interrupt leaves tables, too
-            with found.unless_full(announce):
-                write_tables(comparisons(trials_of(found.folder).values()))
+            with found.costing_no_trial(announce):
+                if left := comparisons(trials_of(found.folder).values()):
+                    write_tables(left)
     return found
 
 
@@ -144,7 +145,7 @@ def _handed(
     make: Callable[..., T], results: Path, plugins: Sequence[Path], texts: Sequence[Path] | None, tell: Tell
 ) -> T:
     """What `make` makes of the results, handed what it does not look for itself."""
-    registry = load_plugins(plugins)
+    registry = load_plugins(plugins, try_first=True)
     claims, problems = registry.claims()
     marked = (results, Path.cwd()) if texts is None else texts
     return make(results, claims=claims, problems=problems, texts=marked, tell=_heard(registry, tell))
@@ -172,7 +173,7 @@ def trainable_layers(
 
 
 def _plugins(place: Place) -> Registry:
-    return load_plugins(place.plugins, place.working_directory)
+    return load_plugins(place.plugins, place.working_directory, try_first=True)
 
 
 def _heard(registry: Registry, tell: Tell) -> Tell:

@@ -111,8 +111,10 @@ class CheckRequest:
     models: tuple[str, ...]
     protocol: Protocol
     place: Place
-    # As typed: MODEL=FILE.
-    weights: tuple[str, ...] = ()
+    # The file that the user names for a model.
+    weights: Mapping[str, Path] = field(default_factory=dict)
+    # The places of the plugins that are needed for it; None: all.
+    plugins: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,8 @@ class TrialSpec:
     `way` is how it is to run, as far as it changes what is shown; None: not known before it has. `known` is what is
     known of the model where the run was planned, and `counts` the pictures of train, val and test. `fresh`: it goes on
     from no checkpoint. `unmeasured`: what is not to be measured, since it ended the trial's process, and how.
+    `plugins`: the places of those that the model needs, the bundled ones aside, and no other's code is run before it is
+    trained and tested (None: all there are); `measuring`: of those that measure it then.
     """
 
     model: str
@@ -168,6 +172,8 @@ class TrialSpec:
     counts: Mapping[str, int] = field(default_factory=dict)
     fresh: bool = False
     unmeasured: Mapping[str, Failure] = field(default_factory=dict)
+    plugins: tuple[str, ...] | None = None
+    measuring: tuple[str, ...] = ()
 
     def identity(self, model: Model) -> Identity:
         """What makes it this trial and no other; `model` is what the plugins of now say of its model."""

@@ -150,4 +150,4 @@ def _show_layers(
 def _registry(folders: list[Path] | None) -> Registry:
     from bench.plugins import load_plugins
 
-    return load_plugins(folders or ())
+    return load_plugins(folders or (), try_first=True)

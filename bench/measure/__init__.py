@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bench.guard import is_the_users
 from bench.hookspecs import MeasureSpec, Subject
 from bench.plugins import Plugin
 from bench.records.efficiency import Efficiency
@@ -78,7 +79,9 @@ def _take(spec: MeasureSpec, plugin: Plugin, group: Sequence[tuple[Subject, Foun
         for (_, found), value in zip(group, values, strict=True):
             found.take(spec, plugin, value)
         return
-    except (Exception, SystemExit) as error:  # a stranger's measurement must not cost the others
+    except BaseException as error:  # a stranger's measurement must not cost the others
+        if is_the_users(error):
+            raise
         traceback.print_exc()  # the log; the record has the one line
         failure = Failure.of(error)
     # Only here are the frames gone that hold what filled the memory.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,9 +17,11 @@ import pluggy
 from bench import hookspecs
 from bench.errors import RequestError, unknown
 from bench.events import Event
+from bench.guard import guarded, is_the_users
 from bench.hookspecs import GIVEN, Claim, DatasetSpec, ExecutorSpec, MeasureSpec, ModelSpec
-from bench.plugins.finding import Plugin, at_fault, check_hooks, find_plugins, what_went_wrong
+from bench.plugins.finding import Plugin, at_fault, check_hooks, find_plugins, plugin_files, what_went_wrong
 from bench.plugins.names import Model, read_options, timm_model, written_as
+from bench.plugins.probe import why_not
 from bench.records.quantities import BY_KEY, Quantity
 
 __all__ = ["Model", "Plugin", "Registry", "load_plugins", "timm_model"]
@@ -73,8 +75,11 @@ class Registry:
             others = [one.plugin for one in answering if one.plugin_name != name]
             while self.manager.has_plugin(name):
                 try:
-                    answer = read(self.manager.subset_hook_caller(hook, others)(**arguments))
-                except (Exception, SystemExit) as error:  # a stranger's code may raise anything
+                    with guarded():
+                        answer = read(self.manager.subset_hook_caller(hook, others)(**arguments))
+                except BaseException as error:  # a stranger's code may raise anything
+                    if is_the_users(error):
+                        raise
                     # Where it was a wrapper, the plugin is asked again without it.
                     self._leave_out(at_fault(error, [*own, *wrappers]), hook, error)
                 else:
@@ -139,6 +144,13 @@ class Registry:
             raise unknown("dataset", name, self.datasets, "python -m bench datasets")
         return self.datasets[name][0], location
 
+    def needed(self, *owners: Plugin) -> tuple[str, ...]:
+        """The places of these plugins and of those that wrap the answers of others, the bundled ones aside."""
+        hooks = (getattr(self.manager.hook, name).get_hookimpls() for name in vars(self.manager.hook))
+        wrapping = {one.plugin_name for found in hooks for one in found if one.wrapper or one.hookwrapper}
+        wanted = [*owners, *(self.plugins[name] for name in sorted(wrapping & self.plugins.keys()))]
+        return tuple(dict.fromkeys(plugin.place for plugin in wanted if not plugin.bundled))
+
     def executor(self, name: str) -> ExecutorSpec:
         """The executor of that name."""
         if name not in self.executors:
@@ -146,22 +158,60 @@ class Registry:
         return self.executors[name][0]
 
 
-def load_plugins(folders: Sequence[Path] = (), working_directory: Path | None = None) -> Registry:
+def load_plugins(
+    folders: Sequence[Path] = (),
+    working_directory: Path | None = None,
+    *,
+    only: Collection[str] | None = None,
+    try_first: bool = False,
+) -> Registry:
     """Register the bundled plugins, installed ones, and those in plugins/, `$BENCH_PLUGINS` and `folders`.
 
-    Raises RequestError where one of `folders` does not exist.
+    `only`: of those that are not bundled, those in these places, so that no other does anything to this process.
+    `try_first`: one that would end the process is found in another. Raises RequestError where one of `folders` does
+    not exist.
     """
     registry = Registry()
+    directory = (working_directory or Path.cwd()).absolute()
     imported: dict[str, Any] = {}
-    for plugin, load in find_plugins(folders, working_directory or Path.cwd(), registry.problems):
-        try:
+    for plugin, load in find_plugins(folders, directory, registry.problems):
+        if only is not None and not plugin.bundled and plugin.place not in only:
+            continue
+        if try_first and not plugin.bundled and plugin.place.endswith(".py"):
+            why = why_not(Path(plugin.place), plugin.code, directory)
+            if why is not None:
+                registry.problems.append(f"plugin {plugin.place} is left out: {why}")
+                continue
+        _import_into(registry, imported, plugin, load, alone=only is not None)
+    return _registered(registry, imported)
+
+
+def load_file(file: Path) -> Registry:
+    """Register the plugin in that file alone."""
+    registry, imported = Registry(), dict[str, Any]()
+    for plugin, load in plugin_files([file], set(), registry.problems, bundled=False):
+        _import_into(registry, imported, plugin, load, alone=True)
+    return _registered(registry, imported)
+
+
+def _import_into(
+    registry: Registry, imported: dict[str, Any], plugin: Plugin, load: Callable[[], Any], alone: bool
+) -> None:
+    try:
+        with guarded(environment=not alone):
             module = load()
             check_hooks(registry.manager, module)
-        except (Exception, SystemExit) as error:  # a stranger's code may raise anything; the others must go on
-            registry.problems.append(f"plugin {plugin.place} is left out: {what_went_wrong(error, plugin.place)}")
-            continue
-        name = plugin.name if plugin.name not in imported else f"{plugin.name} ({plugin.place})"
-        registry.plugins[name], imported[name] = replace(plugin, name=name), module
+    except BaseException as error:  # a stranger's code may raise anything; the others must go on
+        if is_the_users(error):
+            raise
+        registry.problems.append(f"plugin {plugin.place} is left out: {what_went_wrong(error, plugin.place)}")
+        return
+    name = plugin.name if plugin.name not in imported else f"{plugin.name} ({plugin.place})"
+    registry.plugins[name], imported[name] = replace(plugin, name=name), module
+
+
+def _registered(registry: Registry, imported: dict[str, Any]) -> Registry:
+    """With what the imported plugins answer, when all are asked."""
     for name in reversed(imported):  # pluggy asks first who was registered last
         try:
             registry.manager.register(imported[name], name)

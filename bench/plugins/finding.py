@@ -36,7 +36,8 @@ class Plugin:
 def find_plugins(
     folders: Sequence[Path], working_directory: Path, problems: list[str]
 ) -> Iterator[tuple[Plugin, Callable[[], Any]]]:
-    """Every plugin that there is, not yet imported, and how it is imported."""
+    """Every plugin that there is, not yet imported, and how it is imported. Its place is a file, or an entry point's
+    value."""
     seen: set[Path] = set()
     own = bundled("plugins")
     for folder in (own, None, *_plugin_folders(folders, working_directory)):
@@ -44,18 +45,25 @@ def find_plugins(
             for entry in entry_points(group="bench"):
                 version = entry.dist.version if entry.dist else ""
                 yield Plugin(entry.name, entry.value, hashlib.sha256(version.encode()).hexdigest()), entry.load
+        else:
+            yield from plugin_files(sorted(folder.glob("*.py")), seen, problems, bundled=folder == own)
+
+
+def plugin_files(
+    files: Sequence[Path], seen: set[Path], problems: list[str], bundled: bool
+) -> Iterator[tuple[Plugin, Callable[[], Any]]]:
+    """Those of the files that are plugins, and not among those `seen`, to which they are added."""
+    for file in files:
+        if file.name.startswith(("_", ".")) or file.resolve() in seen:
             continue
-        for file in sorted(folder.glob("*.py")):
-            if file.name.startswith(("_", ".")) or file.resolve() in seen:
-                continue
-            seen.add(file.resolve())
-            try:
-                source = file.read_bytes()
-            except OSError as error:  # a folder, a link to nowhere
-                problems.append(f"plugin {file} is left out: {error.strerror}")
-                continue
-            plugin = Plugin(file.stem, str(file), hashlib.sha256(source).hexdigest(), bundled=folder == own)
-            yield plugin, functools.partial(_import, file, source, plugin.code)
+        seen.add(file.resolve())
+        try:
+            source = file.read_bytes()
+        except OSError as error:  # a folder, a link to nowhere
+            problems.append(f"plugin {file} is left out: {error.strerror}")
+            continue
+        plugin = Plugin(file.stem, str(file), hashlib.sha256(source).hexdigest(), bundled)
+        yield plugin, functools.partial(_import, file, source, plugin.code)
 
 
 def _plugin_folders(folders: Sequence[Path], working_directory: Path) -> Iterator[Path]:
@@ -64,7 +72,7 @@ def _plugin_folders(folders: Sequence[Path], working_directory: Path) -> Iterato
     for folder in (*named, *folders):
         if not folder.is_dir():
             raise RequestError(f"plugin folder {folder} does not exist")
-        yield folder
+        yield working_directory / folder  # a plugin that goes elsewhere must not take the others with it
 
 
 def _import(file: Path, source: bytes, code: str) -> ModuleType:

@@ -6,6 +6,7 @@ need not import torch.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import asdict
 from typing import Any
 
@@ -16,46 +17,63 @@ from bench.data.splits import subsets
 from bench.device import choose_device
 from bench.errors import RequestError
 from bench.events import Checking, DataProgress, Note, Tell
+from bench.guard import is_the_users
 from bench.models.classifier import build_classifier, build_weightless
 from bench.models.freezing import freeze
 from bench.models.parts import layers
-from bench.models.weights.find import find_weights, named_weights
+from bench.models.weights.find import find_weights
 from bench.plugins import load_plugins
 from bench.request import CheckRequest, Ready, Weights
 
+# Seconds after which the user is told which model it is that takes so long.
+LONG = 10.0
 
-def check(request: CheckRequest, emit: Tell) -> Ready:
-    """Decode the data, or find it decoded; build every model, and find the weights that it is to start from.
+
+def check_models(request: CheckRequest, emit: Tell) -> dict[str, Weights]:
+    """Build every model, and find the weights that it is to start from.
 
     Raises RequestError for what the user has to change. A model that fails in another way is left to
     its trial, whose record will say so.
     """
-    device = choose_device(request.place.device)
-    registry = load_plugins(request.place.plugins, request.place.working_directory)
+    registry = load_plugins(request.place.plugins, request.place.working_directory, only=request.plugins)
     protocol = request.protocol
     pretrained = protocol.model.weights == "pretrained"
-    if request.weights and not pretrained:
-        raise RequestError("weights are named, but the protocol trains from scratch; set model.weights=pretrained")
-    named = named_weights(request.weights, request.models)
     weights: dict[str, Weights] = {}
     for name in request.models:
-        model = registry.model(name)
         emit(Checking(name))
+        slow = threading.Timer(LONG, lambda text: emit(Note(text)), [f"{name}: still checking whether it can be built"])
+        slow.daemon = True
+        slow.start()
         try:
+            model = registry.model(name)
             classifier = build_weightless(model, protocol, classes=2)
             freeze(classifier, protocol.train.what, model.last_block, model.name)
             if pretrained:
-                found = find_weights(model, classifier.backbone, named.get(name), lambda text: emit(Note(text)))
+                found = find_weights(
+                    model, classifier.backbone, request.weights.get(name), lambda text: emit(Note(text))
+                )
                 if found is not None:
                     weights[name] = found
                     with torch.device("meta"):
                         build_classifier(model, protocol, 2, found)
         except RequestError:
             raise
-        except Exception as error:
+        except BaseException as error:  # a stranger's code may raise anything
+            if is_the_users(error):
+                raise
             emit(Note(f"{name} will probably fail: {type(error).__name__}: {error}".partition("\n")[0]))
-    emit(Checking(None))
+        finally:
+            slow.cancel()
+    return weights
+
+
+def prepare_data(request: CheckRequest, emit: Tell) -> Ready:
+    """Decode the data, or find it decoded; RequestError for what the user has to change."""
+    device = choose_device(request.place.device)
+    registry = load_plugins(request.place.plugins, request.place.working_directory, only=request.plugins)
+    protocol = request.protocol
     dataset, location = registry.dataset(protocol.data.dataset)
+    emit(Checking(None))
     try:
         stored = prepare(
             dataset,
@@ -70,7 +88,7 @@ def check(request: CheckRequest, emit: Tell) -> Ready:
     counts = {part: len(subset.indices) for part, subset in subsets(stored, protocol).items()}
     if counts["train"] < 2:
         raise RequestError(f"dataset {stored.name}: {counts['train']} picture is left to train on")
-    return Ready(stored, weights, device.kind, torch.get_num_threads(), counts)
+    return Ready(stored, {}, device.kind, torch.get_num_threads(), counts)
 
 
 def trainable_layers(request: CheckRequest, classes: int) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.errors import RequestError
 from bench.files import trial_folder
 from bench.plugins import Model, Registry
 from bench.protocol import Protocol
@@ -29,16 +30,18 @@ def models_asked(request: RunRequest, registry: Registry, protocol: Protocol) ->
 
 
 def trials(
-    request: RunRequest, models: Sequence[Model], protocol: Protocol, ready: Ready, folder: Path
+    request: RunRequest, models: Sequence[Model], protocol: Protocol, ready: Ready, folder: Path, registry: Registry
 ) -> list[TrialSpec]:
     """Every model once for each seed, the first seed's trials first; `folder` is the protocol's."""
+    measuring = registry.needed(*(plugin for _, plugin in registry.measurements.values()))
     return [
         TrialSpec(
             model.name,
             seed,
             protocol,
             ready.stored,
-            trial_folder(folder, model.name, seed),
+            # A plugin that goes to another directory must not take its results there.
+            trial_folder(folder, model.name, seed).absolute(),
             request.place,
             ready.weights.get(model.name),
             request.options,
@@ -46,10 +49,30 @@ def trials(
             known_of(model, protocol),
             ready.counts,
             request.fresh,
+            plugins=registry.needed(model.plugin),
+            measuring=measuring,
         )
         for seed in dict.fromkeys(request.seeds or protocol.seeds)
         for model in models
     ]
+
+
+def named_weights(texts: Sequence[str], models: Sequence[str]) -> dict[str, Path]:
+    """The file that `--weights MODEL=FILE` names for each model; MODEL with or without its options.
+
+    Raises RequestError where a text is written otherwise, or names a model that is not run.
+    """
+    named = {}
+    for text in texts:
+        # A model's options have equals signs of their own: the longest name that fits is meant.
+        fitting = [m for name in models for m in {name, name.partition(":")[0]} if text.startswith(f"{m}=")]
+        if not fitting:
+            raise RequestError(f"--weights {text}: write MODEL=FILE, MODEL being one that is run: {', '.join(models)}")
+        meant = max(fitting, key=len)
+        for name in models:
+            if meant in {name, name.partition(":")[0]}:
+                named[name] = Path(text[len(meant) + 1 :]).absolute()
+    return named
 
 
 def is_unnamed_change(request: RunRequest) -> bool:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from bench.errors import RequestError, StorageError
 from bench.events import Checking, Event, Note, Tell
 from bench.files import check_writable, checksum
-from bench.hookspecs import DiedError, Executor
+from bench.hookspecs import DiedError, Executor, TimedOutError
 from bench.plugins import Model, Registry
 from bench.protocol import Protocol, load_protocol
 from bench.records.comparison import Comparison
 from bench.records.folder import record_files
 from bench.records.identity import Terms, differences, identity_of, terms_of
 from bench.records.record import NAME, Record, RecordError, read_record
-from bench.request import CheckRequest, Ready, RunRequest, TrialSpec
+from bench.request import CheckRequest, Ready, RunRequest, TrialSpec, Weights
 from bench.run import plan
 from bench.run.executors import follow, run_trials, work
 
@@ -46,14 +47,18 @@ class Sweep:
         return not self.problems and all(record.status == "ok" for record in self.records)
 
     @contextmanager
-    def unless_full(self, tell: Tell) -> Iterator[None]:
-        """Within it, what cannot be written is told, and stops nothing."""
+    def costing_no_trial(self, tell: Tell) -> Iterator[None]:
+        """Within it, tables are made: what cannot be is told, once, and stops nothing."""
         try:
             yield
+            return
         except StorageError as error:
-            self.problems.append(str(error))
-            if len(self.problems) == 1:
-                tell(Note(str(error)))
+            problem = str(error)
+        except Exception as error:  # of a record that is odd in a way that nobody thought of
+            problem = f"the tables of {self.folder} cannot be made: {type(error).__name__}: {error}"
+        if problem not in self.problems:
+            self.problems.append(problem)
+            tell(Note(problem))
 
     def run(self, tell: Tell) -> Iterator[Record]:
         """Run what is missing; gives each trial's record once it is written. A trial that fails raises nothing."""
@@ -96,15 +101,13 @@ def opened(request: RunRequest, registry: Registry, tell: Tell) -> Iterator[Swee
     for line in left_out:
         tell(Note(line))
     check_writable(request.place.results)
-    ready = _checked(
-        CheckRequest(tuple(model.name for model in models), protocol, request.place, request.weights), executor, tell
-    )
+    ready = _ready(request, models, protocol, registry, executor, tell)
     terms = Terms(protocol.fingerprint, ready.stored.fingerprint, ready.way(request.options))
     changed = plan.is_unnamed_change(request)
     folder = results_folder(request.place.results, protocol.name, terms, changed)
     if folder.name != protocol.name and not changed:
         tell(Note(f"{request.place.results / protocol.name} holds trials under other terms: these go to {folder}"))
-    specs = plan.trials(request, models, protocol, ready, folder)
+    specs = plan.trials(request, models, protocol, ready, folder, registry)
     by_name = {model.name: model for model in models}
     before = {spec.folder: checksum(spec.folder / NAME) for spec in specs}
 
@@ -127,28 +130,53 @@ def opened(request: RunRequest, registry: Registry, tell: Tell) -> Iterator[Swee
     yield Sweep(protocol, folder, records, missing, executor, request.timeout, meanwhile)
 
 
-def _checked(request: CheckRequest, executor: Executor, tell: Tell) -> Ready:
-    """The data and weights of the request, once everything is found right; RequestError where it is not.
+def _ready(
+    request: RunRequest, models: Sequence[Model], protocol: Protocol, registry: Registry, executor: Executor, tell: Tell
+) -> Ready:
+    """The data and weights of the run, once everything is found right; RequestError where it is not."""
+    names = tuple(model.name for model in models)
+    if request.weights and protocol.model.weights != "pretrained":
+        raise RequestError("weights are named, but the protocol trains from scratch; set model.weights=pretrained")
+    asked = CheckRequest(names, protocol, request.place, plan.named_weights(request.weights, names))
+    weights: dict[str, Weights] = {}
 
-    A model that takes the checking process down with it is left to its own trial.
-    """
+    def needed(model: Model) -> tuple[str, ...]:
+        return registry.needed(model.plugin)
+
+    # The models of each plugin by themselves: what its code does to a process reaches no other's.
+    for places, own in groupby(sorted(models, key=needed), key=needed):
+        group = tuple(model.name for model in own)
+        weights |= _checked(replace(asked, models=group, plugins=places), executor, request.timeout, tell)
+    registry.dataset(protocol.data.dataset)
+    _, dataset = registry.datasets[protocol.data.dataset.partition(":")[0]]
+    data = partial(work.prepare_data, replace(asked, plugins=registry.needed(dataset)))
+    try:
+        return replace(follow(executor.run(data), tell), weights=weights)
+    except DiedError as error:
+        raise RequestError(f"dataset {protocol.data.dataset} could not be made ready: {error}") from None
+
+
+def _checked(request: CheckRequest, executor: Executor, timeout: float | None, tell: Tell) -> dict[str, Weights]:
+    """The weights of these models. One that takes the checking process down with it is left to its own trial."""
     checking: str | None = None
+    limit = None if timeout is None else timeout * len(request.models)
 
     def hear(event: Event) -> None:
         nonlocal checking
-        if isinstance(event, Checking):
-            checking = event.model
-        else:
-            tell(event)
+        checking = event.model if isinstance(event, Checking) else checking
+        tell(event)
 
     try:
-        return follow(executor.run(partial(work.check, request)), hear)
+        return follow(executor.run(partial(work.check_models, request), timeout=limit), hear)
+    except TimedOutError:
+        why = f"checking whether it can be built took longer than {timeout:g} seconds"
     except DiedError as error:
-        if checking is None:
-            raise RequestError(f"the request could not be checked: {error}") from None
-        tell(Note(f"{checking} will probably fail: {error}"))
-        others = tuple(name for name in request.models if name != checking)
-        return _checked(replace(request, models=others), executor, tell)
+        why = str(error)
+    if checking is None:
+        raise RequestError(f"the request could not be checked: {why}")
+    tell(Note(f"{checking} will probably fail: {why}"))
+    others = tuple(name for name in request.models if name != checking)
+    return _checked(replace(request, models=others), executor, timeout, tell) if others else {}
 
 
 def results_folder(results: Path, name: str, terms: Terms, changed: bool) -> Path:

@@ -50,8 +50,7 @@ def run(spec: TrialSpec, emit: Callable[[Event], None] = lambda event: None) -> 
     BusyError where another run is at it.
     """
     started = time.perf_counter()
-    registry = load_plugins(spec.place.plugins, spec.place.working_directory)
-    asked = registry.model(spec.model)
+    asked = plugins_of(spec).model(spec.model)
     record = outline(spec, known_of(asked, spec.protocol))
     if spec.known is not None and spec.known.code != record.model.code:
         raise RequestError(f"{asked.plugin.place} was changed while the run was under way; run again")
@@ -74,11 +73,18 @@ def run(spec: TrialSpec, emit: Callable[[Event], None] = lambda event: None) -> 
                 write_scalars(spec.folder, record)
             return record
         put_in_place(spec.folder, record)
+        registry = plugins_of(spec, measuring=True)  # not before: they are strangers to this model
         _measure(spec, trained_subject(spec, prepared, test), registry, record, emit)
         record.seconds = time.perf_counter() - started
         rewrite(spec.folder, record)
         remove_checkpoints(spec, asked)
     return record
+
+
+def plugins_of(spec: TrialSpec, measuring: bool = False) -> Registry:
+    """The bundled plugins, and those that the model needs; those that measure, too, where they are asked for."""
+    only = None if spec.plugins is None else (*spec.plugins, *(spec.measuring if measuring else ()))
+    return load_plugins(spec.place.plugins, spec.place.working_directory, only=only)
 
 
 def _train_and_evaluate(

@@ -19,7 +19,8 @@ from bench.plugins import Registry
 from bench.records.identity import Way
 from bench.records.record import write_record
 from bench.request import CheckRequest, Place, Ready, TrialSpec
-from bench.run.check import check
+from bench.run.check import check_models, prepare_data
+from bench.run.plan import named_weights
 from bench.run.sweep import recorded
 from bench.run.trial import run as run_trial
 
@@ -27,15 +28,13 @@ from bench.run.trial import run as run_trial
 def preflight(names: tuple[str, ...], plugins: Path, texts: tuple[str, ...], *overrides: str) -> Ready:
     events: list[Event] = []
     settings = ("train.limit=40", "data.test_limit=20", "train.epochs=1", "train.precision=fp32")
-    return check(
-        CheckRequest(
-            names,
-            protocol(*settings, *overrides),
-            Place(device="cpu", plugins=(plugins,), working_directory=plugins),
-            texts,
-        ),
-        events.append,
+    asked = CheckRequest(
+        names,
+        protocol(*settings, *overrides),
+        Place(device="cpu", plugins=(plugins,), working_directory=plugins),
+        named_weights(texts, names),
     )
+    return replace(prepare_data(asked, events.append), weights=check_models(asked, events.append))
 
 
 def test_what_is_wrong_with_weights_is_found_before_anything_trains(

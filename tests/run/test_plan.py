@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import RequestError
 from bench.data.cache import Stored
 from bench.plugins import Registry
 from bench.protocol import Protocol
@@ -37,10 +38,26 @@ def test_every_seed_s_trials_come_in_the_order_of_asking_each_with_its_folder_an
     request = RunRequest(("tiny:width=4", "tiny", "tiny"), seeds=(3, 0, 3), options=options, place=place)
     protocol = tiny_protocol()
     models, left_out = plan.models_asked(request, registry, protocol)
-    specs = plan.trials(request, models, protocol, Ready(digits, {}, "cpu", 2), Path("results/quick"))
+    specs = plan.trials(request, models, protocol, Ready(digits, {}, "cpu", 2), Path("results/quick"), registry)
     assert left_out == []
     assert [(spec.model, spec.seed) for spec in specs] == [
         ("tiny:width=4", 3), ("tiny", 3), ("tiny:width=4", 0), ("tiny", 0),
     ]  # fmt: skip
-    assert specs[0].folder == Path("results/quick/tiny@width=4/seed3")
+    assert specs[0].folder == Path("results/quick/tiny@width=4/seed3").absolute()
+    assert [Path(place).name for place in specs[0].plugins or ()] == ["tiny_model.py"]
     assert all((spec.place, spec.options, spec.weights) == (place, options, None) for spec in specs)
+
+
+def test_weights_are_named_for_a_model_with_or_without_its_options() -> None:
+    models = ["vit_tiny:patch_size=8", "vit_tiny", "vgg19"]
+    both = plan.named_weights(["vit_tiny=/a=b.pt"], models)
+    assert both == {"vit_tiny:patch_size=8": Path("/a=b.pt"), "vit_tiny": Path("/a=b.pt")}
+    one = plan.named_weights(["vit_tiny:patch_size=8=/c.pt"], models)
+    assert one == {"vit_tiny:patch_size=8": Path("/c.pt")}
+    assert plan.named_weights([], models) == {}
+
+
+@pytest.mark.parametrize("text", ["vit_tiny", "/a.pt", "densenet121=/a.pt", "vit=/a.pt"])
+def test_weights_for_a_model_that_is_not_run_are_refused(text: str) -> None:
+    with pytest.raises(RequestError, match="write MODEL=FILE, MODEL being one that is run: vit_tiny"):
+        plan.named_weights([text], ["vit_tiny"])

@@ -150,7 +150,8 @@ class StandIn:
         yield from ()
         answers: dict[Any, Callable[..., Any]] = {
             work.default_protocol: lambda device: "quick",
-            work.check: lambda request: Ready(self.stored, {}, "cpu", self.threads),
+            work.check_models: lambda request: {},
+            work.prepare_data: lambda request: Ready(self.stored, {}, "cpu", self.threads),
             work.run_trial: self.trial,
         }
         return answers[work_given.func](*work_given.args)

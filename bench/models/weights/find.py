@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -21,24 +21,6 @@ from bench.request import Weights
 
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # in the order in which timm looks for them
 PROBE_SECONDS = 5.0
-
-
-def named_weights(texts: Sequence[str], models: Sequence[str]) -> dict[str, Path]:
-    """The file that `--weights MODEL=FILE` names for each model; MODEL with or without its options.
-
-    Raises RequestError where a text is written otherwise, or names a model that is not run.
-    """
-    named = {}
-    for text in texts:
-        # A model's options have equals signs of their own: the longest name that fits is meant.
-        fitting = [m for name in models for m in {name, name.partition(":")[0]} if text.startswith(f"{m}=")]
-        if not fitting:
-            raise RequestError(f"--weights {text}: write MODEL=FILE, MODEL being one that is run: {', '.join(models)}")
-        meant = max(fitting, key=len)
-        for name in models:
-            if meant in {name, name.partition(":")[0]}:
-                named[name] = Path(text[len(meant) + 1 :]).absolute()
-    return named
 
 
 def find_weights(model: Model, backbone: nn.Module, named: Path | None, note: Callable[[str], None]) -> Weights | None:

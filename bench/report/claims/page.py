@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
+from bench.guard import guarded, is_the_users
 from bench.records.evidence import Claim, Evidence, Outcome, Verdict
 from bench.report.artifact import Artifact
 from bench.report.claims.published import published_claims
@@ -58,10 +59,13 @@ def judge(claims: Sequence[Claim], evidence: Evidence) -> list[Judged]:
     judged = []
     for claim in claims:
         try:
-            verdict = claim.check(evidence)
+            with guarded():
+                verdict = claim.check(evidence)
             if not isinstance(verdict, Verdict):
                 raise TypeError(f"the check gives {type(verdict).__name__}, not Verdict")
-        except Exception as error:
+        except BaseException as error:  # a stranger's check may raise anything
+            if is_the_users(error):
+                raise
             judged.append(Judged(claim, None, f"{type(error).__name__}: {error}"))
         else:
             judged.append(Judged(claim, verdict))

@@ -12,7 +12,7 @@ from typing import Any
 from bench.events import Tell
 from bench.records.measurement import Measurement
 from bench.records.record import Record
-from bench.request import CheckRequest, MeasureRequest, Ready, TimingRequest, TrialSpec
+from bench.request import CheckRequest, MeasureRequest, Ready, TimingRequest, TrialSpec, Weights
 
 
 def default_protocol(device: str, emit: Tell) -> str:
@@ -22,11 +22,18 @@ def default_protocol(device: str, emit: Tell) -> str:
     return "cifar10" if choose_device(device).kind == "cuda" else "quick"
 
 
-def check(request: CheckRequest, emit: Tell) -> Ready:
-    """What the trials of a run need; RequestError for what the user has to change."""
+def check_models(request: CheckRequest, emit: Tell) -> dict[str, Weights]:
+    """Which weights each model of a run starts from; RequestError for what the user has to change."""
     from bench.run import check
 
-    return check.check(request, emit)
+    return check.check_models(request, emit)
+
+
+def prepare_data(request: CheckRequest, emit: Tell) -> Ready:
+    """The data of a run, decoded; RequestError for what the user has to change."""
+    from bench.run import check
+
+    return check.prepare_data(request, emit)
 
 
 def run_trial(spec: TrialSpec, emit: Tell) -> Record:

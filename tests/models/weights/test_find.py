@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from bench.errors import RequestError
 from bench.models.classifier import build_classifier, build_weightless
 from bench.models.weights import find as weight_sources
-from bench.models.weights.find import find_weights, named_weights
+from bench.models.weights.find import find_weights
 from bench.models.weights.read import State
 from bench.plugins import Registry
 from bench.request import Weights
@@ -69,18 +69,3 @@ def test_a_named_file_goes_before_all_others(registry: Registry, hub: Path, vit_
 def test_a_named_file_that_is_not_there_is_named(registry: Registry, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"nowhere\.pt: no such file"):
         find(registry, "vit_tiny", tmp_path / "nowhere.pt")
-
-
-def test_weights_are_named_for_a_model_with_or_without_its_options() -> None:
-    models = ["vit_tiny:patch_size=8", "vit_tiny", "vgg19"]
-    both = named_weights(["vit_tiny=/a=b.pt"], models)
-    assert both == {"vit_tiny:patch_size=8": Path("/a=b.pt"), "vit_tiny": Path("/a=b.pt")}
-    one = named_weights(["vit_tiny:patch_size=8=/c.pt"], models)
-    assert one == {"vit_tiny:patch_size=8": Path("/c.pt")}
-    assert named_weights([], models) == {}
-
-
-@pytest.mark.parametrize("text", ["vit_tiny", "/a.pt", "densenet121=/a.pt", "vit=/a.pt"])
-def test_weights_for_a_model_that_is_not_run_are_refused(text: str) -> None:
-    with pytest.raises(RequestError, match="write MODEL=FILE, MODEL being one that is run: vit_tiny"):
-        named_weights([text], ["vit_tiny"])
