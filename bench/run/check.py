@@ -38,6 +38,8 @@ def check_models(request: CheckRequest, emit: Tell) -> dict[str, Weights]:
     registry = load_plugins(request.place.plugins, request.place.working_directory, only=request.plugins)
     protocol = request.protocol
     pretrained = protocol.model.weights == "pretrained"
+    if request.weights and not pretrained:
+        raise RequestError("weights are named, but the protocol trains from scratch; set model.weights=pretrained")
     weights: dict[str, Weights] = {}
     for name in request.models:
         emit(Checking(name))

@@ -135,8 +135,6 @@ def _ready(
 ) -> Ready:
     """The data and weights of the run, once everything is found right; RequestError where it is not."""
     names = tuple(model.name for model in models)
-    if request.weights and protocol.model.weights != "pretrained":
-        raise RequestError("weights are named, but the protocol trains from scratch; set model.weights=pretrained")
     asked = CheckRequest(names, protocol, request.place, plan.named_weights(request.weights, names))
     weights: dict[str, Weights] = {}
 
