@@ -8,13 +8,12 @@ epoch follow from the seed and its number.
 
 from __future__ import annotations
 
+import copy
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import torch
@@ -26,6 +25,7 @@ from bench.device import Device
 from bench.models.classifier import Classifier
 from bench.models.freezing import train_mode
 from bench.protocol import Protocol
+from bench.train.checkpoint import DamagedError, read_checkpoint, set_aside, write_checkpoint
 from bench.train.optimizer import Loss, make_loss, make_optimizer, make_schedule
 from bench.train.prefix.features import Forward, Source
 
@@ -122,28 +122,41 @@ class Trainer:
 
     def save(self, file: Path, progress: Progress, best: State) -> None:
         """Write all that is needed to go on after this epoch, whole or not at all."""
-        partial = file.with_suffix(".partial")
-        torch.save(
-            {
-                # The best epoch's own tensors where this is the best epoch: they are then stored once.
-                "model": best if progress.best_epoch == progress.epochs else trained_state(self.model),
-                "best": best,
-                "optimizer": self.optimizer.state_dict(),
-                "schedule": self.schedule.state_dict(),
-                "scaler": self.scaler.state_dict(),
-                "progress": asdict(progress),
-            },
-            partial,
-        )
-        partial.replace(file)
+        # The best epoch's own tensors where this is the best epoch: they are then stored once.
+        own = best if progress.best_epoch == progress.epochs else trained_state(self.model)
+        write_checkpoint(file, {"model": own, "best": best, "progress": asdict(progress)} | self._state())
+
+    def _state(self) -> dict[str, Any]:
+        parts: dict[str, Any] = {"optimizer": self.optimizer, "schedule": self.schedule, "scaler": self.scaler}
+        return {name: part.state_dict() for name, part in parts.items()}
 
     def load(self, saved: dict[str, Any]) -> tuple[Progress, State]:
-        """Go back to where `save` was called; gives the progress and the best epoch's state."""
-        self.model.load_state_dict(saved["model"], strict=False)
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.schedule.load_state_dict(saved["schedule"])
-        self.scaler.load_state_dict(saved["scaler"])
-        return Progress(**saved["progress"]), saved["best"]
+        """Go back to where `save` was called; gives the progress and the best epoch's state.
+
+        Raises DamagedError where `saved` is of another training; then all is as it was.
+        """
+        before, start = copy.deepcopy(self._state()), copied(trained_state(self.model))
+        try:
+            shapes = {name: tensor.shape for name, tensor in start.items()}
+            for kind in ("model", "best"):
+                if {name: tensor.shape for name, tensor in saved[kind].items()} != shapes:
+                    raise ValueError(f"its {kind} has other tensors")
+            if saved["progress"].keys() != asdict(Progress()).keys():
+                raise ValueError("its progress is of another version of bench")
+            progress = Progress(**saved["progress"])
+            if not 0 < progress.best_epoch <= progress.epochs == len(progress.val_top1) == len(progress.seconds):
+                raise ValueError("its progress is none")
+            self._put(saved["model"], saved)
+        except Exception as error:  # what is not of this training may fail anywhere
+            self._put(start, before)
+            raise DamagedError(f"{type(error).__name__}: {error}".partition("\n")[0]) from None
+        return progress, saved["best"]
+
+    def _put(self, state: State, parts: dict[str, Any]) -> None:
+        self.model.load_state_dict(state, strict=False)
+        self.optimizer.load_state_dict(parts["optimizer"])
+        self.schedule.load_state_dict(parts["schedule"])
+        self.scaler.load_state_dict(parts["scaler"])
 
 
 def make_trainer(
@@ -167,14 +180,15 @@ def fit(
     seed: int,
     checkpoint: Path,
     epoch_ended: Callable[[Progress], None],
+    warn: Callable[[str], None] = print,
 ) -> Progress:
     """Train by the protocol; the model is left with the weights of the best epoch.
 
-    Goes on from `checkpoint` where it exists, and keeps it up to date. Raises DivergedError.
+    Goes on from `checkpoint` where it exists, and keeps it up to date; `warn` is told where it is damaged. Raises
+    DivergedError, and StorageError where the checkpoint cannot be written.
     """
     model = trainer.model
-    saved = read_checkpoint(checkpoint, trainer.device)
-    progress, best = trainer.load(saved) if saved else (Progress(), copied(trained_state(model)))
+    progress, best = go_on(trainer, checkpoint, warn)
     while progress.epochs < protocol.train.epochs and not progress.ran_out(protocol.train.patience):
         epoch = progress.epochs
         started = time.perf_counter()
@@ -195,23 +209,27 @@ def fit(
         progress.extra_loss += [] if extra is None else [extra]
         if progress.validated(validated.loss, validated.top1):
             best = copied(trained_state(model))
-        trainer.save(checkpoint, progress, best)
         progress.seconds.append(time.perf_counter() - started)
+        trainer.save(checkpoint, progress, best)
+        progress.seconds[-1] = time.perf_counter() - started  # what the checkpoint itself took, too
         epoch_ended(progress)
     model.load_state_dict(best, strict=False)
     return progress
 
 
-def read_checkpoint(file: Path, device: Device) -> dict[str, Any] | None:
-    """What `Trainer.save` wrote there; None, to start anew, where nothing is, or where what is there is damaged."""
-    if not file.exists():
-        return None
+def go_on(trainer: Trainer, checkpoint: Path, warn: Callable[[str], None]) -> tuple[Progress, State]:
+    """The progress and the best epoch's state of the checkpoint; of a training that begins where there is none.
+
+    One that is damaged is set aside, with a line.
+    """
     try:
-        saved: dict[str, Any] = torch.load(file, map_location=device.torch_device, weights_only=True)
-    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
-        print(f"{file} is damaged ({error})", file=sys.stderr)
-        return None
-    return saved
+        saved = read_checkpoint(checkpoint, trainer.device)
+        if saved is not None:
+            return trainer.load(saved)
+    except DamagedError as error:
+        aside = set_aside(checkpoint)
+        warn(f"{checkpoint} is damaged ({error}): it is now {aside.name}, and training starts anew")
+    return Progress(), copied(trained_state(trainer.model))
 
 
 def train_epoch(trainer: Trainer, batches: Iterator[tuple[Any, torch.Tensor]]) -> tuple[float, float, float | None]:

@@ -5,11 +5,12 @@ Gives the record's `training`, and leaves the model with the weights of its best
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from bench.data.batches import Batches
-from bench.events import EpochEnded, Event
+from bench.events import EpochEnded, Event, Note
 from bench.models.classifier import Classifier
 from bench.plugins import Model
 from bench.protocol import Protocol
@@ -40,7 +41,10 @@ def train(
         def epoch_ended(progress: Progress) -> None:
             emit(last_epoch(spec, number, progress))
 
-        return fit(trainer, inputs.train, inputs.val, tried, spec.seed, checkpoint, epoch_ended)
+        def warn(text: str) -> None:
+            emit(Note(text))
+
+        return fit(trainer, inputs.train, inputs.val, tried, spec.seed, checkpoint, epoch_ended, warn)
 
     return training_record(tune(model, protocol, once), inputs, train)
 
@@ -52,9 +56,11 @@ def checkpoint_file(spec: TrialSpec, asked: Model, number: int) -> Path:
 
 
 def remove_checkpoints(spec: TrialSpec, asked: Model) -> None:
-    """Remove the checkpoints of a trial that is done."""
+    """Remove the checkpoints of a trial that is done, and those that were set aside."""
     for number in range(len(spec.protocol.tries)):
         checkpoint_file(spec, asked, number).unlink(missing_ok=True)
+    for aside in spec.folder.glob("damaged-checkpoint-*"):
+        shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
 
 
 def last_epoch(spec: TrialSpec, number: int, progress: Progress) -> EpochEnded:

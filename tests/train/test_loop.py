@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,9 +17,11 @@ from torch import nn
 from bench.data.batches import Batch
 from bench.data.cache import Stored
 from bench.device import Device
+from bench.errors import StorageError
 from bench.plugins import Model, Registry
 from bench.protocol import Augmentation, Protocol
 from bench.run.prepare import prepare
+from bench.train.checkpoint import read_checkpoint, write_checkpoint
 from bench.train.loop import DivergedError, Evaluation, Progress, Trainer, evaluate, fit, make_trainer
 from bench.train.optimizer import make_optimizer, make_schedule
 
@@ -41,8 +46,13 @@ class Fitting:
         self.train, self.val = prepared.batches["train"], prepared.batches["val"]
         self.trainer = make_trainer(self.model, protocol, self.train.steps, prepared.precision, prepared.device)
 
-    def fit(self, epoch_ended: Callable[[Progress], None] = lambda progress: None, seed: int = 0) -> Progress:
-        return fit(self.trainer, self.train, self.val, self.protocol, seed, self.checkpoint, epoch_ended)
+    def fit(
+        self,
+        epoch_ended: Callable[[Progress], None] = lambda progress: None,
+        seed: int = 0,
+        warn: Callable[[str], None] = pytest.fail,
+    ) -> Progress:
+        return fit(self.trainer, self.train, self.val, self.protocol, seed, self.checkpoint, epoch_ended, warn)
 
 
 @pytest.fixture
@@ -127,6 +137,97 @@ def test_an_interrupted_fit_goes_on_as_if_it_had_not_been(
     assert history(progress) == history(uninterrupted)
     assert progress.best_epoch == uninterrupted.best_epoch
     assert same(weights(resumed.model), weights(whole.model))
+
+
+def _text(file: Path) -> None:
+    file.write_text("nothing of the kind")
+
+
+def _half(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def _flipped(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1  # within a tensor, which torch does not check
+    file.write_bytes(bytes(content))
+
+
+def _folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def _changed(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+    """Whole, and of another training, or of another version of bench."""
+
+    def make(file: Path) -> None:
+        saved = read_checkpoint(file, CPU)
+        assert saved is not None
+        write_checkpoint(file, change(saved) or saved)
+
+    return make
+
+
+DAMAGE: dict[str, Callable[[Path], None]] = {
+    "empty": lambda file: file.write_bytes(b"") and None,
+    "text": _text,
+    "half": _half,
+    "one bit flipped": _flipped,
+    "a folder": _folder,
+    "a list": _changed(lambda saved: [1, 2]),
+    "another key": _changed(lambda saved: {"state": saved}),
+    "no model": _changed(lambda saved: saved.pop("model") and None),
+    "another shape": _changed(lambda saved: saved["best"].update({next(iter(saved["best"])): torch.zeros(3)})),
+    "another tensor": _changed(lambda saved: saved["model"].update(more=torch.zeros(3))),
+    "another optimizer": _changed(lambda saved: saved["optimizer"].update(param_groups=[])),
+    "a later version": _changed(lambda saved: saved["progress"].update(best_f1=1.0)),
+    "an earlier version": _changed(lambda saved: saved["progress"].pop("val_loss") and None),
+    "no such epoch": _changed(lambda saved: saved["progress"].update(best_epoch=9)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_checkpoint_is_set_aside_and_training_starts_anew_as_if_there_had_been_none(
+    damage: str, fitting: Callable[..., Fitting]
+) -> None:
+    settings = ("train.epochs=2", "schedule.name=one-cycle")
+    whole = fitting(*settings)
+    uninterrupted = whole.fit()
+    DAMAGE[damage](whole.checkpoint)
+    warned: list[str] = []
+    again = fitting(*settings)
+    progress = again.fit(warn=warned.append)
+    assert history(progress) == history(uninterrupted)
+    assert same(weights(again.model), weights(whole.model))
+    (line,) = warned
+    assert "is damaged (" in line and "training starts anew" in line and "\n" not in line
+    assert (whole.checkpoint.parent / f"damaged-{whole.checkpoint.name}").exists()
+
+
+def test_a_checkpoint_that_runs_code_runs_none(fitting: Callable[..., Fitting], tmp_path: Path) -> None:
+    class Malicious:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "ran",)
+
+    made = fitting()
+    write_checkpoint(made.checkpoint, {"model": Malicious()})
+    made.fit(warn=lambda text: None)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_checkpoint_that_cannot_be_written_says_so_in_bench_s_words(
+    fitting: Callable[..., Fitting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = fitting()
+
+    class Full(io.FileIO):
+        def write(self, content: Any) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", lambda self, mode: Full(self, mode))
+    with pytest.raises(StorageError, match=r"checkpoint\.pt cannot be written: No space left on device; make room"):
+        made.fit()
 
 
 def test_a_random_loss_term_is_the_same_after_an_interruption(fitting: Callable[..., Fitting]) -> None:
