@@ -145,3 +145,9 @@ def native_bf16(device: Device) -> bool:
     if device.is_accelerator:
         return device.kind != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported()
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that memory ran out; the CPU's allocator has no exception of its own."""
+    told = "allocate memory" in str(error) or "out of memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or told

@@ -38,14 +38,16 @@ class Place:
 class RunOptions:
     """How trials are run, and what is kept of them: nothing that changes what they compute.
 
-    `feature_memory`: the most bytes of main memory for a frozen prefix's features; None: half of what is free.
-    `keep_weights`: whether the trained weights are left beside the record. `timing`: whether the finished models are
-    timed side by side at the end. `executor`: the name of where trials run.
+    `feature_memory`: the most bytes of main memory for a frozen prefix's features; None: half of what is free. `fit`:
+    whether batches that do not fit into the memory are computed in parts. `keep_weights`: whether the trained weights
+    are left beside the record. `timing`: whether the finished models are timed side by side at the end. `executor`: the
+    name of where trials run.
     """
 
     frozen_prefix: bool = True
     feature_memory: int | None = None
     compile: bool = False
+    fit: bool = False
     keep_weights: bool = True
     timing: bool = True
     executor: str = "local"

@@ -52,6 +52,10 @@ def run(
         typer.Option(help="Most memory for those features, else a file; default: half of what is free.", metavar="GB"),
     ] = None,
     compiled: Annotated[bool, typer.Option("--compile", help="Train through torch.compile.")] = False,
+    fit: Annotated[
+        bool,
+        typer.Option("--fit", help="Compute batches that do not fit in parts, with the same update."),
+    ] = False,
     keep_weights: Annotated[bool, typer.Option(help="Keep the trained weights beside each record, or not.")] = True,
     timing: Annotated[bool, typer.Option(help="At the end, time all finished models side by side, or not.")] = True,
     executor: Annotated[
@@ -82,6 +86,7 @@ def run(
             frozen_prefix=frozen_prefix,
             feature_memory=None if feature_memory is None else int(feature_memory * 1e9),
             compile=compiled,
+            fit=fit,
             keep_weights=keep_weights,
             timing=timing,
             executor=executor,

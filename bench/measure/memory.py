@@ -20,7 +20,7 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from bench.device import Device
+from bench.device import Device, out_of_memory
 from bench.hookspecs import Subject
 from bench.measure.allocations import Block, Recording, record_allocations
 from bench.models.parts import inference_tensors
@@ -188,11 +188,6 @@ def batches_that_fit(
     if growth is None:
         return sorted(batches)
     return [batch for batch in sorted(batches) if _fits(growth * batch // least, device)]
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that memory ran out; the CPU's allocator has no exception of its own."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)
 
 
 def _fits(size: int, device: Device) -> bool:

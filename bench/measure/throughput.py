@@ -6,10 +6,10 @@ import statistics
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from bench.device import Device
+from bench.device import Device, out_of_memory
 from bench.hookspecs import Subject
 from bench.measure.clock import Watch, median_interval_of_rounds, timed_rounds
-from bench.measure.memory import batches_that_fit, out_of_memory
+from bench.measure.memory import batches_that_fit
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 # A larger batch must be faster by this much, or throughput has reached its best.

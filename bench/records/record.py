@@ -31,7 +31,8 @@ class Failure(Part):
     @classmethod
     def of(cls, error: BaseException) -> Failure:
         """The error's kind, and the first line of what it says."""
-        return cls(type=type(error).__name__, message=str(error).partition("\n")[0])
+        unsaid = "out of memory" if isinstance(error, MemoryError) else "no message"
+        return cls(type=type(error).__name__, message=str(error).partition("\n")[0] or unsaid)
 
     def __str__(self) -> str:
         return f"{self.type}: {self.message}"
@@ -98,6 +99,8 @@ class Training(Part):
     history: History
     # Whether the frozen part's features were computed once, what that cost (in `seconds` too), or why not.
     frozen_prefix: dict[str, Any] | None = None
+    # Of how many pictures the parts were that each batch was computed in, where whole ones did not fit.
+    micro_batch: int | None = None
     # The tries of each learning rate, where the protocol tunes.
     tuning: dict[str, Any] | None = None
 

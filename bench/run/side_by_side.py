@@ -19,14 +19,13 @@ from typing import TypeVar
 import psutil
 import torch
 
-from bench.device import Device
+from bench.device import Device, out_of_memory
 from bench.errors import RequestError
 from bench.events import Event, Note, TimingTogether
 from bench.files import write_text
 from bench.hookspecs import Subject
 from bench.measure.clock import quiet_cores
 from bench.measure.environment import environment
-from bench.measure.memory import out_of_memory
 from bench.measure.subject import InferenceOptions
 from bench.measure.together import BLOCKS, MOST_SECONDS, WIDTH, Taken, time_together
 from bench.models.classifier import Classifier, build_classifier

@@ -14,14 +14,15 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 
+from bench.device import out_of_memory
 from bench.errors import RequestError
 from bench.events import Event, Measuring, Note
 from bench.files import write_bytes
 from bench.hookspecs import Subject, Trained
 from bench.measure import Found, measure
 from bench.measure.environment import environment
-from bench.measure.memory import out_of_memory
 from bench.measure.subject import InferenceOptions
 from bench.models.kept import KeptModel, write_model
 from bench.plugins import Model, Registry, load_plugins
@@ -38,6 +39,7 @@ from bench.run.prepare import Prepared, PreparedSubject, prepare
 from bench.run.thumbnails import pictures_file
 from bench.train.loop import DivergedError, Evaluation, evaluate, make_trainer
 from bench.train.metrics import accuracy
+from bench.train.parts import DoesNotFitError
 from bench.train.training import remove_checkpoints, train
 
 # Of latency: the fewest that fill the blocks of its interval.
@@ -74,7 +76,8 @@ def run(spec: TrialSpec, emit: Callable[[Event], None] = lambda event: None) -> 
             return record
         put_in_place(spec.folder, record)
         registry = plugins_of(spec, measuring=True)  # not before: they are strangers to this model
-        _measure(spec, trained_subject(spec, prepared, test), registry, record, emit)
+        most = record.training.micro_batch if record.training else None
+        _measure(spec, trained_subject(spec, prepared, test, most), registry, record, emit)
         record.seconds = time.perf_counter() - started
         rewrite(spec.folder, record)
         remove_checkpoints(spec, asked)
@@ -101,7 +104,7 @@ def _train_and_evaluate(
     device.release_memory()  # gradients, and the features of a frozen prefix
 
     # The best epoch's weights, once.
-    test = evaluate(model, batches["test"], precision, device)
+    test = evaluate(model, batches["test"], precision, device, most=record.training.micro_batch)
     labels, probabilities = test.labels.numpy(), test.probabilities.float().numpy()
     best_val_top1 = record.training.history.val_top1[record.training.best_epoch - 1]
     record.accuracy = records.Accuracy.model_validate(
@@ -137,10 +140,10 @@ def _measure(
             emit(Note(f"{record.model.name}: {name} could not be measured: {failure}"))
 
 
-def trained_subject(spec: TrialSpec, prepared: Prepared, test: Evaluation) -> PreparedSubject:
+def trained_subject(spec: TrialSpec, prepared: Prepared, test: Evaluation, most: int | None = None) -> PreparedSubject:
     """The trained model as measurements see it; its training goes on where the trial's ended."""
     protocol, train_batches, device = spec.protocol, prepared.batches["train"], prepared.device
-    largest = min(train_batches.batch_size, len(train_batches))  # no larger than training had
+    largest = min(train_batches.batch_size, len(train_batches), most or len(train_batches))  # no more than training had
     later = itertools.count(protocol.train.epochs)
     training_batches = itertools.chain.from_iterable(
         train_batches.shuffled(spec.seed, epoch, protocol.augmentation) for epoch in later
@@ -149,7 +152,9 @@ def trained_subject(spec: TrialSpec, prepared: Prepared, test: Evaluation) -> Pr
         name=spec.model,
         shape=prepared.model,
         make_model=lambda: prepared.model,
-        make_trainer=lambda model: make_trainer(model, protocol, train_batches.steps, prepared.precision, device),
+        make_trainer=lambda model: replace(
+            make_trainer(model, protocol, train_batches.steps, prepared.precision, device), most=most
+        ),
         fetch=lambda: next(training_batches),
         image_size=protocol.data.image_size,
         device=device,
@@ -166,4 +171,4 @@ def status_of(error: Exception) -> records.Status:
     """The record's word for what went wrong."""
     if isinstance(error, DivergedError):
         return "diverged"
-    return "oom" if out_of_memory(error) else "error"
+    return "oom" if isinstance(error, DoesNotFitError) or out_of_memory(error) else "error"

@@ -21,12 +21,13 @@ from torch import nn
 from torch.nn import functional
 
 from bench.data.batches import epoch_seed
-from bench.device import Device
+from bench.device import Device, out_of_memory
 from bench.models.classifier import Classifier
 from bench.models.freezing import train_mode
 from bench.protocol import Protocol
 from bench.train.checkpoint import DamagedError, read_checkpoint, set_aside, write_checkpoint
 from bench.train.optimizer import Loss, make_loss, make_optimizer, make_schedule
+from bench.train.parts import in_parts
 from bench.train.prefix.features import Forward, Source
 
 State = dict[str, torch.Tensor]
@@ -107,18 +108,56 @@ class Trainer:
     # What takes a batch to its logits in place of the model: what remains behind a frozen prefix, or a compiled one.
     forward: Forward | None = None
     loss: Loss = functional.cross_entropy
+    # Of how many pictures a part of a batch is at most; None: batches are computed whole.
+    most: int | None = None
+    # Told where a batch does not fit and is computed in parts; None: then it is an error.
+    warn: Callable[[str], None] | None = None
 
     def step(self, inputs: Any, labels: torch.Tensor) -> Step:
-        """Forward, backward, optimizer. What is minimised is the loss and, where the model has one, its own term."""
-        self.optimizer.zero_grad(set_to_none=True)
-        with self.device.autocast(self.precision):
-            logits = (self.model if self.forward is None else self.forward)(inputs)
-            extra = self.model.training_loss()
-        loss = self.loss(logits.float(), labels)
-        self.scaler.scale(loss if extra is None else loss + extra).backward()  # type: ignore[no-untyped-call]
+        """Forward, backward, optimizer. What is minimised is the loss and, where the model has one, its own term.
+
+        Where the batch does not fit and `warn` is there to be told, it is computed in parts from then on.
+        """
+        while True:
+            try:
+                done = self.gradients(inputs, labels)
+                break
+            except Exception as error:
+                held = min(self.most or len(labels), len(labels))
+                if self.warn is None or held == 1 or not out_of_memory(error):
+                    raise
+            # Only here are the frames gone that hold what filled the memory.
+            self.device.release_memory()
+            self.most = (held + 1) // 2
+            self.warn(
+                f"out of memory in parts of {held} pictures: each batch is computed in parts of {self.most}, with the "
+                "same update; batch norm sees the parts"
+            )
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return Step(loss.detach(), logits.detach(), None if extra is None else extra.detach())
+        return done
+
+    def gradients(self, inputs: Any, labels: torch.Tensor) -> Step:
+        """Forward and backward: the gradients of the batch, whatever parts it is computed in."""
+        self.optimizer.zero_grad(set_to_none=True)
+        parts = []
+        for part, own in in_parts(inputs, labels, self.most):
+            with self.device.autocast(self.precision):
+                logits = (self.model if self.forward is None else self.forward)(part)
+                extra = self.model.training_loss()
+            loss = self.loss(logits.float(), own)
+            whole = loss if extra is None else loss + extra
+            share = len(own) / len(labels)
+            self.scaler.scale(whole if share == 1 else whole * share).backward()  # type: ignore[no-untyped-call]
+            parts.append((share, Step(loss.detach(), logits.detach(), None if extra is None else extra.detach())))
+        if len(parts) == 1:
+            return parts[0][1]
+        extras = [share * step.extra for share, step in parts if step.extra is not None]
+        return Step(
+            torch.stack([share * step.loss for share, step in parts]).sum(),
+            torch.cat([step.logits for _, step in parts]),
+            torch.stack(extras).sum() if extras else None,
+        )
 
     def save(self, file: Path, progress: Progress, best: State) -> None:
         """Write all that is needed to go on after this epoch, whole or not at all."""
@@ -200,7 +239,7 @@ def fit(
             became = loss if extra is None else f"{loss} + {extra}"
             message = f"the training loss became {became} in epoch {epoch + 1}; a lower learning rate may help"
             raise DivergedError(message, epoch + 1, sum(progress.seconds) + progress.epoch_seconds[-1])
-        validated = evaluate(model, val, trainer.precision, trainer.device, trainer.forward)
+        validated = evaluate(model, val, trainer.precision, trainer.device, trainer.forward, trainer.most)
         if not math.isfinite(validated.loss):
             message = f"the validation loss became {validated.loss} in epoch {epoch + 1}"
             raise DivergedError(message, epoch + 1, sum(progress.seconds) + progress.epoch_seconds[-1])
@@ -266,14 +305,23 @@ class Evaluation:
 
 @torch.inference_mode()
 def evaluate(
-    model: nn.Module, batches: Source, precision: str, device: Device, forward: Forward | None = None
+    model: nn.Module,
+    batches: Source,
+    precision: str,
+    device: Device,
+    forward: Forward | None = None,
+    most: int | None = None,
 ) -> Evaluation:
-    """Classify every picture, in evaluation mode; by `forward` if given, else by the model itself."""
+    """Classify every picture, in evaluation mode; by `forward` if given, else by the model itself.
+
+    In parts of `most` pictures at most, where it is given.
+    """
     model.eval()
     parts = []
-    for inputs, _ in batches.in_order():
-        with device.autocast(precision):
-            parts.append((model if forward is None else forward)(inputs))
+    for inputs, labels in batches.in_order():
+        for part, _ in in_parts(inputs, labels, most):
+            with device.autocast(precision):
+                parts.append((model if forward is None else forward)(part))
     logits, labels = torch.cat(parts).float(), device.move(batches.labels)
     loss = functional.cross_entropy(logits, labels).item()
     top1 = (logits.argmax(1) == labels).float().mean().item()

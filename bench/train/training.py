@@ -10,14 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.data.batches import Batches
+from bench.device import out_of_memory
 from bench.events import EpochEnded, Event, Note
 from bench.models.classifier import Classifier
 from bench.plugins import Model
 from bench.protocol import Protocol
 from bench.records import record as records
 from bench.request import TrialSpec
-from bench.train.loop import Progress, fit, make_trainer
+from bench.train.loop import Progress, Trainer, fit, make_trainer
+from bench.train.parts import DoesNotFitError, in_parts, largest_that_fits, what_fits
 from bench.train.prefix import Inputs, make_inputs
+from bench.train.prefix.features import Source
 from bench.train.tuning import Tuned, tune
 
 
@@ -33,20 +36,42 @@ def train(
     """Train the model, with each learning rate where the protocol tunes; it is left with the best epoch's weights."""
     protocol, device = spec.protocol, train.device
     inputs = make_inputs(model, train, val, protocol, precision, spec.options, asked.spec.split)
+    parts: list[int | None] = []
+
+    def warn(text: str) -> None:
+        emit(Note(f"{spec.model}: {text}"))
 
     def once(number: int, tried: Protocol) -> Progress:
         trainer = make_trainer(model, tried, inputs.train.steps, precision, device, inputs.forward)
+        trainer.warn = warn if spec.options.fit else None
         checkpoint = checkpoint_file(spec, asked, number)
 
         def epoch_ended(progress: Progress) -> None:
             emit(last_epoch(spec, number, progress))
 
-        def warn(text: str) -> None:
-            emit(Note(text))
+        try:
+            progress = fit(trainer, inputs.train, inputs.val, tried, spec.seed, checkpoint, epoch_ended, warn)
+            parts.append(trainer.most)
+            return progress
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+        # Only here are the frames gone that hold what filled the memory.
+        device.release_memory()
+        raise DoesNotFitError(_what_fits(trainer, inputs.train, spec))
 
-        return fit(trainer, inputs.train, inputs.val, tried, spec.seed, checkpoint, epoch_ended, warn)
+    record = training_record(tune(model, protocol, once), inputs, train)
+    record.micro_batch = min((most for most in parts if most is not None), default=None)
+    return record
 
-    return training_record(tune(model, protocol, once), inputs, train)
+
+def _what_fits(trainer: Trainer, train: Source, spec: TrialSpec) -> str:
+    images, labels = next(iter(train.shuffled(spec.seed, 0, spec.protocol.augmentation)))
+
+    def computes(pictures: int) -> None:
+        trainer.gradients(*next(in_parts(images, labels, pictures)))
+
+    return what_fits(len(labels), largest_that_fits(computes, len(labels), trainer.device))
 
 
 def checkpoint_file(spec: TrialSpec, asked: Model, number: int) -> Path:
