@@ -53,10 +53,17 @@ def unwritten(file: Path, error: OSError) -> StorageError:
     return StorageError(f"{file} cannot be written: {what}; {todo}, and run the same command again: all else is kept")
 
 
+def read_regular(file: Path) -> bytes:
+    """The file's content; OSError for what is no regular file, such as a pipe, which would never end."""
+    if file.exists() and not file.is_file():
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return file.read_bytes()
+
+
 def checksum(file: Path) -> str | None:
     """SHA-256 of the file; None where there is none that can be read."""
     try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
+        return hashlib.sha256(read_regular(file)).hexdigest()
     except OSError:
         return None
 

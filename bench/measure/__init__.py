@@ -7,7 +7,6 @@ plugin gives its own.
 from __future__ import annotations
 
 import gc
-import json
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,7 @@ from bench.hookspecs import MeasureSpec, Subject
 from bench.plugins import Plugin
 from bench.records.efficiency import Efficiency
 from bench.records.quantities import Quantity
-from bench.records.record import Failure
+from bench.records.record import Failure, as_read
 
 
 @dataclass
@@ -75,7 +74,7 @@ def _take(spec: MeasureSpec, plugin: Plugin, group: Sequence[tuple[Subject, Foun
     subjects = [subject for subject, _ in group]
     try:
         answer = spec.measure(subjects) if spec.together else [spec.measure(subjects[0])]
-        values = json.loads(json.dumps(list(answer), allow_nan=False))
+        values = [as_read(value) for value in answer]
         for (_, found), value in zip(group, values, strict=True):
             found.take(spec, plugin, value)
         return

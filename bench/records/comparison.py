@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from bench.files import read_regular
 from bench.records.archive import checksums
 from bench.records.identity import Terms, terms_of
 from bench.records.machine import same_machine
@@ -155,7 +156,7 @@ def trials_of(protocol_folder: Path) -> dict[Path, Trial]:
 def read_trial(folder: Path) -> Trial:
     """The trial in that folder. Raises RecordError for a damaged record, OSError for one that cannot be read."""
     file = folder / RECORD
-    content = file.read_bytes()
+    content = read_regular(file)
     return Trial(folder, parse_record(content, file), hashlib.sha256(content).hexdigest())
 
 

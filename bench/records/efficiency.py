@@ -7,10 +7,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, field_validator
 
-# Whole numbers stay whole in the file.
-Amount = Annotated[int | float, Field(ge=0, allow_inf_nan=False)]
+MOST = 2**63 - 1  # of a count; what is larger is no measurement
+LONGEST = 255  # characters of a name: what a file system takes
+# Whole numbers stay whole in the file; a text is no number.
+Amount = Annotated[StrictInt | StrictFloat, Field(ge=0, le=MOST, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=MOST, strict=True)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Name = Annotated[str, Field(max_length=LONGEST)]
 Interval = tuple[Amount, Amount]
 
 
@@ -29,7 +35,7 @@ class CrossCheck(Part):
     """What a second, independent counter says of the MACs; `difference` is a share."""
 
     agrees: bool
-    difference: float
+    difference: Finite
     counter: str = ""
 
 
@@ -37,8 +43,8 @@ class Memory(Part):
     """Bytes of a training step of `train_batch` images and of inference, by batch size (None: it does not fit)."""
 
     train_peak: Amount | None = None
-    train_batch: int | None = None
-    train_breakdown: dict[str, int | float] = {}
+    train_batch: Count | None = None
+    train_breakdown: dict[str, Amount] = {}
     inference_peak: dict[str, Amount | None] = {}
     parameters: Amount | None = None
     gradients: Amount | None = None
@@ -63,16 +69,16 @@ class Latency(Part):
     p90: Amount | None = None
     p99: Amount | None = None
     ci95: Interval | None = None
-    runs: int | None = None
+    runs: Count | None = None
     rounds: list[Amount] = []
     disturbed: str | None = None
-    interleaved_with: int | None = None
+    interleaved_with: Count | None = None
 
 
 class Throughput(Part):
     """Pictures classified in a second at one batch size."""
 
-    batch: int
+    batch: Count
     images_per_second: Amount
     ci95: Interval | None = None
     disturbed: str | None = None
@@ -83,10 +89,10 @@ class Step(Part):
 
     seconds: Amount | None = None
     ci95: Interval | None = None
-    batch: int | None = None
+    batch: Count | None = None
     images_per_second: Amount | None = None
     phases: dict[str, Amount] = {}
-    runs: int | None = None
+    runs: Count | None = None
     disturbed: str | None = None
 
 
@@ -95,13 +101,13 @@ class Energy(Part):
 
     inference_per_image: Amount | None = None
     training_per_image: Amount | None = None
-    batch: int | None = None
+    batch: Count | None = None
 
 
 class Profile(Part):
     """Where training steps spent their time: shares by phase, of the device's being busy, and by operator."""
 
-    steps: int
+    steps: Count
     seconds: Amount
     phases: dict[str, Amount]
     busy: Amount | None = None
@@ -118,7 +124,7 @@ class Efficiency(Part):
     activations: Amount | None = None
     macs_by_operator: dict[str, Amount] | None = None
     macs_by_module: dict[str, Amount] | None = None
-    uncounted_operators: dict[str, int] | None = None
+    uncounted_operators: dict[str, Count] | None = None
     macs_cross_check: CrossCheck | None = None
     memory: Memory | None = None
     latency_ms: Latency | None = None

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from bench.files import read_regular
 from bench.records.efficiency import Efficiency, Part
 from bench.records.quantities import Quantity
 from bench.records.record import SCHEMA, Failure
@@ -33,7 +34,9 @@ def read_measurements(folder: Path) -> tuple[list[Measurement], list[str]]:
     found, damaged = [], []
     for file in sorted(folder.glob("**/measurement.json")):
         try:
-            found.append(Measurement.model_validate_json(file.read_bytes()))
+            found.append(Measurement.model_validate_json(read_regular(file)))
+        except OSError as error:
+            damaged.append(f"{file}: cannot be read: {error.strerror}")
         except ValidationError as error:
             damaged.append(f"{file}: not a measurement: {error.errors()[0]['msg']}")
     return found, damaged

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from bench.files import read_regular
+from bench.records.archive import UNREADABLE, arrays
+
 if TYPE_CHECKING:
     import numpy as np
 
 NAME = "predictions.npz"
-# What a file that is missing, damaged or of another kind raises.
-UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 T = TypeVar("T")
 
@@ -33,8 +32,15 @@ def parse_predictions(content: bytes) -> Predictions:
     """The file's content. Raises one of UNREADABLE where it is no such file's."""
     import numpy as np
 
-    with np.load(io.BytesIO(content)) as opened:
-        return Predictions(opened["index"], opened["label"], opened["probabilities"])
+    with arrays(content) as opened:
+        found = Predictions(opened["index"], opened["label"], opened["probabilities"])
+    pictures = len(found.label)
+    whole = all(np.issubdtype(array.dtype, np.integer) for array in (found.index, found.label))
+    if not whole or found.probabilities.ndim != 2 or not np.issubdtype(found.probabilities.dtype, np.floating):
+        raise ValueError("its arrays are of other kinds")
+    if {found.index.shape, found.label.shape} != {(pictures,)} or len(found.probabilities) != pictures:
+        raise ValueError("its arrays have different lengths")
+    return found
 
 
 def once_a_file(work: Callable[[Predictions], T]) -> Callable[[Path], T | None]:
@@ -46,7 +52,7 @@ def once_a_file(work: Callable[[Predictions], T]) -> Callable[[Path], T | None]:
 
     @lru_cache(maxsize=2048)
     def done(file: Path, changed: int, size: int) -> T:
-        return work(parse_predictions(file.read_bytes()))
+        return work(parse_predictions(read_regular(file)))
 
     @wraps(work)
     def of_folder(folder: Path) -> T | None:

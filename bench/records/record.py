@@ -10,17 +10,22 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import from_json
 
-from bench.files import write_text
+from bench.files import read_regular, write_bytes
 from bench.protocol import fingerprint_of
-from bench.records.efficiency import Efficiency, Part
+from bench.records.efficiency import MOST, Count, Efficiency, Finite, Name, Part, Share
 from bench.records.quantities import Quantity
 
 NAME = "record.json"
 SCHEMA = 2
+MOST_CLASSES = 100_000
+MOST_ANSWER = 10_000_000  # bytes of what a plugin measures
+LARGEST = 100_000_000  # bytes of a record: what is larger is none
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Status = Literal["ok", "oom", "diverged", "timeout", "crashed", "error", "interrupted"]
 
 
@@ -39,70 +44,82 @@ class Failure(Part):
 
 
 class ModelRecord(Part):
-    name: str
-    plugin: str
-    family: str
+    name: Name
+    plugin: Name
+    family: Name
     source: str
     options: dict[str, Any]
     resolved_options: dict[str, Any] = {}  # what the model made of options that leave something open
     code: str = ""  # SHA-256 of the plugin's source
     input_size: list[int] | None = None
-    params: int | None = None
-    trainable_params: int | None = None
-    training_only_params: int | None = None  # in neither: they serve a loss term of training, never inference
+    params: Count | None = None
+    trainable_params: Count | None = None
+    training_only_params: Count | None = None  # in neither: they serve a loss term of training, never inference
     weights: dict[str, Any] | None = None
 
 
 class ProtocolRecord(Part):
-    name: str
-    fingerprint: str
+    name: Name
+    fingerprint: Name
     settings: dict[str, Any]
     description: str = ""
 
 
 class DataRecord(Part):
     name: str
-    fingerprint: str
-    classes: list[str]
-    train: int
-    val: int
-    test: int
+    fingerprint: Name
+    classes: Annotated[list[str], Field(max_length=MOST_CLASSES)]
+    train: Count
+    val: Count
+    test: Count
 
 
 class Accuracy(Part):
-    val_top1: float
-    test_top1: float
-    test_top5: float
-    test_loss: float
-    macro_f1: float
-    ece: float
-    per_class: dict[str, dict[str, float]]
-    confusion: list[list[int]]
+    val_top1: Share
+    test_top1: Share
+    test_top5: Share
+    test_loss: Finite
+    macro_f1: Share
+    ece: Share
+    per_class: dict[str, dict[str, Finite]]
+    confusion: list[list[Count]]
+
+    @model_validator(mode="after")
+    def _square(self) -> Accuracy:
+        if any(len(row) != len(self.confusion) for row in self.confusion):
+            raise ValueError("confusion has not as many columns as rows")
+        return self
 
 
 class History(Part):
-    train_loss: list[float] = []
-    val_loss: list[float] = []
-    train_top1: list[float] = []
-    val_top1: list[float] = []
-    extra_loss: list[float] = []  # the model's own loss term, as added to train_loss; empty where it has none
+    train_loss: list[Finite] = []
+    val_loss: list[Finite] = []
+    train_top1: list[Share] = []
+    val_top1: list[Share] = []
+    extra_loss: list[Finite] = []  # the model's own loss term, as added to train_loss; empty where it has none
 
 
 class Training(Part):
-    epochs: int
-    best_epoch: int
+    epochs: Count
+    best_epoch: Count
     stopped_early: bool
-    seconds: float
-    epoch_seconds: list[float]
-    images_per_second: float
-    seconds_to_best: float
+    seconds: Seconds
+    epoch_seconds: list[Seconds]
+    images_per_second: Seconds
+    seconds_to_best: Seconds
     history: History
     # Whether the frozen part's features were computed once, what that cost (in `seconds` too), or why not.
     frozen_prefix: dict[str, Any] | None = None
     # Of how many pictures the parts were that each batch was computed in, where whole ones did not fit.
-    micro_batch: int | None = None
+    micro_batch: Count | None = None
     # The tries of each learning rate, where the protocol tunes.
     tuning: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _of_so_many_epochs(self) -> Training:
+        if self.best_epoch > self.epochs:
+            raise ValueError(f"best_epoch is {self.best_epoch}, of {self.epochs}")
+        return self
 
     @property
     def seconds_per_epoch(self) -> float | None:
@@ -124,9 +141,9 @@ class Record(Part):
     schema_version: int = Field(default=SCHEMA, alias="schema")
     status: Status
     error: Failure | None = None
-    seed: int
+    seed: Annotated[int, Field(ge=0, le=MOST)]
     started: str = ""
-    seconds: float | None = None
+    seconds: Seconds | None = None
     model: ModelRecord
     protocol: ProtocolRecord
     data: DataRecord
@@ -148,6 +165,13 @@ class Record(Part):
             self.protocol.fingerprint = fingerprint_of(self.protocol.settings)
         return self
 
+    @model_validator(mode="after")
+    def _as_many_classes(self) -> Record:
+        confusion = self.accuracy.confusion if self.accuracy else []
+        if confusion and self.data.classes and len(confusion) != len(self.data.classes):
+            raise ValueError(f"confusion has {len(confusion)} rows, of {len(self.data.classes)} classes")
+        return self
+
     @property
     def measured(self) -> Efficiency:
         """What was measured, where nothing was too."""
@@ -164,12 +188,14 @@ class RecordError(ValueError):
 
 def read_record(file: Path) -> Record:
     """The record in that file; RecordError where it is none, or of a schema newer than this bench."""
-    return parse_record(file.read_bytes(), file)
+    return parse_record(read_regular(file), file)
 
 
 def parse_record(content: bytes, file: Path) -> Record:
     """As `read_record`, of what was read from that file."""
     try:
+        if len(content) > LARGEST:
+            raise RecordError(f"{file}: not a record: it has {len(content):,} bytes")
         record = Record.model_validate_json(content)
     except ValidationError as error:
         problem = error.errors()[0]
@@ -181,5 +207,24 @@ def parse_record(content: bytes, file: Path) -> Record:
 
 
 def write_record(folder: Path, record: Record) -> None:
-    """Write the record into its trial's folder."""
-    write_text(folder / NAME, json.dumps(record.to_json(), indent=1, allow_nan=False) + "\n")
+    """Write the record into its trial's folder: one that can be read back."""
+    content = json_bytes(record.to_json())
+    parse_record(content, folder / NAME)
+    write_bytes(folder / NAME, content)
+
+
+def json_bytes(document: Any) -> bytes:
+    """The document as a file has it. What no text can hold (a lone surrogate) becomes a question mark.
+
+    Raises ValueError for what is no number.
+    """
+    text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
+    return text.encode("utf-8", "replace") + b"\n"
+
+
+def as_read(value: Any) -> Any:
+    """A plugin's answer as a record that holds it will be read; ValueError for what could not be read back."""
+    content = json.dumps({"plugins": {"name": value}}, allow_nan=False).encode()
+    if len(content) > MOST_ANSWER:
+        raise ValueError(f"it has {len(content):,} bytes; at most {MOST_ANSWER:,} are kept")
+    return from_json(content)["plugins"]["name"]

@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, ValidationError
 
+from bench.files import read_regular
 from bench.records.efficiency import Amount, Part
 from bench.records.identity import Terms, Way
 from bench.records.median import median_interval
@@ -166,7 +167,7 @@ def read_sessions(protocol_folder: Path) -> tuple[list[Kept], list[str]]:
     found, damaged = [], []
     for file in session_files(protocol_folder):
         try:
-            content = file.read_bytes()
+            content = read_regular(file)
             session = Session.model_validate_json(content)
         except OSError as error:
             damaged.append(f"{file}: cannot be read: {error.strerror}")

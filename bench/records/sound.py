@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.records.predictions import NAME, UNREADABLE, Predictions, parse_predictions
+from bench.files import read_regular
+from bench.records.archive import UNREADABLE
+from bench.records.predictions import NAME, Predictions, parse_predictions
 from bench.records.record import Record
 from bench.records.scores import scores
 
@@ -24,7 +26,7 @@ def contradiction(record: Record, folder: Path) -> str | None:
     if record.accuracy is None:
         return None
     try:
-        content = (folder / NAME).read_bytes()
+        content = read_regular(folder / NAME)
     except OSError:
         return None
     if record.predictions_sha256 and hashlib.sha256(content).hexdigest() != record.predictions_sha256:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bench.files import file_name, write_text
+from bench.files import file_name, read_regular, write_text
 from bench.protocol import Protocol
 from bench.records.efficiency import Part
 from bench.records.quantities import at
@@ -63,7 +63,9 @@ def read_trainable(results: Path) -> tuple[list[Trainable], list[str]]:
     found, damaged = [], []
     for file in sorted((results / FOLDER).glob("*.json")):
         try:
-            found.append(Trainable.model_validate_json(file.read_bytes()))
+            found.append(Trainable.model_validate_json(read_regular(file)))
+        except OSError as error:
+            damaged.append(f"{file}: cannot be read: {error.strerror}")
         except ValidationError as error:
             damaged.append(f"{file}: no count of trainable parameters: {error.errors()[0]['msg']}")
     return found, damaged

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
+import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made import changed, document, write_trial
 
 from bench.files import trial_folder, write_text
 from bench.protocol import fingerprint_of, load_protocol
+from bench.records.comparison import read_comparisons
 from bench.records.efficiency import others_alone
 from bench.records.folder import load_records
 from bench.records.quantities import BY_KEY
-from bench.records.record import SCHEMA, Record, RecordError, read_record, write_record
+from bench.records.record import SCHEMA, Failure, Record, RecordError, as_read, read_record, write_record
 
 # Every name the design fixes, part by part.
 DESIGN = {
@@ -44,6 +49,7 @@ def minimal(**changes: Any) -> dict[str, Any]:
 finite = st.floats(allow_nan=False, allow_infinity=False)
 text = st.text(st.characters(codec="utf-8"), max_size=10)
 share = st.floats(0, 1)
+positive = st.floats(0, 1e300)
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | finite | text,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
@@ -53,21 +59,23 @@ accuracies = st.fixed_dictionaries(
     dict.fromkeys(("val_top1", "test_top1", "test_top5", "test_loss", "macro_f1", "ece"), share)
     | {
         "per_class": st.dictionaries(text, st.dictionaries(text, share, max_size=2), max_size=2),
-        "confusion": st.lists(st.lists(st.integers(0, 99), max_size=3), max_size=3),
+        "confusion": st.just([])
+        | st.lists(st.lists(st.integers(0, 99), min_size=2, max_size=2), min_size=2, max_size=2),
     }
 )
 histories = st.fixed_dictionaries(
-    {name: st.lists(finite, max_size=3) for name in ("train_loss", "val_loss", "train_top1", "val_top1", "extra_loss")}
+    {name: st.lists(finite, max_size=3) for name in ("train_loss", "val_loss", "extra_loss")}
+    | {name: st.lists(share, max_size=3) for name in ("train_top1", "val_top1")}
 )
 trainings = st.fixed_dictionaries(
     {
-        "epochs": st.integers(0, 99),
-        "best_epoch": st.integers(0, 99),
+        "epochs": st.integers(50, 99),
+        "best_epoch": st.integers(0, 50),
         "stopped_early": st.booleans(),
-        "seconds": finite,
-        "epoch_seconds": st.lists(finite, max_size=3),
-        "images_per_second": finite,
-        "seconds_to_best": finite,
+        "seconds": positive,
+        "epoch_seconds": st.lists(positive, max_size=3),
+        "images_per_second": positive,
+        "seconds_to_best": positive,
         "history": histories,
         "frozen_prefix": st.none(),
         "tuning": st.none(),
@@ -97,6 +105,90 @@ documents = st.builds(
     plugins=st.dictionaries(text, json_values, max_size=2),
     added_later=json_values,
 )
+
+
+# What a plugin may return, and what may stand in an error: more than JSON has, and more than a file can hold.
+wild = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(wild, st.text(st.characters(), max_size=20))
+def test_a_record_that_bench_writes_bench_can_read(
+    tmp_path_factory: pytest.TempPathFactory, answer: Any, said: str
+) -> None:
+    """Whatever a plugin measures is refused when it is measured, or comes out as it went in."""
+    record = Record.model_validate(minimal(error={"type": "ValueError", "message": "m"}))
+    record.error = Failure.of(ValueError(said))
+    try:
+        record.plugins = {"mine": as_read(answer)}
+    except ValueError:
+        assert "nan" in repr(answer).lower() or "inf" in repr(answer).lower() or _lone(repr(answer))
+    folder = tmp_path_factory.mktemp("record")
+    write_record(folder, record)
+    found = read_record(folder / "record.json")
+    assert found.plugins == record.plugins
+    assert found.error is not None and found.error.message
+
+
+def _lone(text: str) -> bool:
+    return "\\ud" in text.lower()
+
+
+@pytest.mark.parametrize(
+    "answer", [{"x": "\ud800"}, {"x": float("nan")}, {"x": {1, 2}}, {"x": b"no text"}, "x" * 11_000_000]
+)
+def test_what_could_not_be_read_back_is_refused(answer: Any) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        as_read(answer)
+
+
+def test_what_is_nested_too_deeply_is_refused() -> None:
+    answer: Any = 1
+    for _ in range(300):
+        answer = [answer]
+    with pytest.raises(ValueError, match="recursion"):
+        as_read(answer)
+
+
+@pytest.mark.parametrize(
+    ("part", "says"),
+    [
+        ({"accuracy": {"test_top1": 7.5}}, "accuracy.test_top1"),
+        ({"accuracy": {"test_top1": -3}}, "accuracy.test_top1"),
+        ({"accuracy": {"test_loss": math.inf}}, "accuracy.test_loss"),
+        ({"accuracy": {"confusion": [[1, 2], [3]]}}, "confusion has not as many columns as rows"),
+        ({"accuracy": {"confusion": [[10**30]]}}, "accuracy.confusion"),
+        ({"accuracy": {"confusion": [[1, 0], [0, 1]]}}, "confusion has 2 rows, of 3 classes"),
+        ({"training": {"best_epoch": 999}}, "best_epoch is 999, of 3"),
+        ({"training": {"seconds": -1}}, "training.seconds"),
+        ({"training": {"history": {"val_top1": [1.5]}}}, "training.history.val_top1.0"),
+        ({"data": {"test": -100}}, "data.test"),
+        ({"model": {"name": "n" * 1_000_000}}, "model.name"),
+        ({"efficiency": {"macs": "many"}}, "efficiency.macs"),
+        ({"efficiency": {"latency_ms": {"p50": "1.5"}}}, "efficiency.latency_ms.p50"),
+        ({"efficiency": {"memory": {"train_peak": 10**400}}}, "efficiency.memory.train_peak"),
+        ({"seed": 10**30}, "seed"),
+    ],
+)
+def test_numbers_out_of_range_are_named_with_their_place(part: dict[str, Any], says: str, tmp_path: Path) -> None:
+    file = tmp_path / "record.json"
+    file.write_text(json.dumps(changed(document(), part)).replace("Infinity", "1e400"))
+    with pytest.raises(RecordError, match=re.escape(says)) as error:
+        read_record(file)
+    assert str(file) in str(error.value) and len(str(error.value)) < 500
+
+
+def test_a_pipe_in_a_record_s_place_is_no_record_and_makes_nobody_wait(tmp_path: Path) -> None:
+    folder = write_trial(tmp_path, "m")
+    other = tmp_path / "quick" / "n" / "seed0"
+    other.mkdir(parents=True)
+    os.mkfifo(other / "record.json")
+    (found,), damaged = read_comparisons(tmp_path)
+    assert [trial.folder for contender in found.contenders for trial in contender.trials] == [folder]
+    assert damaged == [f"{other / 'record.json'}: cannot be read: it is no regular file"]
 
 
 @given(documents)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.records.archive import checksums
+from bench.records.archive import UNREADABLE, arrays, checksums
 from bench.records.comparison import Comparison, Contender, Trial
 from bench.records.predictions import NAME as PREDICTIONS
 from bench.report.figures.style import (
@@ -92,7 +92,7 @@ def draw_samples(values: Samples, width: float) -> Figure:
     """Some pictures of each class, one above the other; of many classes, some spread evenly."""
     import numpy as np
 
-    with np.load(values.pictures.file) as kept:
+    with arrays(values.pictures.file) as kept:
         pictures, labels = kept["samples"], kept["sample_label"]
     known = np.unique(labels)
     places = np.linspace(0, len(known) - 1, min(len(known), MOST_CLASSES))
@@ -123,9 +123,9 @@ def draw_mistakes(values: Mistakes, width: float) -> Figure:
     """The surest first; below each, its class, what it was taken for, and how sure the model was of that."""
     import numpy as np
 
-    with np.load(values.pictures.file) as kept:
+    with arrays(values.pictures.file) as kept:
         pictures, rows = kept["mistakes"], kept["mistake_index"]
-    with np.load(values.predictions.file) as kept:
+    with arrays(values.predictions.file) as kept:
         labels, probabilities = kept["label"][rows], kept["probabilities"][rows]
     predicted, confidence = probabilities.argmax(1), probabilities.max(1)
     order = np.argsort(-confidence, kind="stable")
@@ -171,11 +171,12 @@ def _picture(axes: Axes, picture: np.ndarray, left: float, top: float, side: flo
 
 
 def _number(trial: Trial, name: str) -> int:
-    """How many pictures of that name lie beside the record."""
-    import numpy as np
-
+    """How many pictures of that name lie beside the record; none where the file cannot be read."""
     file = trial.folder / "pictures.npz"
     if not file.is_file():
         return 0
-    with np.load(file) as kept:
-        return len(kept[name]) if name in kept else 0
+    try:
+        with arrays(file) as kept:
+            return len(kept[name]) if name in kept else 0
+    except UNREADABLE:
+        return 0

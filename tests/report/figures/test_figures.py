@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib
@@ -37,12 +38,14 @@ def reference(protocol: str = "quick", models: Sequence[str] = ("vit_tiny", "den
 
 def like(record: Record, *, model: str | None = None, seed: int = 0, classes: Sequence[str] = ()) -> Record:
     """The same record of another model, seed or classes."""
-    parts = {
+    parts: dict[str, Any] = {
         "model": {"name": model or record.model.name},
         "seed": seed,
         "data": {"classes": list(classes) or record.data.classes},
     }
-    return Record.model_validate(changed(record.to_json(), parts))
+    return Record.model_validate(
+        changed(record.to_json(), parts | ({"accuracy": {"confusion": []}} if classes else {}))
+    )
 
 
 def compared(records: Sequence[Record], results: Path = Path("results")) -> Comparison:
