@@ -54,7 +54,9 @@ def _hear_signals() -> None:
 
 
 def refuse(problem: str) -> int:
-    print(f"bench: {' '.join(problem.split())}", file=sys.stderr)
+    from bench.cli.printing import warn
+
+    warn([f"bench: {' '.join(problem.split())}"])
     return 2
 
 

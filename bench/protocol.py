@@ -17,7 +17,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    NonNegativeInt,
     PositiveInt,
     ValidationError,
     field_validator,
@@ -29,6 +28,14 @@ from bench.files import bundled
 
 # In which numbers a model computes.
 Precision = Literal["fp32", "bf16", "fp16"]
+# Leaves room for what is added to it in a folder's name, of which file systems take 255 bytes.
+LONGEST_NAME = 100
+# What lies in a results folder beside the protocols' own; in small letters, for some file systems know no others.
+TAKEN = {"reference", "measure", "trainable", "readme.md", "findings.md", "claims.md", "index.html"}
+# torch takes no larger one.
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+# Of a TOML file: what is longer, or nested more deeply, is no protocol, and would take the parser minutes.
+LONGEST_FILE, DEEPEST, LONGEST_LINE = 1_000_000, 50, 10_000
 # A description of what the command line changed: the protocol by its name, and the settings.
 CHANGED = "{} with {}"
 
@@ -115,9 +122,9 @@ class Tuning(_Section):
 class Protocol(_Section):
     """A validated protocol. `fingerprint` is equal for two protocols exactly if all that decides over a trial is."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=LONGEST_NAME)
     description: str = ""
-    seeds: tuple[NonNegativeInt, ...] = Field(min_length=1)
+    seeds: tuple[Seed, ...] = Field(min_length=1)
     data: Data
     augmentation: Augmentation = Augmentation()
     model: Model
@@ -132,7 +139,7 @@ class Protocol(_Section):
     @field_validator("name")
     @classmethod
     def _not_a_name_of_ours(cls, name: str) -> str:
-        if name in {"reference", "measure"}:
+        if name.lower() in TAKEN:
             raise ValueError(f"name = {name!r}: results/{name} is for something else; choose another name")
         return name
 
@@ -233,13 +240,32 @@ def _told(override: str) -> str:
 def read_toml(file: Path) -> dict[str, Any]:
     """The file's content; RequestError with the line where it is not TOML."""
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        if not file.is_file():
+            raise RequestError(f"{file}: is no file")
+        if file.stat().st_size > LONGEST_FILE:
+            raise RequestError(f"{file}: is too long for a protocol")
+        text = file.read_text(encoding="utf-8-sig")  # with or without the mark that some editors put first
+        return parse_toml(text)
     except OSError as error:
         raise RequestError(f"{file}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise RequestError(f"{file}: is not UTF-8 text, which TOML has to be") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise RequestError(f"{file}: not valid TOML: {error}") from None
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """What the text says as TOML. Raises ValueError, fast, for what is none and for what no protocol would be."""
+    depth = 0
+    for number, line in enumerate(text.splitlines(), start=1):
+        if len(line) > LONGEST_LINE:
+            raise ValueError(f"line {number} has {len(line):,} characters")
+        if line.partition("=")[0].count(".") > DEEPEST:
+            raise ValueError(f"line {number} names a key of too many parts")
+        depth += line.count("[") + line.count("{") - line.count("]") - line.count("}")
+        if depth > DEEPEST or max(line.count("["), line.count("{")) > DEEPEST:
+            raise ValueError(f"line {number} is nested too deeply")
+    return tomllib.loads(text)
 
 
 def _find(name_or_file: str) -> Path:
@@ -258,7 +284,7 @@ def _apply(settings: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals:
         raise RequestError(f"--set {override}: write key=value, such as train.epochs=5")
-    *sections, last = key.strip().split(".")
+    *sections, last = key.strip().split(".", DEEPEST)
     place = settings
     for section in sections:
         place = place.setdefault(section, {})
@@ -277,7 +303,12 @@ def _first_problem(error: ValidationError) -> str:
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
     message = problem["msg"].removeprefix("Input ")
-    return f"{where} = {problem['input']!r}: {message}"
+    return f"{where} = {_shortened(problem['input'])}: {message}"
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def setting_names() -> Iterator[str]:
@@ -292,8 +323,8 @@ def setting_names() -> Iterator[str]:
 def toml_value(text: str) -> Any:
     """The value that TOML gives the text; a bare word that is no TOML value is itself (a string)."""
     try:
-        document = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+        document = parse_toml(f"value = {text}")
+    except ValueError:
         return text.strip()
     # More than one key: the text held a line break and a second assignment, so it is no single value.
     return document["value"] if len(document) == 1 else text.strip()

@@ -119,7 +119,7 @@ def load_folder(*, location: str, image_size: int, cache: Path) -> Pictures:
             try:
                 with Image.open(file) as picture:  # reads the header only
                     sizes.add(picture.size)
-            except (OSError, ValueError, SyntaxError) as error:
+            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
                 raise RequestError(f"{file} cannot be read as a picture ({error}); repair or remove it") from None
     width, height = next(iter(sizes))
     as_they_are = len(sizes) == 1 and width == height <= image_size
@@ -133,12 +133,12 @@ def load_folder(*, location: str, image_size: int, cache: Path) -> Pictures:
 
 def folder_key(location: str, image_size: int) -> str:
     """Names the folder's content without opening a picture: every file's path, size and time of change."""
-    digest = hashlib.sha256(f"{Path(location).resolve()}\n{image_size}\n".encode())
+    digest = hashlib.sha256(os.fsencode(f"{Path(location).resolve()}\n{image_size}\n"))
     for by_class in _scan(location).values():
         for name in sorted(by_class):
             for file in by_class[name]:
                 status = file.stat()
-                digest.update(f"{file}\n{status.st_size}\n{status.st_mtime_ns}\n".encode())
+                digest.update(os.fsencode(f"{file}\n{status.st_size}\n{status.st_mtime_ns}\n"))
     return digest.hexdigest()
 
 
@@ -163,9 +163,19 @@ def _scan(location: str) -> dict[str, dict[str, list[Path]]]:
         if unknown := sorted(set(by_class) - set(parts["train"])):
             raise RequestError(f"{folder / part} has a class that train/ has not: {unknown[0]}")
         for name, files in by_class.items():
+            for unreadable in (one for one in (name, *(file.name for file in files)) if not _is_text(one)):
+                raise RequestError(f"{folder / part}: the name {os.fsencode(unreadable)!r} is not UTF-8: rename it")
             if not files:
                 raise RequestError(f"{folder / part / name} is empty: add pictures, or remove the class")
     return parts
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _folders_in(folder: Path) -> list[str]:

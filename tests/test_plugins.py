@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -373,3 +374,29 @@ def test_the_protocol_s_options_are_for_models_that_have_them_and_give_way_to_th
 def test_any_timm_model_needs_no_plugin(registry: Registry) -> None:
     model = registry.model("timm/resnet18")
     assert (model.name, model.plugin.name) == ("timm/resnet18", "timm")
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_model_or_refused(text: str) -> None:
+    with contextlib.suppress(RequestError):
+        load_plugins().model(text)
+
+
+def test_a_name_or_options_too_long_for_a_folder_are_refused_in_a_line(
+    plugin: Callable[..., Path], tmp_path: Path
+) -> None:
+    hook = "from bench import ModelSpec, hookimpl\n\n@hookimpl\ndef bench_models():\n    "
+    long = f"{hook}yield ModelSpec('n' * 300, print, 'cnn')\n"
+    registry = load_plugins([plugin(long, "long.py")], tmp_path)
+    (problem,) = registry.problems
+    assert "is no name: use letters" in problem and "100 at most" in problem and len(problem) < 400
+    with pytest.raises(RequestError, match="too long for a folder's"):
+        registry.model(f"timm/x:option={'y' * 300}")
+    with pytest.raises(RequestError, match=r"plugin folder x+…: File name too long"):
+        load_plugins([Path("x" * 5_000)])
+
+
+def test_a_claim_without_a_text_is_left_out_with_its_plugin_named(plugin: Callable[..., Path], tmp_path: Path) -> None:
+    odd = "from bench import Claim, hookimpl\n\n@hookimpl\ndef bench_claims():\n    yield Claim(None, None, print)\n"
+    claims, (problem,) = load_plugins([plugin(odd, "odd.py")], tmp_path).claims()
+    assert claims == [] and "plugin odd is asked no more" in problem and "a Claim has a text" in problem

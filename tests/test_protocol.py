@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ import pytest
 import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
+from made import write_trial
 
+from bench import api
 from bench.errors import RequestError
 from bench.protocol import (
+    TAKEN,
     Protocol,
     Train,
     fingerprint_of,
@@ -331,3 +335,66 @@ def test_a_protocol_leaves_out_models_by_pattern_and_says_why() -> None:
     quick = load_protocol("quick")
     assert "86 M" in (quick.why_excluded("vit_base") or "")
     assert quick.why_excluded("vit_tiny") is None
+
+
+ABSURD = {
+    "brackets": "a = " + "[" * 100_000,
+    "brackets line by line": "a = [\n" + "[\n" * 1_000,
+    "tables": "a = " + "{a = " * 60,
+    "digits": "seed = " + "9" * 5_000,
+    "more digits": "seed = " + "9" * 50_000,
+    "parts": ".".join(["a"] * 50_000) + " = 1",
+    "parts on short lines": ".".join(["a"] * 900) + " = 1",
+    "bytes": "# " + "x\n" * 600_000,
+}
+
+
+@pytest.mark.parametrize("what", ABSURD)
+def test_what_no_protocol_would_be_is_refused_in_a_line_and_at_once(what: str, tmp_path: Path) -> None:
+    file = tmp_path / "absurd.toml"
+    file.write_text(ABSURD[what])
+    began = time.monotonic()
+    with pytest.raises(RequestError, match=r"absurd\.toml") as error:
+        load_protocol(str(file))
+    assert time.monotonic() - began < 2
+    assert len(str(error.value)) < 400 and "\n" not in str(error.value)
+
+
+@given(st.text(max_size=80) | st.binary(max_size=80).map(lambda content: content.decode("latin-1")))
+def test_any_text_is_a_protocol_or_refused_in_a_line(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    file = tmp_path_factory.mktemp("any") / "any.toml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(RequestError) as error:
+        load_protocol(str(file))
+    assert "any.toml" in str(error.value)
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_any_override_is_taken_or_refused(key: str, value: str) -> None:
+    with contextlib.suppress(RequestError):
+        load_protocol("quick", [f"{key}={value}"])
+
+
+def test_a_mark_that_an_editor_put_first_is_no_part_of_a_protocol(tmp_path: Path) -> None:
+    file = tmp_path / "marked.toml"
+    file.write_bytes(b"\xef\xbb\xbf" + protocol_files()["quick"].read_bytes())
+    assert load_protocol(str(file)) == load_protocol("quick")
+
+
+@pytest.mark.parametrize("name", ["reference", "measure", "trainable", "index.html", "Findings.md", "q" * 300])
+def test_names_that_a_results_folder_has_already_or_no_folder_can_have_are_refused(name: str) -> None:
+    with pytest.raises(RequestError, match="name = "):
+        load_protocol("quick", [f"name={name}"])
+
+
+def test_every_file_that_a_report_writes_is_taken_as_a_name(tmp_path: Path) -> None:
+    write_trial(tmp_path, "m")
+    api.report(tmp_path, texts=())
+    beside = {one.name.lower() for one in tmp_path.iterdir() if not one.name.startswith(".")} - {"quick"}
+    assert beside <= TAKEN
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 10**30])
+def test_a_seed_that_no_generator_takes_is_refused(seed: int) -> None:
+    with pytest.raises(RequestError, match=r"seeds\.0 = "):
+        load_protocol("quick", [f"seeds=[{seed}]"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli.options import Json, Plugins, Settings
-from bench.cli.printing import print_json, print_list, warn
+from bench.cli.printing import print_json, print_list, say, warn
 
 if TYPE_CHECKING:
     from bench.plugins import Registry
@@ -45,7 +45,7 @@ def models(
     ]
     print_list(rows, as_json)
     if not as_json:
-        print("\nAny timm model: timm/NAME. Options: NAME:key=value,key=value.")
+        say("\nAny timm model: timm/NAME. Options: NAME:key=value,key=value.")
 
 
 def datasets(plugins: Plugins = None, as_json: Json = False) -> None:
@@ -67,7 +67,7 @@ def protocols(
 
     if settings:
         names = list(setting_names())
-        print(json.dumps(names) if as_json else "\n".join(names))
+        say(json.dumps(names) if as_json else "\n".join(names))
     elif show is not None:
         import tomli_w
 
@@ -76,7 +76,7 @@ def protocols(
         if as_json:
             print_json({**whole, "fingerprint": one.fingerprint})
         else:
-            print(tomli_w.dumps(whole) + f"\n# fingerprint {one.fingerprint}")
+            say(tomli_w.dumps(whole) + f"\n# fingerprint {one.fingerprint}")
     else:
         rows = []
         for name in protocol_files():
@@ -104,7 +104,6 @@ def plugins(plugins: Plugins = None, as_json: Json = False) -> None:
         print_json({"plugins": rows, "problems": registry.problems})
     else:
         print_list(rows, as_json)
-        warn(registry.problems)
 
 
 def _show_layers(
@@ -144,10 +143,12 @@ def _show_layers(
         for one in layers
     ]
     print_list(rows, as_json=False)
-    print(f"\n{name}, {what}: {trained:,} of {total:,} parameters train.")
+    say(f"\n{name}, {what}: {trained:,} of {total:,} parameters train.")
 
 
 def _registry(folders: list[Path] | None) -> Registry:
     from bench.plugins import load_plugins
 
-    return load_plugins(folders or (), try_first=True)
+    registry = load_plugins(folders or (), try_first=True)
+    warn(registry.problems)
+    return registry

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable
 from typing import Any
+
+# Control characters other than a tab and the end of a line: a terminal would do what they say.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def plain(text: str) -> str:
+    """The text with control characters written out: it may come from anybody's records, paths and plugins."""
+    return CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def say(text: object) -> None:
+    """To standard output."""
+    print(plain(str(text)))
 
 
 def warn(lines: Iterable[str]) -> None:
     """Each line to standard error."""
     for line in lines:
-        print(line, file=sys.stderr)
+        print(plain(line), file=sys.stderr)
 
 
 def print_json(document: Any) -> None:
@@ -32,4 +46,4 @@ def print_list(rows: list[dict[str, Any]], as_json: bool) -> None:
         return ", ".join(value) if isinstance(value, list) else str(value)
 
     table = [{key: written(value) for key, value in row.items()} for row in rows]
-    print(tabulate(table, headers="keys", disable_numparse=True) if table else "none")
+    say(tabulate(table, headers="keys", disable_numparse=True) if table else "none")

@@ -9,6 +9,7 @@ from collections.abc import Hashable
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from bench.cli.printing import plain
 from bench.events import (
     Checking,
     DataProgress,
@@ -43,7 +44,7 @@ class PlainLines:
     def __call__(self, event: Event) -> None:
         line = describe(event)
         if line is not None and not self.quiet:
-            print(line, file=sys.stderr, flush=True)
+            print(plain(line), file=sys.stderr, flush=True)
 
 
 class Bars:
@@ -114,15 +115,15 @@ class Bars:
 
     def _show(self, key: Hashable, description: str, done: float, total: float, detail: str) -> None:
         if key not in self.bars:
-            self.bars[key] = self.progress.add_task(description, total=total, detail=detail)
-        self.progress.update(self.bars[key], description=description, completed=done, total=total, detail=detail)
+            self.bars[key] = self.progress.add_task(plain(description), total=total, detail=detail)
+        self.progress.update(self.bars[key], description=plain(description), completed=done, total=total, detail=detail)
 
     def _remove(self, key: Hashable) -> None:
         if key in self.bars:
             self.progress.remove_task(self.bars.pop(key))
 
     def _print(self, event: Event) -> None:
-        self.console.print(describe(event), markup=False, soft_wrap=True)
+        self.console.print(plain(describe(event) or ""), markup=False, soft_wrap=True)
 
 
 def describe(event: Event) -> str | None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.options import RESULTS, Comparison, Json, Plugins, Quiet, Results
-from bench.cli.printing import print_json, warn
+from bench.cli.printing import print_json, say, warn
 
 
 def report(
@@ -32,7 +32,7 @@ def report(
         if as_json:
             print_json(checked.to_json())
         else:
-            print("\n".join(map(str, checked.problems)) or f"{checked.files} files are what the records give")
+            say("\n".join(map(str, checked.problems)) or f"{checked.files} files are what the records give")
         return 1 if checked.problems or checked.damaged else 0
     with watch(quiet) as tell:
         outcome = api.report(results, plugins=plugins or (), tell=tell)
@@ -41,7 +41,7 @@ def report(
     if as_json:
         print_json(asdict(outcome))
     elif not quiet:
-        print(outcome)
+        say(outcome)
     return 1 if outcome.failed or outcome.damaged else 0
 
 
@@ -77,7 +77,7 @@ def compare(
     if as_json:
         print_json({"outcome": outcome, "compared": [one.to_json() for one in compared], "notes": notes})
     else:
-        print(compare_text(compared, notes))
+        say(compare_text(compared, notes))
     return 1 if outcome == "worse" or (strict and outcome == "cannot tell") else 0
 
 
@@ -101,7 +101,7 @@ def recommend(
     if as_json:
         print_json(found.to_json())
     else:
-        print(recommend_text(found))
+        say(recommend_text(found))
     return 0 if found.chosen else 1
 
 
@@ -114,4 +114,4 @@ def export(
 
     rows, damaged = write_export(results, to)
     warn(damaged)
-    print(f"{rows} trials: {to}")
+    say(f"{rows} trials: {to}")

@@ -20,7 +20,7 @@ from bench.cli.options import (
     Settings,
     TrainBatch,
 )
-from bench.cli.printing import print_json
+from bench.cli.printing import print_json, say
 
 if TYPE_CHECKING:
     from bench.request import Place
@@ -36,7 +36,9 @@ def run(
     data: Annotated[
         str | None, typer.Option(help="Another dataset than the protocol's.", metavar="NAME|folder:DIR")
     ] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="Seeds to run instead of the protocol's.", min=0)] = None,
+    seed: Annotated[
+        list[int] | None, typer.Option(help="Seeds to run instead of the protocol's.", min=0, max=2**63 - 1)
+    ] = None,
     device: Device = "auto",
     results: Results = RESULTS,
     settings: Settings = None,
@@ -98,8 +100,8 @@ def run(
     if as_json:
         print_json(outcome.to_json())
     else:
-        print(f"\n{run_text(outcome.folder, outcome.records)}")
-        print(f"\nRecords and tables: {outcome.folder}")
+        say(f"\n{run_text(outcome.folder, outcome.records)}")
+        say(f"\nRecords and tables: {outcome.folder}")
     return 0 if outcome.ok else 1
 
 
@@ -160,7 +162,7 @@ def measure(
     if as_json:
         print_json([one.model_dump(mode="json") for one in found])
     else:
-        print(f"\n{explained(found)}\n\nMeasurements and this table: {results / 'measure'}")
+        say(f"\n{explained(found)}\n\nMeasurements and this table: {results / 'measure'}")
     return 0 if all(one.status == "ok" for one in found) else 1
 
 
@@ -184,7 +186,7 @@ def _time_together(
     if as_json:
         print_json([times_json(one) for one in found])
     else:
-        print("\n" + "\n\n".join(times_text(one) for one in found))
+        say("\n" + "\n\n".join(times_text(one) for one in found))
     return 1 if problems else 0
 
 
@@ -218,7 +220,7 @@ def profile(
     if as_json:
         print_json(found.model_dump(mode="json"))
     else:
-        print(f"\n{profile_text(found)}\n\nTo look at the trace: tensorboard --logdir {results}")
+        say(f"\n{profile_text(found)}\n\nTo look at the trace: tensorboard --logdir {results}")
     return 0 if found.status == "ok" else 1
 
 
@@ -231,10 +233,8 @@ def doctor(device: Device = "auto", as_json: Json = False) -> None:
         print_json({"environment": environment, "missing": findings})
         return
     for key, value in environment.items():
-        print(f"{key}: {'not known' if value is None else value}")
+        say(f"{key}: {'not known' if value is None else value}")
     for finding in findings:
-        print(
-            f"\nmissing: {finding['missing']}\n  affects: {finding['affects']}\n  fix: {finding['fix'] or 'none here'}"
-        )
+        say(f"\nmissing: {finding['missing']}\n  affects: {finding['affects']}\n  fix: {finding['fix'] or 'none here'}")
     if not findings:
-        print("\nnothing is missing")
+        say("\nnothing is missing")

@@ -6,6 +6,7 @@ map them into memory. bench/data/batches.py makes batches of them.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -13,8 +14,10 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -37,11 +40,17 @@ class Stored:
 
     def images(self, part: str) -> np.ndarray:
         """The pictures of train, val or test, mapped into memory: (N, H, W, 3) of uint8."""
-        return np.asarray(np.load(Path(self.folder) / f"{part}_images.npy", mmap_mode="r"))
+        return self._read(f"{part}_images.npy", mmap_mode="r")
 
     def labels(self, part: str) -> np.ndarray:
         """Their classes: (N,) of int64."""
-        return np.asarray(np.load(Path(self.folder) / f"{part}_labels.npy"))
+        return self._read(f"{part}_labels.npy")
+
+    def _read(self, name: str, **how: Any) -> np.ndarray:
+        try:
+            return np.asarray(np.load(Path(self.folder) / name, **how))
+        except FileNotFoundError:
+            raise RequestError(f"the decoded pictures in {self.folder} are gone; run again to decode them") from None
 
 
 def prepare(
@@ -59,13 +68,33 @@ def prepare(
         known = cache / "pictures" / f"{digest[:32]}.json"
         if known.exists() and (stored := _read_stored(known)) is not None:
             return stored
-    with FileLock(cache / "pictures" / ".lock"):  # two runs that start together decode once
+    with _sole_decoder(cache):  # two runs that start together decode once
+        for left in (cache / "pictures").glob("decoding-*"):  # of a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
         if known is not None and known.exists() and (stored := _read_stored(known)) is not None:
             return stored
         stored = _decode(spec, location, image_size, cache, progress)
         if known is not None:
             write_text(known, json.dumps(asdict(stored)))
     return stored
+
+
+@contextmanager
+def _sole_decoder(cache: Path) -> Iterator[None]:
+    """Hold the cache while pictures are decoded. RequestError where it cannot be written."""
+    lock = FileLock(cache / "pictures" / ".lock")
+    try:
+        lock.acquire()
+    except OSError as error:
+        raise RequestError(f"cache folder {cache}: {error.strerror}; set BENCH_CACHE to one you may write") from None
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        raise RequestError(f"cache folder {cache}: {error.strerror}; set BENCH_CACHE to another one") from None
+    finally:
+        lock.release()
 
 
 def _read_stored(file: Path) -> Stored | None:

@@ -17,11 +17,14 @@ import pluggy
 from bench import hookspecs
 from bench.errors import RequestError, unknown
 from bench.events import Event
+from bench.files import file_name
 from bench.guard import guarded, is_the_users
 from bench.hookspecs import GIVEN, Claim, DatasetSpec, ExecutorSpec, MeasureSpec, ModelSpec
 from bench.plugins.finding import Plugin, at_fault, check_hooks, find_plugins, plugin_files, what_went_wrong
 from bench.plugins.names import Model, read_options, timm_model, written_as
 from bench.plugins.probe import why_not
+from bench.protocol import LONGEST_NAME
+from bench.records.efficiency import LONGEST
 from bench.records.quantities import BY_KEY, Quantity
 
 __all__ = ["Model", "Plugin", "Registry", "load_plugins", "timm_model"]
@@ -135,7 +138,10 @@ class Registry:
                 raise RequestError(f"{name} has no option {key!r}: {has}")
         options = {key: options[key] for key in sorted(options)}
         suffix = ",".join(f"{key}={written_as(value)}" for key, value in options.items())
-        return Model(f"{name}:{suffix}" if suffix else name, spec, options, plugin)
+        full = f"{name}:{suffix}" if suffix else name
+        if len(file_name(full).encode()) > LONGEST:
+            raise RequestError(f"{full[:60]}…: its name with these options is too long for a folder's")
+        return Model(full, spec, options, plugin)
 
     def dataset(self, text: str) -> tuple[DatasetSpec, str]:
         """The dataset that `NAME` or `NAME:LOCATION` means, and its location."""
@@ -239,8 +245,10 @@ def _specs(answers: list[Any], hook: str, kind: type[Any]) -> list[Any]:
             raise TypeError(f"{hook} gives {type(spec).__name__}, not {kind.__name__}")
         if kind is MeasureSpec and not MEASUREMENT_NAME.fullmatch(spec.name):
             raise ValueError(f"{spec.name!r} is no name: use letters, digits, '_' and '-'")
-        if not NAME.fullmatch(spec.name):
-            raise ValueError(f"{spec.name!r} is no name: use letters, digits, '.', '_' and '-'")
+        if not NAME.fullmatch(spec.name) or len(spec.name) > LONGEST_NAME:
+            said = spec.name if len(str(spec.name)) <= LONGEST_NAME else f"{spec.name[:40]}…"
+            use = f"use letters, digits, '.', '_' and '-', {LONGEST_NAME} at most"
+            raise ValueError(f"{said!r} is no name: {use}")
         for quantity in getattr(spec, "quantities", ()):
             if not isinstance(quantity, Quantity):
                 raise TypeError(f"{spec.name}: its quantities are {type(quantity).__name__}, not Quantity")
@@ -254,6 +262,8 @@ def _claims(answers: list[Any]) -> list[Claim]:
     for claim in claims:
         if not isinstance(claim, Claim):
             raise TypeError(f"bench_claims gives {type(claim).__name__}, not Claim")
+        if not (isinstance(claim.text, str) and isinstance(claim.source, str) and callable(claim.check)):
+            raise TypeError("a Claim has a text, a source, which is a text, too, and a check that can be called")
     return claims
 
 

@@ -70,7 +70,11 @@ def _plugin_folders(folders: Sequence[Path], working_directory: Path) -> Iterato
     yield working_directory / "plugins"
     named = [Path(folder) for folder in os.environ.get("BENCH_PLUGINS", "").split(os.pathsep) if folder]
     for folder in (*named, *folders):
-        if not folder.is_dir():
+        try:
+            there = folder.is_dir()
+        except OSError as error:  # a name that no file system takes
+            raise RequestError(f"plugin folder {str(folder)[:60]}…: {error.strerror}") from None
+        if not there:
             raise RequestError(f"plugin folder {folder} does not exist")
         yield working_directory / folder  # a plugin that goes elsewhere must not take the others with it
 

@@ -190,3 +190,24 @@ def test_validation_pictures_of_the_dataset_s_own_are_used_whole_and_cost_no_tra
     source.pictures = replace(source.pictures, val=source.pictures.test)
     parts = split(prepare(source.spec(), "", 8), 0.5, 0)
     assert (parts["val"].part, len(parts["val"].indices), len(parts["train"].indices)) == ("val", 4, 8)
+
+
+def test_what_a_killed_run_left_half_decoded_is_removed() -> None:
+    left = cache_folder() / "pictures" / "decoding-abc"
+    left.mkdir(parents=True)
+    (left / "train_images.npy").write_bytes(b"half")
+    prepare(Source().spec(), "", 8)
+    assert not left.exists()
+
+
+def test_a_lock_that_is_a_folder_is_a_line() -> None:
+    (cache_folder() / "pictures" / ".lock").mkdir(parents=True)
+    with pytest.raises(RequestError, match=r"cache folder .*; set BENCH_CACHE"):
+        prepare(Source().spec(), "", 8)
+
+
+def test_decoded_pictures_that_are_gone_are_a_line() -> None:
+    stored = prepare(Source().spec(), "", 8)
+    shutil.rmtree(stored.folder)
+    with pytest.raises(RequestError, match="are gone; run again to decode them"):
+        stored.images("train")

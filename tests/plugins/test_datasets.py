@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import urllib.error
 import urllib.request
@@ -305,3 +306,18 @@ def test_all_real_pictures_are_found(cifar10_folder: Path, registry: Registry) -
     assert (len(pictures.train.pictures), len(pictures.test.pictures)) == (50_000, 10_000)
     assert np.bincount(pictures.train.labels).tolist() == [5_000] * 10
     assert np.asarray(pictures.train.pictures[49_999]).shape == (32, 32, 3)
+
+
+def test_a_name_that_is_no_text_is_named_and_to_be_renamed(registry: Registry, picture_folder: Path) -> None:
+    cats = picture_folder / "train" / "cat"
+    (cats / "0.png").rename(cats / os.fsdecode(b"\xff.png"))
+    with pytest.raises(RequestError, match=r"the name b'.xff.png' is not UTF-8: rename it"):
+        prepare(registry.datasets["folder"][0], str(picture_folder), 8)
+
+
+def test_a_picture_that_would_fill_the_memory_is_named(
+    registry: Registry, picture_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(RequestError, match=r"train/cat/0\.png cannot be read as a picture"):
+        prepare(registry.datasets["folder"][0], str(picture_folder), 8)

@@ -168,6 +168,9 @@ def load(
     needless = (*training, *(f"{classifier}." for classifier in classifiers))
     more = [key for key in state if key not in wanted and not key.startswith(needless)]
     differing = [key for key in wanted if key in state and state[key].shape != wanted[key].shape]
+    for key in wanted:
+        if key in state:
+            _refuse_unfit(state[key], wanted[key], key, weights)
     if differing:
         key = differing[0]
         shapes = f"{key} is {_shape(state[key])} in the file, {_shape(wanted[key])} in the model"
@@ -183,6 +186,19 @@ def load(
         raise _other_architecture(weights, name, f"the model has no {more[0]}")
     if not any(tensor.is_meta for tensor in wanted.values()):
         model.load_state_dict({key: state[key] for key in wanted if key in state}, strict=False)
+
+
+def _refuse_unfit(tensor: torch.Tensor, wanted: torch.Tensor, name: str, weights: Weights) -> None:
+    """RequestError for what would not be the weight that it is taken for: of another kind, or no number."""
+    why = None
+    if tensor.layout is not torch.strided or tensor.is_meta or tensor.is_quantized:
+        why = "is no plain tensor with its values"
+    elif tensor.is_complex() or (wanted.is_floating_point() and not tensor.is_floating_point()):
+        why = f"holds {str(tensor.dtype).removeprefix('torch.')}, not floating-point numbers"
+    elif tensor.is_floating_point() and not torch.isfinite(tensor).all():
+        why = "holds NaN or infinity"
+    if why is not None:
+        raise RequestError(f"weights {weights.file}: {name} {why}")
 
 
 def _other_architecture(weights: Weights, name: str, how: str) -> RequestError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -264,3 +265,23 @@ def test_efficientnet_lite0_takes_the_packages_weights(registry: Registry) -> No
     expected = own.get_parameter("conv_stem.weight").sum((2, 3)) @ pictures
     seen = own.get_buffer("bn1.running_mean")
     assert torch.corrcoef(torch.stack([expected, seen]))[0, 1] > 0.95
+
+
+ODD: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], str]] = {
+    "integers": (lambda tensor: tensor.to(torch.int32), "holds int32, not floating-point numbers"),
+    "complex": (lambda tensor: tensor.to(torch.complex64), "holds complex64"),
+    "NaN": (lambda tensor: torch.full_like(tensor, torch.nan), "holds NaN or infinity"),
+    "infinity": (lambda tensor: torch.full_like(tensor, torch.inf), "holds NaN or infinity"),
+    "sparse": (lambda tensor: tensor.to_sparse(), "is no plain tensor with its values"),
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_tensors_that_are_no_weights_are_refused_with_their_name(what: str, registry: Registry, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    state = build_classifier(registry.model("tiny"), protocol(), 2, None).backbone.state_dict()
+    change, says = ODD[what]
+    name = next(iter(state))
+    torch.save(state | {name: change(state[name])}, tmp_path / "odd.pt")
+    with pytest.raises(RequestError, match=rf"odd\.pt: {re.escape(name)} {says}"):
+        build_classifier(registry.model("tiny"), protocol(), 2, weights(tmp_path / "odd.pt", through_timm=False))

@@ -43,9 +43,9 @@ def like(record: Record, *, model: str | None = None, seed: int = 0, classes: Se
         "seed": seed,
         "data": {"classes": list(classes) or record.data.classes},
     }
-    return Record.model_validate(
-        changed(record.to_json(), parts | ({"accuracy": {"confusion": []}} if classes else {}))
-    )
+    if classes and len(classes) != len(record.data.classes):
+        parts["accuracy"] = {"confusion": []}
+    return Record.model_validate(changed(record.to_json(), parts))
 
 
 def compared(records: Sequence[Record], results: Path = Path("results")) -> Comparison:
