@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from bench.errors import unknown
 from bench.events import Event, Note, Tell, tell_nobody
 from bench.files import trial_folder
+from bench.guard import LIMIT
 from bench.plugins import Registry, load_plugins
 from bench.protocol import load_protocol
 from bench.records.comparison import Comparison, comparisons, read_trial, trials_of
@@ -48,7 +49,7 @@ def run(asked: RunRequest | str | Sequence[str] = (), *, tell: Tell = tell_nobod
     `run("vit_tiny", protocol="quick", device="cpu", frozen_prefix=False)`. A trial that fails raises nothing.
     """
     request = request_from(RunRequest, asked, parameters)
-    registry = _plugins(request.place)
+    registry = _plugins(request.place, request.timeout or LIMIT)
     announce = _heard(registry, tell)
     with sweep.opened(request, registry, announce) as found:
         trials = trials_of(found.folder)  # once: the page of each trial must not read all records again
@@ -172,8 +173,8 @@ def trainable_layers(
     return name, loaded.train.what, follow(Local().run(partial(work.trainable_layers, asked, classes)), tell_nobody)
 
 
-def _plugins(place: Place) -> Registry:
-    return load_plugins(place.plugins, place.working_directory, try_first=True)
+def _plugins(place: Place, limit: float = LIMIT) -> Registry:
+    return load_plugins(place.plugins, place.working_directory, try_first=True, limit=min(limit, LIMIT))
 
 
 def _heard(registry: Registry, tell: Tell) -> Tell:

@@ -18,7 +18,7 @@ from bench import hookspecs
 from bench.errors import RequestError, unknown
 from bench.events import Event
 from bench.files import file_name
-from bench.guard import guarded, is_the_users
+from bench.guard import LIMIT, guarded, is_the_users
 from bench.hookspecs import GIVEN, Claim, DatasetSpec, ExecutorSpec, MeasureSpec, ModelSpec
 from bench.plugins.finding import Plugin, at_fault, check_hooks, find_plugins, plugin_files, what_went_wrong
 from bench.plugins.names import Model, read_options, timm_model, written_as
@@ -170,12 +170,13 @@ def load_plugins(
     *,
     only: Collection[str] | None = None,
     try_first: bool = False,
+    limit: float = LIMIT,
 ) -> Registry:
     """Register the bundled plugins, installed ones, and those in plugins/, `$BENCH_PLUGINS` and `folders`.
 
     `only`: of those that are not bundled, those in these places, so that no other does anything to this process.
-    `try_first`: one that would end the process is found in another. Raises RequestError where one of `folders` does
-    not exist.
+    `try_first`: one that would end the process, or takes longer than `limit` seconds, is found in another. Raises
+    RequestError where one of `folders` does not exist.
     """
     registry = Registry()
     directory = (working_directory or Path.cwd()).absolute()
@@ -184,7 +185,7 @@ def load_plugins(
         if only is not None and not plugin.bundled and plugin.place not in only:
             continue
         if try_first and not plugin.bundled and plugin.place.endswith(".py"):
-            why = why_not(Path(plugin.place), plugin.code, directory)
+            why = why_not(Path(plugin.place), plugin.code, directory, limit)
             if why is not None:
                 registry.problems.append(f"plugin {plugin.place} is left out: {why}")
                 continue

@@ -15,7 +15,7 @@ from bench.files import cache_folder
 from bench.guard import LIMIT
 
 
-def why_not(file: Path, code: str, working_directory: Path) -> str | None:
+def why_not(file: Path, code: str, working_directory: Path, limit: float = LIMIT) -> str | None:
     """How the plugin in that file ends the process that imports it, in words; None where it does not.
 
     A plugin that raises ends nothing: what it raises is said when it is imported here. `code` is its SHA-256.
@@ -28,10 +28,10 @@ def why_not(file: Path, code: str, working_directory: Path) -> str | None:
     try:
         # Standard input and output are nobody's: a plugin that asks or prints gets no answer.
         done = subprocess.run(
-            command, cwd=working_directory, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT, check=False
+            command, cwd=working_directory, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit, check=False
         )
     except subprocess.TimeoutExpired:
-        return f"its import takes longer than {LIMIT:g} seconds"
+        return f"its import takes longer than {limit:g} seconds"
     if done.returncode == 0:
         try:
             good.parent.mkdir(parents=True, exist_ok=True)

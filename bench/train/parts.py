@@ -43,11 +43,12 @@ def largest_that_fits(computes: Callable[[int], object], pictures: int, device: 
     return None
 
 
-def what_fits(batch: int, largest: int | None) -> str:
-    """What a user is told whose batches do not fit."""
+def what_fits(batch: int, largest: int | None, said: str) -> str:
+    """What a user is told whose batches do not fit; `said` is the error that it began with."""
+    head = f"out of memory in batches of {batch} pictures"
     if largest is None:
-        return f"out of memory in batches of {batch} pictures; not even one would fit"
+        return f"{head}; not even one would fit ({said})"
     return (
-        f"out of memory in batches of {batch} pictures; {largest} would fit: --fit computes each batch in parts, with "
-        f"the same update, or --set train.batch_size={largest}"
+        f"{head}; {largest} would fit: --fit computes each batch in parts, with the same update, or "
+        f"--set train.batch_size={largest} ({said})"
     )

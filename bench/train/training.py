@@ -56,22 +56,23 @@ def train(
         except Exception as error:
             if not out_of_memory(error):
                 raise
+            said = str(error).partition("\n")[0] or type(error).__name__
         # Only here are the frames gone that hold what filled the memory.
         device.release_memory()
-        raise DoesNotFitError(_what_fits(trainer, inputs.train, spec))
+        raise DoesNotFitError(_what_fits(trainer, inputs.train, spec, said))
 
     record = training_record(tune(model, protocol, once), inputs, train)
     record.micro_batch = min((most for most in parts if most is not None), default=None)
     return record
 
 
-def _what_fits(trainer: Trainer, train: Source, spec: TrialSpec) -> str:
+def _what_fits(trainer: Trainer, train: Source, spec: TrialSpec, said: str) -> str:
     images, labels = next(iter(train.shuffled(spec.seed, 0, spec.protocol.augmentation)))
 
     def computes(pictures: int) -> None:
         trainer.gradients(*next(in_parts(images, labels, pictures)))
 
-    return what_fits(len(labels), largest_that_fits(computes, len(labels), trainer.device))
+    return what_fits(len(labels), largest_that_fits(computes, len(labels), trainer.device), said)
 
 
 def checkpoint_file(spec: TrialSpec, asked: Model, number: int) -> Path:

@@ -133,22 +133,20 @@ def one_line(done: subprocess.CompletedProcess[str], *texts: str) -> None:
 def test_a_trial_ends_with_the_run_that_started_it_and_the_next_run_goes_on(
     place: Path, start: Callable[..., Started], bench: Bench
 ) -> None:
-    first = start(*RUN, "tiny:slow=1")
+    first = start(*RUN, "tiny:slow=0.4")
     first.until("epoch 1/3")
     first.process.kill()
     killed = time.monotonic()
-    done = bench(*RUN, "tiny:slow=1", in_folder=place)
+    done = bench(*RUN, "tiny:slow=0.4", in_folder=place)
     assert done.returncode == 0, done.stderr
     assert "epoch 1/3" not in done.stderr and "epoch 2/3" in done.stderr
-    found = record(place, "tiny@slow=1")
+    found = record(place, "tiny@slow=0.4")
     assert found.status == "ok" and time.monotonic() - killed < 60
     time.sleep(3)  # an orphan would have written by now
-    assert record(place, "tiny@slow=1") == found
+    assert record(place, "tiny@slow=0.4") == found
 
 
-@pytest.mark.parametrize(
-    ("how", "to_all"), [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGTERM, True), (signal.SIGHUP, True)]
-)
+@pytest.mark.parametrize(("how", "to_all"), [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGHUP, True)])
 def test_an_interrupt_by_any_signal_is_recorded_and_says_how_to_go_on(
     how: signal.Signals, to_all: bool, place: Path, start: Callable[..., Started], bench: Bench, undisturbed: Any
 ) -> None:
@@ -166,19 +164,19 @@ def test_an_interrupt_by_any_signal_is_recorded_and_says_how_to_go_on(
         assert compared(record(place, "tiny@slow=0.5")) == undisturbed["tiny"]
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_finished_record_stays_until_the_fresh_one_is_whole(
-    how: signal.Signals, place: Path, start: Callable[..., Started], bench: Bench
+    place: Path, start: Callable[..., Started], bench: Bench
 ) -> None:
     assert bench(*RUN, "tiny:slow=0.3", in_folder=place).returncode == 0
     folder = place / "results" / "small" / "tiny@slow=0.3" / "seed0"
     kept = ("record.json", "predictions.npz", "pictures.npz", "model.safetensors")
     before = {name: (folder / name).read_bytes() for name in kept}
-    run = start(*RUN, "tiny:slow=0.3", "--fresh")
-    run.until("epoch 2/3")
-    os.kill(run.process.pid, how)
-    run.end()
-    assert {name: (folder / name).read_bytes() for name in kept} == before
+    for how in (signal.SIGINT, signal.SIGKILL):
+        run = start(*RUN, "tiny:slow=0.3", "--fresh")
+        run.until("epoch 2/3")
+        os.kill(run.process.pid, how)
+        run.end()
+        assert {name: (folder / name).read_bytes() for name in kept} == before
     done = bench(*RUN, "tiny:slow=0.3", in_folder=place)
     assert done.returncode == 0 and "already recorded" in done.stderr
 
@@ -187,7 +185,7 @@ ENDS = {
     "os_exit": "its process ended with exit status 4",
     "segfault": "its process was ended by SIGSEGV",
     "kill": "its process was ended by SIGKILL",
-    "hang": "took longer than 8 seconds",
+    "hang": "took longer than 5 seconds",
 }
 
 
@@ -198,7 +196,7 @@ def test_a_measurement_costs_its_own_value_only(place: Path, bench: Bench, undis
         "keyboard": "KeyboardInterrupt",
         "memory": "MemoryError",
     }
-    done = bench(*RUN, "tiny", "--timeout", "8", in_folder=place, FAULT=f"measure:{'+'.join(faults)}")
+    done = bench(*RUN, "tiny", "--timeout", "5", in_folder=place, FAULT=f"measure:{'+'.join(faults)}")
     assert done.returncode == 0, done.stderr
     found = record(place)
     for what, says in faults.items():
@@ -218,14 +216,14 @@ def test_a_model_that_does_harm_costs_itself(
     where: str, place: Path, bench: Bench, undisturbed: dict[str, Any]
 ) -> None:
     faults = {what: f"crashed, {says}" for what, says in ENDS.items()} | {
-        "hang": "timeout, took longer than 8 seconds",
+        "hang": "timeout, took longer than 5 seconds",
         "raise": "error, as it was told",
         "memory": "oom, ",
         "system_exit": "crashed, ",
         "keyboard": "crashed, ",
     }
     models = [f"tiny_{what}" for what in faults]
-    done = bench(*RUN, *models, "other", "--timeout", "8", in_folder=place, FAULT=f"{where}:{'+'.join(faults)}")
+    done = bench(*RUN, *models, "other", "--timeout", "5", in_folder=place, FAULT=f"{where}:{'+'.join(faults)}")
     assert done.returncode == 1
     one_line(done, *(f"tiny_{what} seed 0: {says}" for what, says in faults.items()))
     assert {record(place, model).status for model in models} == {"crashed", "timeout", "error", "oom"}
@@ -249,18 +247,20 @@ def test_a_plugin_that_cannot_be_imported_or_asked_is_left_out_by_every_command(
         "keyboard": "KeyboardInterrupt",
         "os_exit": "importing it ended the process with exit status 4",
         "segfault": "importing it ended the process by SIGSEGV",
+        "hang": "its import takes longer than 5 seconds",
     }
     for what in faults:
         shutil.copy(FAULTY, place / "plugins" / f"{what}.py")
     (place / "plugins" / "faulty.py").unlink()
     for where in ("import", "models"):
-        done = bench(*RUN, "other", in_folder=place, FAULT=f"{where}:stem")
+        done = bench(*RUN, "other", "--timeout", "5", in_folder=place, FAULT=f"{where}:stem")
         assert done.returncode == 0
         one_line(done, *(f"plugins/{what}.py is left out: {says}" for what, says in faults.items()))
         assert compared(record(place, "other")) == undisturbed["other"]
-        listed = bench("models", in_folder=place, FAULT=f"{where}:stem")
-        assert listed.returncode == 0 and "other" in listed.stdout
-    assert bench("report", "-q", in_folder=place, FAULT="import:stem").returncode == 0
+    (place / "plugins" / "hang.py").unlink()  # other commands give it a minute
+    for command in (("models",), ("report", "-q")):
+        done = bench(*command, in_folder=place, FAULT="import:stem")
+        assert done.returncode == 0 and "Traceback" not in done.stderr
 
 
 def test_what_a_plugin_does_when_it_is_imported_reaches_no_other_model(
@@ -337,7 +337,7 @@ def small_disk(place: Path) -> Iterator[Callable[[str], Path]]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("size", ["40k", "120k"])
+@pytest.mark.parametrize("size", ["100k"])
 def test_a_full_disk_is_a_line_and_after_making_room_the_same_command_goes_on(
     size: str, place: Path, bench: Bench, small_disk: Callable[[str], Path], undisturbed: dict[str, Any]
 ) -> None:

@@ -158,7 +158,8 @@ def test_a_process_that_is_killed_while_it_measures_loses_nothing_that_was_train
     folder = tmp_path / "results" / "small" / "tiny" / "seed0"
     record = read_record(folder / "record.json")
     assert record.status == "ok" and record.accuracy is not None
-    assert "SIGKILL" in record.efficiency.errors["measuring"]
+    assert "SIGKILL" in record.plugins["kills"]["error"]
+    assert record.efficiency.errors is None and record.efficiency.macs
     assert {"model.safetensors", "predictions.npz", "pictures.npz"} <= {file.name for file in folder.iterdir()}
     again = bench("run", "tiny", "--protocol", "quick", "--no-timing", *settings, in_folder=tmp_path)
     assert "already recorded in results/small: 1 of 1 trials" in again.stderr

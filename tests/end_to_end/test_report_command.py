@@ -117,7 +117,7 @@ def test_an_interrupted_report_ends_soon_and_keeps_what_is_finished(place: Path)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the processes that draw, too
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert said == "interrupted; everything finished so far is kept\n"
+    assert said == "interrupted; everything finished so far is kept: the same command goes on from there\n"
     finished = {file.name for file in place.glob("results/*.png")}
     assert 0 < len(finished) < 20
     assert finished <= set(json.loads((place / "results" / ".report.json").read_text()))

@@ -91,6 +91,8 @@ def bench_models():
         yield model(name, lambda self, images, features, torch: features)
 """
 
+INTERRUPTED = "interrupted; everything finished so far is kept: the same command goes on from there"
+
 DESIGN = {
     "": "schema status error seed model protocol data environment accuracy training efficiency",
     "model": "name plugin family source options input_size params trainable_params weights",
@@ -409,7 +411,7 @@ def test_an_interrupted_run_is_gone_on_with_as_if_it_had_not_been(tmp_path: Path
     stopped = Place(folder, interrupt(folder, *RUN, "mine", "slow", *SLOWLY, after="slow epoch 2/4"))
     assert stopped.done.returncode == 130, stopped.done.stderr
     assert "Traceback" not in stopped.done.stderr
-    assert stopped.done.stderr.splitlines()[-1] == "interrupted; everything finished so far is kept"
+    assert stopped.done.stderr.splitlines()[-1] == INTERRUPTED
     assert stopped.record("mine")["status"] == "ok"
     assert stopped.record("slow")["status"] == "interrupted"
 

@@ -480,7 +480,7 @@ def test_the_frozen_prefix_ends_before_it(variant: str, what: str, small: Callab
 def test_a_trial_gives_the_same_with_cached_features_and_records_what_was_left_open(
     options: str, tiny_trial: Callable[..., TrialSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial, "measure", lambda subjects, specs: None)  # whose road is tested elsewhere
+    monkeypatch.setattr(trial, "measure", lambda *asked: None)  # whose road is tested elsewhere
     settings = ("train.what=last-block", "train.epochs=2", "data.image_size=32", "train.limit=40", "data.test_limit=20")
     spec = tiny_trial(*settings, "data.validation=40", model=TINY + options)
     other = replace(spec, folder=tmp_path / "without", options=RunOptions(frozen_prefix=False))

@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from bench.data.batches import Batches
-from bench.device import Device
 from bench.events import EpochEnded, Event, Note
 from bench.measure import measure
 from bench.models.kept import load_model
@@ -42,9 +41,9 @@ def test_a_trial_evaluates_the_test_pictures_once(
 
     evaluated: list[int] = []
 
-    def counted(model: nn.Module, batches: Batches, precision: str, device: Device, *forward: Any) -> Evaluation:
+    def counted(model: nn.Module, batches: Batches, *how: Any, **more: Any) -> Evaluation:
         evaluated.append(len(batches))
-        return evaluate(model, batches, precision, device, *forward)
+        return evaluate(model, batches, *how, **more)
 
     monkeypatch.setattr(trial, "evaluate", counted)
     monkeypatch.setattr(training, "evaluate", counted)

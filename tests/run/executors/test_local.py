@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bench import RequestError
@@ -81,6 +84,55 @@ def test_work_that_nobody_follows_is_ended() -> None:
     begun = next(working)
     working.close()
     assert_is_over(begun)
+
+
+def leave_a_child(emit: Tell) -> None:
+    if os.fork() == 0:  # it holds all that its parent had open
+        time.sleep(30)
+        os._exit(0)
+    os._exit(5)
+
+
+def test_an_end_is_noticed_though_a_child_of_the_work_lives_on() -> None:
+    began = time.monotonic()
+    with pytest.raises(DiedError, match="exit status 5"):
+        follow(Local().run(leave_a_child), print)
+    assert time.monotonic() - began < 20
+
+
+ORPHAN = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_local import work_on
+from functools import partial
+from bench.run.executors.local import Local
+if __name__ == "__main__":
+    for event in Local().run(partial(work_on, {file!r})):
+        print(event.text, flush=True)
+"""
+
+
+def work_on(file: str, emit: Tell) -> None:
+    emit(Note(str(os.getpid())))
+    while True:
+        Path(file).write_text(str(time.monotonic()))
+        time.sleep(0.05)
+
+
+def test_work_ends_with_whoever_started_it_and_writes_nothing_more(tmp_path: Path) -> None:
+    file, script = tmp_path / "written", tmp_path / "starts.py"
+    script.write_text(ORPHAN.format(tests=str(Path(__file__).parent), file=str(file)))
+    starter = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    assert starter.stdout is not None
+    worker = int(starter.stdout.readline())
+    starter.kill()
+    starter.wait()
+    time.sleep(1)
+    with suppress(psutil.NoSuchProcess):  # who inherits it may not have asked how it ended
+        assert psutil.Process(worker).status() == psutil.STATUS_ZOMBIE
+    last = file.read_text()
+    time.sleep(0.3)
+    assert file.read_text() == last
 
 
 def test_several_pieces_of_work_can_be_under_way_at_once() -> None:
