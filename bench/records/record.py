@@ -12,8 +12,7 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import from_json
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from bench.files import read_regular, write_bytes
 from bench.protocol import fingerprint_of
@@ -182,6 +181,10 @@ class Record(Part):
         return self.model_dump(mode="json", by_alias=True)
 
 
+# JSON as records are read.
+ANSWER = TypeAdapter(dict[str, dict[str, Any]])
+
+
 class RecordError(ValueError):
     """A file that is no record; the text names it and says why."""
 
@@ -227,4 +230,4 @@ def as_read(value: Any) -> Any:
     content = json.dumps({"plugins": {"name": value}}, allow_nan=False).encode()
     if len(content) > MOST_ANSWER:
         raise ValueError(f"it has {len(content):,} bytes; at most {MOST_ANSWER:,} are kept")
-    return from_json(content)["plugins"]["name"]
+    return ANSWER.validate_json(content)["plugins"]["name"]
