@@ -42,7 +42,7 @@ def put_in_place(folder: Path, record: Record) -> None:
     names = [name for name in BESIDE if (folder / NEW / name).exists()]
     write_text(folder / NEW / LISTED, json.dumps(names))
     _put_in_place(folder)
-    rewrite(folder, record)
+    write_scalars(folder, record)
 
 
 def _put_in_place(folder: Path) -> None:

@@ -19,6 +19,7 @@ from bench.files import unwritten
 
 NAME = ".lock"
 TAKEN_OVER = 30.0  # seconds without a sign of life
+TAKEN = 3  # the exit status of a process that was taken over from; nobody asks for it
 
 
 @contextmanager
@@ -60,5 +61,9 @@ def _lock(folder: Path) -> SoftFileLease:
 
 
 def _lost(how: LeaseCompromise) -> None:
-    print(f"another run has taken over what this process was at ({how.reason}): it ends", file=sys.stderr, flush=True)
-    os._exit(3)
+    """End the process where another one holds the folder now; not where the disk fails, which a write will say."""
+    gone = how.reason == "marker-missing" and not Path(how.lock_file).parent.exists()
+    if gone or how.reason == "refresh-failed":
+        return
+    print("another run has taken over what this process was at: it ends", file=sys.stderr, flush=True)
+    os._exit(TAKEN)
