@@ -28,15 +28,15 @@ def sole_user(folder: Path) -> Iterator[None]:
 
     A process that was stopped for so long that another has taken over ends, since it may write nothing more.
     """
-    lock = _lock(folder)
+    lock, file = _lock(folder), folder / NAME
+    if file.is_symlink() or (file.exists() and not file.is_file()):
+        raise RequestError(f"{file} is in the way, and no lock of bench: remove it")
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise BusyError(f"{folder}: another run is at work there; wait for it, or choose another folder") from None
     except OSError as error:
-        if isinstance(error, FileExistsError | IsADirectoryError) or (folder / NAME).is_symlink():
-            raise RequestError(f"{folder / NAME} is in the way, and no lock of bench: remove it") from None
-        raise unwritten(folder / NAME, error) from None
+        raise unwritten(file, error) from None
     try:
         yield
     finally:
