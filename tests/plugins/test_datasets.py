@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import shutil
 import urllib.error
@@ -12,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from bench import RequestError
@@ -321,3 +325,38 @@ def test_a_picture_that_would_fill_the_memory_is_named(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     with pytest.raises(RequestError, match=r"train/cat/0\.png cannot be read as a picture"):
         prepare(registry.datasets["folder"][0], str(picture_folder), 8)
+
+
+PICTURE = io.BytesIO()
+Image.new("RGB", (8, 8), "red").save(PICTURE, "PNG")
+NAMES = st.text(st.characters(blacklist_characters="/\x00"), min_size=1, max_size=8).filter(
+    lambda name: name not in (".", "..") and len(os.fsencode(name)) < 200
+)
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["train", "test", "val", "other"]),
+            NAMES,
+            NAMES.map(lambda name: f"{name}.png") | NAMES,
+            st.just(PICTURE.getvalue()) | st.binary(max_size=40),
+        ),
+        max_size=10,
+    )
+)
+def test_any_folder_is_a_dataset_or_refused_in_a_line(
+    registry: Registry, tmp_path_factory: pytest.TempPathFactory, files: list[tuple[str, str, str, bytes]]
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    for part, kind, name, content in files:
+        with contextlib.suppress(OSError):  # a file in a folder's place
+            (folder / part / kind).mkdir(parents=True, exist_ok=True)
+            (folder / part / kind / name).write_bytes(content)
+    try:
+        stored = prepare(registry.datasets["folder"][0], str(folder), 8)
+    except RequestError as error:
+        assert str(error)
+    else:
+        assert len(stored.classes) >= 2 and stored.counts["train"] >= 2
