@@ -125,6 +125,8 @@ def test_work_ends_with_whoever_started_it_and_writes_nothing_more(tmp_path: Pat
     starter = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
     assert starter.stdout is not None
     worker = int(starter.stdout.readline())
+    while not file.exists():
+        time.sleep(0.02)
     starter.kill()
     starter.wait()
     time.sleep(1)
