@@ -35,7 +35,8 @@ def nothing(emit: Tell) -> None:
 def checkpoint_share(name: str, pictures: int, size: int) -> tuple[float, float, int]:
     """Seconds of a checkpoint and of an epoch on so many pictures, and the checkpoint's bytes; medians."""
     device = prepare_device("cpu")
-    protocol = load_protocol("cifar10-scratch", [f"data.image_size={size}", f"train.batch_size={BATCH}"])
+    overrides = ["model.weights=scratch", "train.what=full", f"data.image_size={size}", f"train.batch_size={BATCH}"]
+    protocol = load_protocol("cifar10", overrides)
     model = prepare_model(load_plugins().model(name), protocol, 10, 0, device)
     trainer = make_trainer(model, protocol, pictures // BATCH, chosen_precision(protocol, device), device)
     images, labels = torch.randn(BATCH, 3, size, size), torch.randint(0, 10, (BATCH,))

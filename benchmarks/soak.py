@@ -296,12 +296,14 @@ def main() -> None:
     kinds += [(f"plugin {fault}", lambda at, f=fault: soak.harmed(at, f)) for fault in HARM]  # type: ignore[misc]
     kinds += [("two at once", soak.two_at_once)] * 3
     order = [kind for _ in range(-(-given.rounds // len(kinds))) for kind in soak.random.sample(kinds, len(kinds))]
+    told = 0
     try:
         for number, (name, inject) in enumerate(order[: given.rounds], start=1):
             soak.faults[name] += 1
             inject(f"round{number}")
             counted = ", ".join(f"{what} {count}" for what, count in soak.counts.items())
-            print(f"[{number}/{given.rounds}] {name}: {counted}", flush=True)
+            print(f"[{number}/{given.rounds}] {name}: {counted}", *soak.trouble[told:], sep="\n", flush=True)
+            told = len(soak.trouble)
             if not soak.trouble and not given.keep:
                 shutil.rmtree(soak.folder / f"round{number}", ignore_errors=True)
         held = memory_of_parent(soak, 60)
@@ -312,7 +314,6 @@ def main() -> None:
     print("\ncounted:", *(f"  {count:5d} {what}" for what, count in soak.counts.items()), sep="\n")
     first, last = (held[at] / 1e6 for at in (4, -1))
     print(f"\nparent after 5 of {len(held)} trials {first:.1f} MB, after all {last:.1f} MB")
-    print(*soak.trouble, sep="\n")
     sys.exit(any(soak.counts[what] for what in ("lost", "wrong", "tracebacks", "not finished", "left over")))
 
 

@@ -21,6 +21,12 @@ def finished(folder: Path) -> Record | None:
     return record if record.status == "ok" else None
 
 
+def is_unmeasured(folder: Path) -> bool:
+    """Whether the trial in the folder ended well, and what it costs has still to be measured."""
+    kept = finished(folder)
+    return kept is not None and kept.efficiency is None
+
+
 def keep_failure(folder: Path, record: Record) -> bool:
     """Write the record; False where a finished one is there, which gives way to none that is not."""
     if finished(folder) is not None:

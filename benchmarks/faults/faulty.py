@@ -1,4 +1,4 @@
-"""A plugin that does any harm on command, for tests/end_to_end/test_faults.py and benchmarks/soak.py.
+"""A plugin that does any harm on command, for tests/end_to_end/test_faults*.py and benchmarks/soak.py.
 
 `FAULT=WHERE:WHAT` says where (import, models, check_build, build, forward, measure, event, claims, check) and what it
 does there: see `misbehave`. Several of WHAT are joined by `+`: each is a model `tiny_WHAT` or a measurement
@@ -36,6 +36,10 @@ def misbehave(where, what=ALL[0]):
             ctypes.string_at(0)
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        case "kill_once":
+            if not Path("killed").exists():
+                Path("killed").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
         case "hang":
             while True:
                 time.sleep(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -16,7 +16,7 @@ from bench.hookspecs import DiedError, Executor, TimedOutError
 from bench.records.record import Failure, Record, Status
 from bench.request import TrialSpec
 from bench.run.executors import work
-from bench.run.failure import record_failure
+from bench.run.failure import is_unmeasured, record_failure
 from bench.run.lock import is_free
 
 T = TypeVar("T")
@@ -92,7 +92,8 @@ def _run_trial(
     """The failure policy: a trial always leaves a record, written by the trial, or here for one that could not.
 
     A measurement that ends the trial's process costs itself: the trial is run again without it, from its last
-    checkpoint, at which training is over. None where another run is at the trial.
+    checkpoint, at which training is over. One during which the process died is tried twice: something else may have
+    ended it. None where another run is at the trial.
     """
     known = spec.known
     assert known is not None  # of a trial that was planned
@@ -100,6 +101,7 @@ def _run_trial(
     def failed(status: Status, message: str) -> Record:
         return record_failure(spec, known, status, message, time.monotonic() - started)
 
+    died: Counter[str] = Counter()  # during which measurement, or none
     while True:
         measuring = ""  # what is being measured, once the rest is done
         status: Status
@@ -121,6 +123,11 @@ def _run_trial(
             status, message = "timeout", f"took longer than {timeout:g} seconds"
         except DiedError as error:
             status, message = "crashed", str(error)
+            died[measuring] += 1
+            if died[measuring] == 1 and (measuring or is_unmeasured(spec.folder)):
+                yield Note(f"{spec.model}: {message}; measuring once more")
+                spec = replace(spec, fresh=spec.fresh and not measuring)
+                continue
         except StorageError as error:
             return failed("error", str(error))
         except RequestError as error:  # seen only with the real weights, or on the real device
