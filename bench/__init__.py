@@ -11,7 +11,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import RequestError
-from bench.hookspecs import Claim, DatasetSpec, ExecutorSpec, MeasureSpec, ModelSpec, Pictures, Split, hookimpl
+from bench.hookspecs import (
+    Claim,
+    DatasetSpec,
+    ExecutorSpec,
+    ExtensionSpec,
+    MeasureSpec,
+    ModelSpec,
+    Pictures,
+    Split,
+    hookimpl,
+)
 from bench.records.quantities import Quantity
 
 if TYPE_CHECKING:
@@ -31,6 +41,7 @@ __all__ = [
     "Claim",
     "DatasetSpec",
     "ExecutorSpec",
+    "ExtensionSpec",
     "MeasureRequest",
     "MeasureSpec",
     "ModelSpec",

@@ -18,10 +18,11 @@ def main() -> None:
     from typer.main import get_command
 
     from bench.cli import app
+    from bench.cli.options import spread
 
     _hear_signals()
     try:
-        status = get_command(app).main(standalone_mode=False, prog_name="python -m bench")
+        status = get_command(app).main(spread(sys.argv[1:]), standalone_mode=False, prog_name="python -m bench")
     except StorageError as error:
         refuse(str(error))
         status = FAILED

@@ -19,25 +19,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench.errors import unknown
+from bench.errors import RequestError, unknown
 from bench.events import Event, Note, Tell, tell_nobody
 from bench.files import trial_folder
 from bench.guard import LIMIT
+from bench.hookspecs import DiedError
 from bench.plugins import Registry, load_plugins
 from bench.protocol import load_protocol
-from bench.records.comparison import Comparison, comparisons, read_trial, trials_of
+from bench.records.comparison import APPLIED, Comparison, applied, comparisons, read_trial, trials_of
 from bench.records.measurement import FOLDER, Measurement
 from bench.records.record import NAME as RECORD
 from bench.report.judge.choose import comparisons_in
 from bench.report.make import report as reporting
 from bench.report.tables.folder_page import write_page, write_tables
 from bench.report.tables.measurements import write_measure_page
-from bench.request import CheckRequest, MeasureRequest, Place, RunRequest, request_from
+from bench.request import AppliedRequest, CheckRequest, MeasureRequest, Place, RunRequest, request_from
 from bench.run import measuring, sweep
 from bench.run.executors import follow, work
 from bench.run.executors.local import Local
 from bench.run.sweep import Sweep
-from bench.run.timing import await_turn, lacks_timing, take
+from bench.run.timing import await_turn, lacks_timing, take, time_folders
 
 T = TypeVar("T")
 
@@ -114,6 +115,36 @@ def time_together(
     for folder in {one.folder for one in timed}:
         write_page([one for one in timed if one.folder == folder])
     return timed, problems
+
+
+def apply_extensions(
+    trials: Sequence[str | Path],
+    extensions: Sequence[str],
+    *,
+    data: str | None = None,
+    timing: bool = True,
+    place: Place | None = None,
+    tell: Tell = tell_nobody,
+) -> list[Comparison]:
+    """Apply extensions to trained models, without training, test them on the same pictures, and measure them.
+
+    `trials` are folders of finished trials with their weights; `data` says where their pictures are, if not where the
+    protocol says. Gives for each trial its model beside itself extended, and writes that into the trial's folder.
+    Raises RequestError for what cannot be carried out.
+    """
+    place = place or Place()
+    announce, folders = _heard(_plugins(place), tell), tuple(map(Path, trials))
+    request = AppliedRequest(folders, tuple(extensions), place, data)
+    executor = Local()
+    try:
+        made = follow(executor.run(partial(work.apply_extensions, request)), announce)
+    except DiedError as error:
+        raise RequestError(f"measuring stopped: {error}") from None
+    for folder in folders if timing else ():
+        own = [folder, *(one for one in made if one.parents[1] == folder.absolute())]
+        time_folders(folder / APPLIED, own, folder.name, place, executor, announce)
+    found = (applied(one) for folder in folders for one in comparisons([read_trial(folder)]))
+    return [one for one in found if one is not None]
 
 
 def report(

@@ -13,6 +13,10 @@ class RequestError(Exception):
     """
 
 
+class UnfitError(RequestError):
+    """An extension cannot be applied to a model; it may be to others."""
+
+
 class BusyError(RequestError):
     """Another run is at work there; the same request may be carried out later."""
 
@@ -23,6 +27,10 @@ class StorageError(RequestError):
 
 def unknown(kind: str, name: str, known: Iterable[str], listing: str) -> RequestError:
     """The error for a name nobody registered: with the nearest names, and the command that lists them."""
+    return RequestError(f"unknown {kind} {name!r}: {meant(name, known)}`{listing}` lists them")
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """The known names that are nearest to it, as a question; empty where none is near."""
     near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
-    meant = f"did you mean {' or '.join(near)}? " if near else ""
-    return RequestError(f"unknown {kind} {name!r}: {meant}`{listing}` lists them")
+    return f"did you mean {' or '.join(near)}? " if near else ""

@@ -80,8 +80,8 @@ def trial_folder(results: Path, model: str, seed: int) -> Path:
 
 
 def file_name(model: str) -> str:
-    """The model's name made fit for a file system: `/` is `+`, `:` is `@`, and no two names become one."""
-    return quote(model, safe="/:=,[]").replace("/", "+").replace(":", "@")
+    """The model's name made fit for a file system: `/` is `+`, `:` is `@`, `+` is `~`, and no two names become one."""
+    return quote(model, safe="/:=,[]+").replace("~", "%7E").replace("+", "~").replace("/", "+").replace(":", "@")
 
 
 def check_writable(results: Path) -> None:

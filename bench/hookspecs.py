@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bench.events import Event, Tell
     from bench.records.quantities import Quantity
 
-# What `build` is always given; its other keyword parameters are the model's options.
+# What `build` and `apply` are always given; their other keyword parameters are options of the model, the extension.
 GIVEN = {"num_classes", "image_size", "pretrained"}
 
 hookspec = pluggy.HookspecMarker("bench")
@@ -37,6 +37,11 @@ hookimpl = pluggy.HookimplMarker("bench")
 @hookspec
 def bench_models() -> Iterable[ModelSpec]:  # type: ignore[empty-body]
     """The models that this plugin adds."""
+
+
+@hookspec
+def bench_extensions() -> Iterable[ExtensionSpec]:  # type: ignore[empty-body]
+    """The extensions that this plugin adds: what changes a built model of another plugin."""
 
 
 @hookspec
@@ -107,14 +112,57 @@ class ModelSpec:
 
     def options(self) -> dict[str, Any]:
         """The options that `build` names, with their defaults."""
-        parameters = inspect.signature(self.build).parameters.values()
-        own = (p for p in parameters if p.default is not inspect.Parameter.empty and p.name not in GIVEN)
-        return {p.name: p.default for p in own}
+        return _options_of(self.build)
 
     def takes_any_option(self) -> bool:
         """Whether `build` ends in `**options`, and so judges options itself."""
-        kinds = (p.kind for p in inspect.signature(self.build).parameters.values())
-        return inspect.Parameter.VAR_KEYWORD in kinds
+        return _takes_any(self.build)
+
+
+def _always_fits(backbone: nn.Module) -> str:
+    return ""
+
+
+@dataclass(frozen=True)
+class ExtensionSpec:
+    """An extension, such as a technique for efficiency: its name, and how it changes a model of another plugin.
+
+    `apply(backbone, *, image_size, ...)` is given a model as it was built, pretrained weights in place, and returns
+    it changed: still from images (N, 3, S, S) to features (N, D), of the same D. Parameters and buffers that were there
+    keep their names and shapes. What it adds has no pretrained weights, and trains whatever the protocol freezes.
+    Further keyword parameters with defaults are the extension's options (`MODEL+NAME:tokens=4`). It raises RequestError
+    for what it cannot be applied with, such as a grid of patches that is too small.
+
+    `fits(backbone)` says in one line why that model cannot be changed (`DenseNet has no sequence of blocks`); an empty
+    text, or None, where it can. `changes` says in a few words which models those are, for the list.
+
+    What it made of options that leave something open it puts into the backbone's attribute `resolved_options`, as a
+    model does; bench keeps those of model and extensions apart.
+    """
+
+    name: str
+    apply: Callable[..., nn.Module]
+    fits: Callable[[nn.Module], str | None] = _always_fits
+    changes: str = "any model"
+    source: str = ""
+
+    def options(self) -> dict[str, Any]:
+        """The options that `apply` names, with their defaults."""
+        return _options_of(self.apply)
+
+    def takes_any_option(self) -> bool:
+        """Whether `apply` ends in `**options`, and so judges options itself."""
+        return _takes_any(self.apply)
+
+
+def _options_of(function: Callable[..., Any]) -> dict[str, Any]:
+    parameters = inspect.signature(function).parameters.values()
+    own = (p for p in parameters if p.default is not inspect.Parameter.empty and p.name not in GIVEN)
+    return {p.name: p.default for p in own}
+
+
+def _takes_any(function: Callable[..., Any]) -> bool:
+    return inspect.Parameter.VAR_KEYWORD in (p.kind for p in inspect.signature(function).parameters.values())
 
 
 @dataclass(frozen=True)

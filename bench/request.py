@@ -63,7 +63,8 @@ class RunRequest:
 
     `overrides` are texts KEY=VALUE that change a setting, `data` another dataset than the protocol's, `weights` texts
     MODEL=FILE: what the model starts from in place of the weights that bench finds itself. `all_models` adds all
-    that the protocol does not leave out. `fresh` runs again what is recorded; `timeout` is a trial's, in seconds.
+    that the protocol does not leave out. `extensions`: each model is run as it is, and with each of these that fits.
+    `fresh` runs again what is recorded; `timeout` is a trial's, in seconds.
     """
 
     models: tuple[str, ...] = ()
@@ -73,6 +74,7 @@ class RunRequest:
     data: str | None = None
     seeds: tuple[int, ...] = ()
     weights: tuple[str, ...] = ()
+    extensions: tuple[str, ...] = ()
     fresh: bool = False
     timeout: float | None = None
     options: RunOptions = RunOptions()
@@ -104,6 +106,19 @@ class TimingRequest:
     folder: Path
     trials: tuple[Path, ...]
     place: Place
+
+
+@dataclass(frozen=True)
+class AppliedRequest:
+    """Which extensions to apply to which trained models: folders of finished trials with their weights.
+
+    `data` says where the trials' pictures are; by default their protocol's dataset.
+    """
+
+    trials: tuple[Path, ...]
+    extensions: tuple[str, ...]
+    place: Place
+    data: str | None = None
 
 
 @dataclass(frozen=True)
@@ -182,13 +197,18 @@ class TrialSpec:
         return Identity(
             self.model,
             canonical(model.options_under(dict(self.protocol.model.options))),
-            model.plugin.code,
+            model.code,
             self.weights.sha256 if self.weights is not None else None,
             self.seed,
             self.protocol.fingerprint,
             self.stored.fingerprint,
             self.way,
         )
+
+    def checkpoint(self, model: Model, number: int) -> Path:
+        """The checkpoint of its try of that number; its name bears which trial it is of, so that no other one goes on
+        from it."""
+        return self.folder / f"checkpoint-{self.identity(model).digest[:16]}-{number}.pt"
 
 
 Asked = TypeVar("Asked", RunRequest, MeasureRequest)

@@ -63,7 +63,7 @@ def all_counts(registry: Registry) -> Counts:
         counts[size, 0, BLOCKS] = count(registry, "deit_base_distilled", size)
         for tokens in TOKENS:
             for before in range(1, BLOCKS):
-                name = f"token_learner_deit_base:after={before - 1},tokens={tokens}"
+                name = f"deit_base_distilled+token_learner:after={before - 1},tokens={tokens}"
                 counts[size, tokens, before] = count(registry, name, size)
         print(f"{size} pixels: counted")
     return counts

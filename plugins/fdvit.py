@@ -29,7 +29,7 @@ import math
 from collections import OrderedDict
 from types import SimpleNamespace
 
-from bench import ModelSpec, RequestError, hookimpl
+from bench import ExtensionSpec, ModelSpec, RequestError, hookimpl
 
 SOURCE = "Xu et al., ICCV 2023"
 
@@ -40,7 +40,6 @@ VARIANTS = {
     "b": {"widths": (256, 360, 512, 720, 1024), "heads": (4, 8, 8, 16, 16), "depths": (3, 3, 3, 2, 2)},
 }
 PATCHES = {"ti": 16, "s": 16, "b": 14}
-DEPTH = 12  # blocks of a DeiT
 
 
 def flexible_downsampling(width, new_width, grid):
@@ -280,48 +279,54 @@ def build(
     return model
 
 
-def build_deit(size, *, num_classes, image_size, pretrained, patch_size=0, grids=(14, 10, 7), after=()):
-    """A distilled DeiT with flexible downsampling layers between its blocks, at its own width throughout.
+def apply(model, *, image_size, grids=(14, 10, 7), after=()):
+    """Flexible downsampling layers between the blocks of a ViT, at its own width throughout.
 
-    `grids` are the sides of the grid at 224 pixels with patches of 16: DeiT's own, then what each layer makes of it;
-    at other sizes they scale with DeiT's grid, rounded. The layers come behind the blocks with the numbers `after`
-    (as in `blocks.3`), evenly spread where none are given: behind 3 and 7 for two layers. `patch_size` 0 is 16, halved
-    until DeiT's grid has at least 4 patches a side: 16 from 64 pixels on, 8 at 32 pixels.
+    `grids` are the sides of the grid of a ViT with 14 × 14 patches: its own, then what each layer makes of it; with
+    other grids they scale, rounded. The layers come behind the blocks with the numbers `after` (as in `blocks.3`),
+    evenly spread where none are given: behind 3 and 7 of 12 for two layers.
 
     The class and distillation tokens pass by. A layer's convolution starts as the identity, so that the later blocks
-    of a pretrained DeiT see its own tokens, normalised and resampled. No auto-encoder is added.
+    of a pretrained model see its own tokens, normalised and resampled. No auto-encoder is added.
     """
-    import timm
     from torch import nn
 
     from bench.models.insertion import insert_after
 
+    depth = len(model.blocks)
     demand(
-        counts(grids) and 2 <= len(grids) <= DEPTH and list(grids) == sorted(grids, reverse=True),
-        f"fdvit_deit_{size}: grids must be a list of 2 to {DEPTH} sides that do not grow, such as [14,10,7]",
+        counts(grids) and 2 <= len(grids) <= depth and list(grids) == sorted(grids, reverse=True),
+        f"flexible_downsampling: grids must be a list of 2 to {depth} sides that do not grow, such as [14,10,7]",
     )
-    after = after or [rounded(DEPTH * n / len(grids)) - 1 for n in range(1, len(grids))]
+    after = after or [rounded(depth * n / len(grids)) - 1 for n in range(1, len(grids))]
     demand(
-        isinstance(after, list) and len(after) == len(grids) - 1 and after == sorted({*after} & {*range(DEPTH)}),
-        f"fdvit_deit_{size}: after must be a list of {len(grids) - 1} of its blocks, 0 to {DEPTH - 1}, in order",
+        isinstance(after, list) and len(after) == len(grids) - 1 and after == sorted({*after} & {*range(depth)}),
+        f"flexible_downsampling: after must be a list of {len(grids) - 1} of its blocks, 0 to {depth - 1}, in order",
     )
-    patch_size = patch_size or chosen_patch(16, lambda patch: image_size // patch, least=4)
-    demand(counts([patch_size]), f"fdvit_deit_{size}: patch_size={patch_size} must be a whole number")
-    deit = timm.create_model(
-        f"deit_{size}_distilled_patch16_224",
-        pretrained=pretrained,
-        num_classes=0,
-        img_size=image_size,
-        patch_size=patch_size,
+    rows, columns = model.patch_embed.grid_size
+    demand(rows == columns, f"flexible_downsampling: its grid of {rows} × {columns} patches is no square")
+    sides = [rounded(rows * grid / grids[0]) for grid in grids]
+    smaller = all(
+        new < old for old, new, was, now in zip(sides, sides[1:], grids, grids[1:], strict=False) if now < was
     )
-    sides = [rounded(image_size // patch_size * grid / grids[0]) for grid in grids]
+    demand(
+        smaller,
+        f"flexible_downsampling: {rows} × {columns} patches of an image of {image_size} pixels are too few to become "
+        f"{' and '.join(f'{side} × {side}' for side in sides[1:])}; use smaller patches (patch_size), or other grids",
+    )
     for block, side, new_side in zip(after, sides[:-1], sides[1:], strict=True):
-        layer = flexible_downsampling(deit.embed_dim, deit.embed_dim, new_side)
+        layer = flexible_downsampling(model.embed_dim, model.embed_dim, new_side)
         nn.init.dirac_(layer.conv.weight)
         nn.init.zeros_(layer.conv.bias)
-        insert_after(deit, block, f"downsampling{block}", modules().OnTokens(layer, deit.num_prefix_tokens, side))
-    deit.resolved_options = {"patch_size": patch_size, "after": after, "grids": sides}
-    return deit
+        insert_after(model, block, f"downsampling{block}", modules().OnTokens(layer, model.num_prefix_tokens, side))
+    model.resolved_options = {"after": after, "grids": sides}
+    return model
+
+
+def fits(model):
+    from bench.models.insertion import why_not_between
+
+    return why_not_between(model)
 
 
 @hookimpl
@@ -334,12 +339,14 @@ def bench_models():
             last_block="transformers.4",
             source=SOURCE,
         )
-    for size in ("tiny", "small"):
-        yield ModelSpec(
-            f"fdvit_deit_{size}",
-            functools.partial(build_deit, size),
-            family="transformer",
-            last_block="blocks.11",
-            source=f"{SOURCE}; DeiT by Touvron et al., ICML 2021",
-            new_layers=("blocks.downsampling*",),
-        )
+
+
+@hookimpl
+def bench_extensions():
+    yield ExtensionSpec(
+        "flexible_downsampling",
+        apply,
+        fits,
+        changes="ViT, DeiT and other timm VisionTransformers with a square grid",
+        source=SOURCE,
+    )

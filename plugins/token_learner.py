@@ -25,9 +25,8 @@ are the features, nobody would read the grid behind the last block: it has no To
 import functools
 from types import SimpleNamespace
 
-from bench import ModelSpec, RequestError, hookimpl
+from bench import ExtensionSpec, RequestError, hookimpl
 
-NAMES = {"deit": "deit_{}_distilled_patch16_224", "vit": "vit_{}_patch16_224"}
 # As `version` is written. 1.0 pools by the sum, as the authors' code by default.
 VERSIONS = {"1.1": {}, "1.0": {"pooling": "sum"}, "1.0-mean": {"pooling": "mean"}}
 
@@ -176,54 +175,44 @@ def block_of(after, depth, fuser):
         after = round(after * depth) - 1
     if type(after) is not int or not 0 <= after <= last:
         raise RequestError(
-            f"TokenLearner: after={written} is no block's number from 0 to {last}{' (fuser=true)' if fuser else ''}, "
+            f"token_learner: after={written} is no block's number from 0 to {last}{' (fuser=true)' if fuser else ''}, "
             f"and no fraction such as 0.5 of the {depth} blocks that comes to one"
         )
     return after
 
 
-def chosen_patch(image_size):
-    """16, halved where an image of so many pixels would have fewer than 4 × 4 patches: 8 tokens are to be fewer."""
-    patch = 16
-    while image_size % patch == 0 and image_size // patch < 4 and patch > 1:
-        patch //= 2
-    return patch
-
-
-def build(
-    family, size, *, num_classes, image_size, pretrained, tokens=8, after=0.5, version=1.1, fuser=False, patch_size=0
-):
-    """`after`: a block's number, or the fraction of blocks before TokenLearner; `patch_size` 0: see chosen_patch."""
+def apply(model, *, image_size, tokens=8, after=0.5, version=1.1, fuser=False):
+    """`after`: a block's number, or the fraction of blocks before TokenLearner."""
     if type(tokens) is not int or tokens < 1:
-        raise RequestError(f"TokenLearner: tokens={tokens} must be a whole number, 1 or more")
+        raise RequestError(f"token_learner: tokens={tokens} must be a whole number, 1 or more")
     if str(version) not in VERSIONS:
-        raise RequestError(f"TokenLearner: version={version} must be one of {', '.join(VERSIONS)}")
+        raise RequestError(f"token_learner: version={version} must be one of {', '.join(VERSIONS)}")
     if type(fuser) is not bool:
-        raise RequestError(f"TokenLearner: fuser={fuser} must be true or false")
-    import timm
-
-    patch_size = patch_size or chosen_patch(image_size)
-    model = timm.create_model(
-        NAMES[family].format(size),
-        pretrained=pretrained,
-        num_classes=0,
-        img_size=image_size,
-        patch_size=patch_size,
-    )
+        raise RequestError(f"token_learner: fuser={fuser} must be true or false")
+    rows, columns = model.patch_embed.grid_size
+    if tokens >= rows * columns:
+        raise RequestError(
+            f"token_learner: tokens={tokens} are not fewer than the {rows} × {columns} patches of an image of "
+            f"{image_size} pixels; use fewer, or smaller patches (patch_size)"
+        )
     block = block_of(after, len(model.blocks), fuser)
     insert(model, tokens, block, str(version), fuser)
-    model.resolved_options = {"after": block, "patch_size": patch_size}
+    model.resolved_options = {"after": block}
     return model
 
 
+def fits(model):
+    from bench.models.insertion import why_not_between
+
+    return why_not_between(model)
+
+
 @hookimpl
-def bench_models():
-    for family, size in (("deit", "tiny"), ("deit", "small"), ("deit", "base"), ("vit", "tiny"), ("vit", "base")):
-        yield ModelSpec(
-            f"token_learner_{family}_{size}",
-            functools.partial(build, family, size),
-            family="transformer",
-            last_block="blocks.11",
-            source="Ryoo et al., NeurIPS 2021",
-            new_layers=("*.token_learner", "*.token_fuser"),
-        )
+def bench_extensions():
+    yield ExtensionSpec(
+        "token_learner",
+        apply,
+        fits,
+        changes="ViT, DeiT and other timm VisionTransformers",
+        source="Ryoo et al., NeurIPS 2021",
+    )

@@ -40,6 +40,7 @@ for command in (
     results.recommend,
     results.export,
     listing.models,
+    listing.extensions,
     listing.datasets,
     listing.protocols,
     listing.plugins,

@@ -1,4 +1,4 @@
-"""The commands that list what there is: models, datasets, protocols, plugins."""
+"""The commands that list what there is: models, extensions, datasets, protocols, plugins."""
 
 from __future__ import annotations
 
@@ -45,7 +45,24 @@ def models(
     ]
     print_list(rows, as_json)
     if not as_json:
-        say("\nAny timm model: timm/NAME. Options: NAME:key=value,key=value.")
+        say("\nAny timm model: timm/NAME. Options: NAME:key=value,key=value. Extensions: MODEL+EXTENSION.")
+
+
+def extensions(plugins: Plugins = None, as_json: Json = False) -> None:
+    """List the extensions that a model can have, and which models each changes."""
+    rows: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "changes": spec.changes,
+            "options": spec.options(),
+            "plugin": plugin.name,
+            "source": spec.source,
+        }
+        for name, (spec, plugin) in _registry(plugins).extensions.items()
+    ]
+    print_list(rows, as_json)
+    if not as_json:
+        say("\nMODEL+EXTENSION:key=value, several from left to right; or run MODEL... --extensions EXTENSION...")
 
 
 def datasets(plugins: Plugins = None, as_json: Json = False) -> None:
@@ -94,6 +111,7 @@ def plugins(plugins: Plugins = None, as_json: Json = False) -> None:
             "name": name,
             "place": plugin.place,
             "models": [model for model, (_, owner) in registry.models.items() if owner == plugin],
+            "extensions": [extension for extension, (_, owner) in registry.extensions.items() if owner == plugin],
             "datasets": [dataset for dataset, (_, owner) in registry.datasets.items() if owner == plugin],
             "measurements": [name for name, (_, owner) in registry.measurements.items() if owner == plugin],
             "executors": [name for name, (_, owner) in registry.executors.items() if owner == plugin],

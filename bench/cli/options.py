@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,11 @@ Plugins = Annotated[list[Path] | None, typer.Option("--plugins", help="A further
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only what comes of it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to standard output.")]
 Models = Annotated[
-    list[str] | None, typer.Argument(help="Models: NAME, NAME:key=value,… or timm/NAME.", metavar="[MODEL]...")
+    list[str] | None,
+    typer.Argument(
+        help="Models: NAME, NAME:key=value,… or timm/NAME, each with any +EXTENSION:key=value,… behind it.",
+        metavar="[MODEL]...",
+    ),
 ]
 ImageSize = Annotated[int, typer.Option(help="Side of the images in pixels.", min=8)]
 TrainBatch = Annotated[int, typer.Option(help="Batch size of a training step.", min=2)]
@@ -24,3 +29,16 @@ Settings = Annotated[
 Comparison = Annotated[str | None, typer.Option(help="Only this comparison: its folder's name.", metavar="NAME")]
 
 RESULTS = Path("results")
+SEVERAL = "--extensions"
+
+
+def spread(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with `--extensions A B` written as typer reads it: `--extensions A --extensions B`."""
+    written: list[str] = []
+    several = False
+    for place, argument in enumerate(arguments):
+        if several and not argument.startswith("-") and arguments[place - 1] != SEVERAL:
+            written.append(SEVERAL)
+        several = argument == SEVERAL or (several and not argument.startswith("-"))
+        written.append(argument)
+    return written

@@ -33,6 +33,13 @@ def run(
         str | None,
         typer.Option(help="Name or TOML file of a protocol; by default cifar10 with CUDA, else quick.", metavar="NAME"),
     ] = None,
+    extensions: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Run each model as it is, and with each of these that fits; several, one after another.",
+            metavar="EXTENSION...",
+        ),
+    ] = None,
     data: Annotated[
         str | None, typer.Option(help="Another dataset than the protocol's.", metavar="NAME|folder:DIR")
     ] = None,
@@ -82,6 +89,7 @@ def run(
         data=data,
         seeds=tuple(seed or ()),
         weights=tuple(weights or ()),
+        extensions=tuple(extensions or ()),
         fresh=fresh,
         timeout=timeout,
         options=RunOptions(
@@ -115,6 +123,17 @@ def measure(
             help="Time the trained models of these results side by side, once more; sessions add up.", metavar="RESULTS"
         ),
     ] = None,
+    extension: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Apply it to the trained model of a finished trial, whose folder is named in place of a model.",
+            metavar="EXTENSION",
+        ),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Where that trial's pictures are, of a folder.", metavar="NAME|folder:DIR")
+    ] = None,
+    timing: Annotated[bool, typer.Option(help="With --extension: time it beside the trained model, or not.")] = True,
     image_size: ImageSize = 224,
     classes: Annotated[int, typer.Option(help="Classes of the last layer.", min=2)] = 1000,
     batch: Annotated[
@@ -134,7 +153,8 @@ def measure(
 ) -> int:
     """Measure models without training them: macs, memory, latency, throughput, step, profile, energy.
 
-    With --of: time trained models side by side, as they were trained.
+    With --of: time trained models side by side, as they were trained. With --extension: FOLDER of a finished trial
+    in place of a model; its weights are tested and measured with the extension, without training.
     """
     from bench import api
     from bench.cli.progress import watch
@@ -143,6 +163,10 @@ def measure(
 
     if of is not None:
         return _time_together(context, of, models or [], Place(of, device, tuple(plugins or ())), quiet, as_json)
+    if extension:
+        _refuse_others(context, WITH_EXTENSION, "--extension tests a trained model as it was trained; leave it out")
+        place = Place(results, device, tuple(plugins or ()))
+        return _apply(models or [], extension, data, timing, place, quiet, as_json)
     request = MeasureRequest(
         models=tuple(models or ()),
         all_models=all_models,
@@ -167,6 +191,36 @@ def measure(
 
 
 WITH_OF = {"models", "of", "device", "plugins", "quiet", "as_json"}
+WITH_EXTENSION = {"models", "extension", "data", "timing", "device", "plugins", "quiet", "as_json"}
+
+
+def _refuse_others(context: typer.Context, known: set[str], why: str) -> None:
+    """RequestError for an option that was given, and is not among those known."""
+    from bench.errors import RequestError
+
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        if option.name not in known and source is not None and source.name == "COMMANDLINE":
+            raise RequestError(f"{option.opts[-1]}: {why}")
+
+
+def _apply(
+    folders: list[str], extensions: list[str], data: str | None, timing: bool, place: Place, quiet: bool, as_json: bool
+) -> int:
+    from bench import api
+    from bench.cli.progress import watch
+    from bench.errors import RequestError
+    from bench.report.tables.extensions import extensions_json, extensions_text
+
+    if not folders:
+        raise RequestError("name the folder of a finished trial, such as results/quick/vit_tiny/seed0")
+    with watch(quiet) as tell:
+        found = api.apply_extensions(folders, extensions, data=data, timing=timing, place=place, tell=tell)
+    if as_json:
+        print_json([one for comparison in found for one in extensions_json(comparison)])
+    else:
+        say("\n" + "\n\n".join(extensions_text(one) for one in found))
+    return 0
 
 
 def _time_together(
@@ -174,13 +228,9 @@ def _time_together(
 ) -> int:
     from bench import api
     from bench.cli.progress import watch
-    from bench.errors import RequestError
     from bench.report.tables.times import times_json, times_text
 
-    for option in context.command.params:
-        source = context.get_parameter_source(option.name or "")
-        if option.name not in WITH_OF and source is not None and source.name == "COMMANDLINE":
-            raise RequestError(f"{option.opts[-1]}: --of times models as they were trained; leave it out")
+    _refuse_others(context, WITH_OF, "--of times models as they were trained; leave it out")
     with watch(quiet) as tell:
         found, problems = api.time_together(of, models, place=place, tell=tell)
     if as_json:

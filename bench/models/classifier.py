@@ -12,6 +12,7 @@ from torch import nn
 from bench import protocol as protocols
 from bench.data.batches import Preparation
 from bench.errors import RequestError
+from bench.models.extensions import Extended, extend, features_of
 from bench.models.weights.load import build_with_weights
 from bench.plugins import Model
 from bench.request import Weights
@@ -38,14 +39,22 @@ class Head(nn.Sequential):
 class Classifier(nn.Module):
     """Images (N, 3, S, S) → the backbone's features (N, D) → the head's logits (N, classes).
 
-    `new_layers` as in ModelSpec: which of the backbone's modules have no pretrained weights.
+    `new_layers` as in ModelSpec: which of the backbone's modules have no pretrained weights; what extensions added is
+    among them. `extension_options`: what each extension made of options that leave something open.
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Module, new_layers: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: nn.Module,
+        new_layers: tuple[str, ...] = (),
+        extension_options: tuple[dict[str, Any], ...] = (),
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
         self.new_layers = new_layers
+        self.extension_options = extension_options
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.head(self.backbone(images))
@@ -60,18 +69,32 @@ class Classifier(nn.Module):
 def build_classifier(
     model: Model, protocol: protocols.Protocol, classes: int, weights: Weights | None = None
 ) -> Classifier:
-    """Build the model's backbone as the protocol wants it, and put the protocol's head on it.
-
-    With `weights`, the backbone takes them; else the plugin alone sees to it that it is pretrained.
-
-    Raises RequestError where the model cannot take the image size or one of its options, TypeError
-    where the backbone does not give features (N, D).
-    """
-    size = protocol.data.image_size
+    """Build the model's backbone as the protocol wants it, and put the protocol's head on it; as `assembled`."""
+    options = dict(protocol.model.options)
     pretrained = protocol.model.weights == "pretrained"
-    backbone = build_backbone(model, size, classes, dict(protocol.model.options), pretrained, weights)
-    head = build_head(features_of(model.name, backbone, size), protocol.head, classes)
-    return Classifier(backbone, head, model.spec.new_layers)
+    return assembled(model, protocol.data.image_size, classes, options, protocol.head, pretrained, weights)
+
+
+def assembled(
+    model: Model,
+    image_size: int,
+    classes: int,
+    options: dict[str, Any],
+    head: protocols.Head,
+    pretrained: bool = False,
+    weights: Weights | None = None,
+) -> Classifier:
+    """The model's backbone, with `options` for those of them that it has, under that head.
+
+    With `weights`, the backbone takes them; else, `pretrained`, the plugin alone sees to it that it is.
+
+    Raises RequestError where the model or an extension of it cannot take the image size or one of its options,
+    TypeError where the backbone does not give features (N, D).
+    """
+    built = build_backbone(model, image_size, classes, options, pretrained, weights)
+    features = features_of(model.name, built.backbone, image_size)
+    new_layers = (*model.spec.new_layers, *built.added)
+    return Classifier(built.backbone, build_head(features, head, classes), new_layers, built.resolved_options)
 
 
 def build_weightless(model: Model, protocol: protocols.Protocol, classes: int) -> Classifier:
@@ -88,20 +111,32 @@ def build_backbone(
     defaults: dict[str, Any],
     pretrained: bool,
     weights: Weights | None = None,
-) -> nn.Module:
-    """Build what the plugin gives, with its options, and `defaults` for those of them that it has.
+) -> Extended:
+    """Build what the plugin gives, with its options, and `defaults` for those of them that it has; and extend it.
 
     With `weights`, it has those; `pretrained` alone leaves it to the plugin to get some. Raises RequestError where
-    the model cannot take the image size, one of its options, or the weights.
+    the model or an extension cannot take the image size, one of its options, or the weights.
     """
     options = model.options_under(defaults)
     build = functools.partial(model.spec.build, num_classes=classes, image_size=image_size, **options)
-    if weights is None:
+
+    def extended(*, pretrained: bool) -> Extended:
         backbone = build(pretrained=pretrained)
-    else:
-        backbone = build_with_weights(build, weights, model.name, model.spec.new_layers)
-    check_image_size(model.name, backbone, image_size)
-    return backbone
+        check_image_size(model.base, backbone, image_size)
+        return extend(backbone, model, image_size)
+
+    if weights is None:
+        return extended(pretrained=pretrained)
+    built: list[Extended] = []
+
+    def remembered(*, pretrained: bool) -> nn.Module:
+        built.append(extended(pretrained=pretrained))
+        return built[-1].backbone
+
+    with torch.device("meta"):
+        added = extended(pretrained=False).added if model.extensions else ()
+    build_with_weights(remembered, weights, model.name, (*model.spec.new_layers, *added))
+    return built[-1]
 
 
 def check_image_size(name: str, backbone: nn.Module, image_size: int) -> None:
@@ -118,19 +153,6 @@ def check_image_size(name: str, backbone: nn.Module, image_size: int) -> None:
         )
 
 
-def features_of(name: str, backbone: nn.Module, image_size: int) -> int:
-    """D, found by passing one empty picture; TypeError where the output is not (N, D)."""
-    training = backbone.training
-    place = next((parameter.device for parameter in backbone.parameters()), torch.device("cpu"))
-    with torch.no_grad():
-        features: Any = backbone.eval()(torch.zeros(1, 3, image_size, image_size, device=place))
-    backbone.train(training)
-    if not isinstance(features, torch.Tensor) or features.ndim != 2:
-        got = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features).__name__
-        raise TypeError(f"{name}: build must return a module from images to features (N, D); this one gives {got}")
-    return features.shape[1]
-
-
 def build_head(features: int, head: protocols.Head, classes: int) -> Head:
     """features → hidden layers, each with ReLU and dropout → classes."""
     layers: list[nn.Module] = []
@@ -138,11 +160,6 @@ def build_head(features: int, head: protocols.Head, classes: int) -> Head:
         layers += [nn.Linear(features, width), nn.ReLU(), nn.Dropout(head.dropout)]
         features = width
     return Head(*layers, nn.Linear(features, classes))
-
-
-def resolved_options(backbone: nn.Module) -> dict[str, Any]:
-    """What the backbone made of options that leave something open; see ModelSpec."""
-    return dict(getattr(backbone, "resolved_options", {}))
 
 
 def preparation(backbone: nn.Module, image_size: int) -> Preparation:

@@ -5,6 +5,7 @@ Frozen parts are in evaluation mode, so that their batch norms do not drift and 
 
 from __future__ import annotations
 
+import itertools
 from fnmatch import fnmatchcase
 
 from torch import nn
@@ -23,13 +24,10 @@ def freeze(model: Classifier, what: str, last_block: str | None, name: str) -> N
     if what == "full":
         return
     model.backbone.requires_grad_(False)
-    new = [
-        module
-        for path, module in model.backbone.named_modules()
-        if any(fnmatchcase(path, pattern) for pattern in model.new_layers)
-    ]
-    for module in new:
-        module.requires_grad_(True)
+    parts = itertools.chain(model.backbone.named_modules(), model.backbone.named_parameters())
+    new = [part for path, part in parts if any(fnmatchcase(path, pattern) for pattern in model.new_layers)]
+    for part in new:
+        part.requires_grad_(True)
     if model.new_layers and not new:
         raise RequestError(f"{name}: its new layers {', '.join(map(repr, model.new_layers))} are no modules of it")
     if what == "head":

@@ -20,7 +20,7 @@ from safetensors.torch import save
 from bench.data.batches import Preparation
 from bench.errors import RequestError
 from bench.files import write_bytes, write_text
-from bench.models.classifier import Classifier, build_backbone, build_head, features_of
+from bench.models.classifier import Classifier, assembled
 from bench.models.weights.read import KEPT, read_tensors
 from bench.plugins import Model, load_plugins
 from bench.protocol import Head, Protocol
@@ -57,7 +57,7 @@ class KeptModel(BaseModel):
         return cls(
             name=model.name,
             plugin=model.plugin.name,
-            code=model.plugin.code,
+            code=model.code,
             options=model.options_under(dict(protocol.model.options)),
             classes=tuple(classes),
             image_size=prepare.image_size,
@@ -120,11 +120,8 @@ def load_model(folder: Path | str, plugins: Sequence[Path | str] = ()) -> Classi
     if hashlib.sha256((folder / TENSORS).read_bytes()).hexdigest() != described.sha256:
         raise RequestError(f"{folder / TENSORS}: is damaged, or not of the model that {DESCRIPTION} describes")
     model = load_plugins([Path(plugin) for plugin in plugins]).model(described.name)
-    changed = "" if model.plugin.code == described.code else f"; its plugin {described.plugin} has changed since"
-    backbone = build_backbone(model, described.image_size, len(described.classes), described.options, pretrained=False)
-    features = features_of(model.name, backbone, described.image_size)
-    head = build_head(features, described.head, len(described.classes))
-    classifier = Classifier(backbone, head, model.spec.new_layers)
+    changed = "" if model.code == described.code else f"; its plugin {described.plugin} has changed since"
+    classifier = assembled(model, described.image_size, len(described.classes), described.options, described.head)
     wanted = classifier.state_dict()
     for name in [*wanted, *state]:
         if name not in wanted or name not in state or wanted[name].shape != state[name].shape:

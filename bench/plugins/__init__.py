@@ -15,27 +15,28 @@ from typing import Any, TypeVar
 import pluggy
 
 from bench import hookspecs
-from bench.errors import RequestError, unknown
+from bench.errors import RequestError, meant, unknown
 from bench.events import Event
 from bench.files import file_name
 from bench.guard import LIMIT, guarded, is_the_users
-from bench.hookspecs import GIVEN, Claim, DatasetSpec, ExecutorSpec, MeasureSpec, ModelSpec
+from bench.hookspecs import GIVEN, Claim, DatasetSpec, ExecutorSpec, ExtensionSpec, MeasureSpec, ModelSpec
 from bench.plugins.finding import Plugin, at_fault, check_hooks, find_plugins, plugin_files, what_went_wrong
-from bench.plugins.names import Model, read_options, timm_model, written_as
+from bench.plugins.names import FORMER, PLUS, Extension, Model, read_options, timm_model, written_as
 from bench.plugins.probe import why_not
 from bench.protocol import LONGEST_NAME
 from bench.records.efficiency import LONGEST
 from bench.records.quantities import BY_KEY, Quantity
 
-__all__ = ["Model", "Plugin", "Registry", "load_plugins", "timm_model"]
+__all__ = ["Extension", "Model", "Plugin", "Registry", "load_plugins", "timm_model"]
 
-# One name is one folder of results, and `:`, `/`, `,` and `=` have meanings of their own.
+# One name is one folder of results, and `+`, `:`, `/`, `,` and `=` have meanings of their own.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # A measurement's name is a part of its quantities' paths, in which dots separate.
 MEASUREMENT_NAME = re.compile(r"[A-Za-z0-9_-]+")
 # What is asked of every plugin once, when it is loaded.
 GATHERED = {
     "bench_models": ModelSpec,
+    "bench_extensions": ExtensionSpec,
     "bench_datasets": DatasetSpec,
     "bench_measurements": MeasureSpec,
     "bench_executors": ExecutorSpec,
@@ -57,6 +58,7 @@ class Registry:
     manager: pluggy.PluginManager = field(default_factory=_manager)
     plugins: dict[str, Plugin] = field(default_factory=dict)
     models: dict[str, tuple[ModelSpec, Plugin]] = field(default_factory=dict)
+    extensions: dict[str, tuple[ExtensionSpec, Plugin]] = field(default_factory=dict)
     datasets: dict[str, tuple[DatasetSpec, Plugin]] = field(default_factory=dict)
     measurements: dict[str, tuple[MeasureSpec, Plugin]] = field(default_factory=dict)
     executors: dict[str, tuple[ExecutorSpec, Plugin]] = field(default_factory=dict)
@@ -117,17 +119,44 @@ class Registry:
         return answers, problems
 
     def model(self, text: str) -> Model:
-        """The model that `NAME`, `NAME:key=value,…` or `timm/NAME` means.
+        """The model that `NAME`, `NAME:key=value,…` or `timm/NAME` means, and what each `+EXTENSION` after it.
 
-        Raises RequestError for an unknown name, and for an option that the model does not have.
+        Raises RequestError for an unknown name, and for an option that the model or the extension does not have.
         """
-        name, _, written = text.partition(":")
+        written, *extending = PLUS.split(text)
+        name, _, options = written.partition(":")
         if name.startswith("timm/"):
             spec, plugin = timm_model(name), Plugin("timm", "any timm model", "")
         elif name in self.models:
             spec, plugin = self.models[name]
+        elif name in FORMER:
+            raise RequestError(f"{name} is now {FORMER[name]}: the same, with its base's own patch size")
+        elif name in self.extensions:
+            raise RequestError(f"{name} is an extension: write MODEL+{written}, such as vit_tiny+{written}")
         else:
             raise unknown("model", name, self.models, "python -m bench models")
+        full, chosen = self._with_options(name, spec, options)
+        model = Model(full, spec, chosen, plugin, tuple(map(self.extension, extending)))
+        names = [extension.spec.name for extension in model.extensions]
+        if len({*names}) < len(names):
+            raise RequestError(f"{text}: the same extension twice")
+        if len(file_name(model.name).encode()) > LONGEST:
+            raise RequestError(f"{model.name[:60]}…: its name with these options is too long for a folder's")
+        return model
+
+    def extension(self, text: str) -> Extension:
+        """The extension that `NAME` or `NAME:key=value,…` means; RequestError as for a model."""
+        name, _, options = text.partition(":")
+        if name not in self.extensions:
+            raise unknown("extension", name, self.extensions, "python -m bench extensions")
+        spec, plugin = self.extensions[name]
+        full, chosen = self._with_options(name, spec, options)
+        return Extension(full, spec, chosen, plugin)
+
+    @staticmethod
+    def _with_options(name: str, spec: ModelSpec | ExtensionSpec, written: str) -> tuple[str, dict[str, Any]]:
+        """The name with its options in one order, and their values."""
+        text = f"{name}:{written}" if written else name
         options = dict(read_options(text, written))
         known = spec.options()
         for key in options:
@@ -135,13 +164,10 @@ class Registry:
                 raise RequestError(f"{text}: {key} comes from the protocol, not from an option")
             if key not in known and not spec.takes_any_option():
                 has = f"it has {', '.join(known)}" if known else "it has none"
-                raise RequestError(f"{name} has no option {key!r}: {has}")
+                raise RequestError(f"{name} has no option {key!r}: {meant(key, known)}{has}")
         options = {key: options[key] for key in sorted(options)}
         suffix = ",".join(f"{key}={written_as(value)}" for key, value in options.items())
-        full = f"{name}:{suffix}" if suffix else name
-        if len(file_name(full).encode()) > LONGEST:
-            raise RequestError(f"{full[:60]}…: its name with these options is too long for a folder's")
-        return Model(full, spec, options, plugin)
+        return f"{name}:{suffix}" if suffix else name, options
 
     def dataset(self, text: str) -> tuple[DatasetSpec, str]:
         """The dataset that `NAME` or `NAME:LOCATION` means, and its location."""
@@ -230,7 +256,13 @@ def _registered(registry: Registry, imported: dict[str, Any]) -> Registry:
         for hook, kind in GATHERED.items()
     }
     registry.plugins = {name: one for name, one in registry.plugins.items() if registry.manager.has_plugin(name)}
-    collected = (registry.models, registry.datasets, registry.measurements, registry.executors)
+    collected = (
+        registry.models,
+        registry.extensions,
+        registry.datasets,
+        registry.measurements,
+        registry.executors,
+    )
     for hook, into in zip(GATHERED, collected, strict=True):
         for plugin, specs in gathered[hook]:
             if plugin.name in registry.plugins:  # else a later hook of it failed

@@ -1,36 +1,79 @@
-"""What a model's name means: a plugin's model with options, or any of timm's."""
+"""What a model's name means: a plugin's model with options, or any of timm's, and the extensions that change it."""
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import RequestError, unknown
-from bench.hookspecs import ModelSpec
+from bench.hookspecs import ExtensionSpec, ModelSpec
 from bench.plugins.finding import Plugin
 from bench.protocol import toml_value
+
+# Models that are now a base and an extension, under their former names.
+FORMER = {
+    **{f"token_learner_vit_{size}": f"vit_{size}+token_learner" for size in ("tiny", "base")},
+    **{f"token_learner_deit_{size}": f"deit_{size}_distilled+token_learner" for size in ("tiny", "small", "base")},
+    **{f"fdvit_deit_{size}": f"deit_{size}_distilled+flexible_downsampling" for size in ("tiny", "small")},
+}
+# A plus in a number, such as 1e+16, joins nothing.
+PLUS = re.compile(r"\+(?=[A-Za-z_])")
+
+
+@dataclass(frozen=True)
+class Extension:
+    """An extension as asked for: `name` with its options written out, and the plugin it comes from."""
+
+    name: str
+    spec: ExtensionSpec
+    options: dict[str, Any]
+    plugin: Plugin
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model as asked for: `name` with its options written out, and the plugin it comes from."""
+    """A model as asked for: `base` with its options written out, the plugin it comes from, and what extends it."""
 
-    name: str
+    base: str
     spec: ModelSpec
     options: dict[str, Any]
     plugin: Plugin
+    extensions: tuple[Extension, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """As the user would type it: `vit_tiny:patch_size=4+token_learner:tokens=8`."""
+        return "+".join([self.base, *(extension.name for extension in self.extensions)])
+
+    @property
+    def plugins(self) -> tuple[Plugin, ...]:
+        """Where its base and its extensions come from."""
+        return (self.plugin, *(extension.plugin for extension in self.extensions))
+
+    @property
+    def code(self) -> str:
+        """SHA-256 of the source of its plugin; of those of its plugins, where it is extended."""
+        if not self.extensions:
+            return self.plugin.code
+        return hashlib.sha256(" ".join(plugin.code for plugin in self.plugins).encode()).hexdigest()
 
     @property
     def last_block(self) -> str | None:
         """The first module that trains under last-block fine-tuning: the plugin's, or `timm/NAME:last_block=…`."""
         return self.spec.last_block or self.options.get("last_block")
 
+    @property
+    def split(self) -> Callable[[Any], tuple[Any, Any]] | None:
+        """How its plugin splits it; an extended one's halves are for bench to find."""
+        return None if self.extensions else self.spec.split
+
     def options_under(self, defaults: dict[str, Any]) -> dict[str, Any]:
-        """Its options, after the protocol's for those that this model has."""
+        """Its base's options, after the protocol's for those that this model has."""
         known = self.spec.options()
         return {key: value for key, value in defaults.items() if key in known} | self.options
 

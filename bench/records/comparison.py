@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.files import read_regular
+from bench.files import checksum, read_regular
 from bench.records.archive import checksums
 from bench.records.identity import Terms, terms_of
 from bench.records.machine import same_machine
@@ -22,6 +22,8 @@ from bench.records.record import NAME as RECORD
 from bench.records.record import Record, RecordError, parse_record
 from bench.records.sessions import Kept, read_sessions
 from bench.records.sound import contradiction
+
+APPLIED = "applied"  # in a trial's folder: records of its model with extensions applied after training
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,12 @@ class Comparison:
             for contender in self.contenders
             for trial in contender.trials
         ]
+        lines += [
+            f"{file.relative_to(self.folder)} {checksum(file)}"
+            for contender in self.contenders
+            for trial in contender.trials
+            for file in sorted((trial.folder / APPLIED).glob("*/*.json"))
+        ]
         lines += [f"{kept.file.relative_to(self.folder)} {kept.digest}" for kept in self.sessions]
         return hashlib.sha256("\n".join([self.folder.name, self.name, *lines]).encode()).hexdigest()
 
@@ -145,6 +153,25 @@ def _read(file: Path) -> Trial | str:
     if wrong is None:
         return trial
     return f"{file}: contradicts its predictions, and is left out: {wrong}; one of the two was changed: run it again"
+
+
+def applied(comparison: Comparison) -> Comparison | None:
+    """Its trained models beside themselves with extensions applied after training; None where there are none.
+
+    Damaged records are left out.
+    """
+    trials: list[Trial] = []
+    sessions: list[Kept] = []
+    for contender in comparison.finished:
+        for trial in contender.finished:
+            read = [_read(file) for file in sorted((trial.folder / APPLIED).glob(f"*/{RECORD}"))]
+            if own := [one for one in read if isinstance(one, Trial)]:
+                trials += [trial, *own]
+                sessions += read_sessions(trial.folder / APPLIED)[0]
+    if not trials:
+        return None
+    timed = _on_one_machine(sessions)
+    return Comparison(comparison.folder, comparison.name, _contenders(trials, timed), timed)
 
 
 def trials_of(protocol_folder: Path) -> dict[Path, Trial]:

@@ -42,14 +42,25 @@ class Failure(Part):
         return f"{self.type}: {self.message}"
 
 
+class ExtensionRecord(Part):
+    name: Name
+    plugin: Name
+    source: str = ""
+    options: dict[str, Any] = {}  # all of them, with their defaults
+    resolved_options: dict[str, Any] = {}
+    code: str = ""
+
+
 class ModelRecord(Part):
     name: Name
+    base: str = ""  # what is extended, as the user would type it; records from before there were extensions lack it
+    extensions: list[ExtensionRecord] = []
     plugin: Name
     family: Name
     source: str
     options: dict[str, Any]
     resolved_options: dict[str, Any] = {}  # what the model made of options that leave something open
-    code: str = ""  # SHA-256 of the plugin's source
+    code: str = ""  # SHA-256 of the plugin's source; where it is extended, of its plugins'
     input_size: list[int] | None = None
     params: Count | None = None
     trainable_params: Count | None = None

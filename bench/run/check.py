@@ -15,7 +15,7 @@ import torch
 from bench.data.cache import prepare
 from bench.data.splits import subsets
 from bench.device import choose_device
-from bench.errors import RequestError
+from bench.errors import RequestError, UnfitError
 from bench.events import Checking, DataProgress, Note, Tell
 from bench.guard import is_the_users
 from bench.models.classifier import build_classifier, build_weightless
@@ -67,6 +67,27 @@ def check_models(request: CheckRequest, emit: Tell) -> dict[str, Weights]:
         finally:
             slow.cancel()
     return weights
+
+
+def find_unfit(request: CheckRequest, emit: Tell) -> dict[str, str]:
+    """Why an extension of it does not fit, of each of the models whose do not.
+
+    Raises RequestError where an extension fails in another way. Models that fail are left to `check_models`.
+    """
+    registry = load_plugins(request.place.plugins, request.place.working_directory, only=request.plugins)
+    unfit = {}
+    for name in request.models:
+        emit(Checking(name))
+        try:
+            build_weightless(registry.model(name), request.protocol, classes=2)
+        except UnfitError as error:
+            unfit[name] = str(error).removeprefix(f"{name}: ")
+        except RequestError:
+            raise
+        except BaseException as error:  # a stranger's code may raise anything
+            if is_the_users(error):
+                raise
+    return unfit
 
 
 def prepare_data(request: CheckRequest, emit: Tell) -> Ready:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from bench.models.classifier import resolved_options
+from bench.models.extensions import resolved_options
 from bench.models.parts import parameter_counts, training_only_parameters
 from bench.models.weights.load import state_digest
 from bench.records import record as records
@@ -20,6 +20,8 @@ def describe_model(record: records.ModelRecord, spec: TrialSpec, prepared: Prepa
     record.params, record.trainable_params = parameter_counts(model)
     record.training_only_params = training_only_parameters(model)
     record.resolved_options = resolved_options(model.backbone)
+    for extension, resolved in zip(record.extensions, model.extension_options, strict=True):
+        extension.resolved_options = resolved
     record.input_size = [3, preparation.image_size, preparation.image_size]
     record.weights = weights_record(spec, model.backbone) | {"mean": preparation.mean, "std": preparation.std}
 

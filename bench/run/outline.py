@@ -8,7 +8,7 @@ from bench.data.splits import subsets
 from bench.plugins import Model
 from bench.protocol import Protocol
 from bench.records import record as records
-from bench.records.record import ModelRecord, Record
+from bench.records.record import ExtensionRecord, ModelRecord, Record
 from bench.request import TrialSpec
 
 
@@ -16,12 +16,28 @@ def known_of(model: Model, protocol: Protocol) -> ModelRecord:
     """What is known of the model before it is built."""
     return ModelRecord(
         name=model.name,
+        base=model.base,
+        extensions=extension_records(model),
         plugin=model.plugin.name,
         family=model.spec.family,
         source=model.spec.source,
         options=model.options_under(dict(protocol.model.options)),
-        code=model.plugin.code,
+        code=model.code,
     )
+
+
+def extension_records(model: Model) -> list[ExtensionRecord]:
+    """What is known of its extensions before it is built."""
+    return [
+        ExtensionRecord(
+            name=one.spec.name,
+            plugin=one.plugin.name,
+            source=one.spec.source,
+            options=one.spec.options() | one.options,
+            code=one.plugin.code,
+        )
+        for one in model.extensions
+    ]
 
 
 def outline(spec: TrialSpec, known: ModelRecord) -> Record:

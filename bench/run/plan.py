@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.errors import RequestError
 from bench.files import trial_folder
-from bench.plugins import Model, Registry
+from bench.plugins import Extension, Model, Registry
+from bench.plugins.names import PLUS
 from bench.protocol import Protocol
 from bench.request import Ready, RunRequest, TrialSpec
 from bench.run.outline import known_of
@@ -27,6 +28,42 @@ def models_asked(request: RunRequest, registry: Registry, protocol: Protocol) ->
         elif name not in asked:
             left_out.append(f"left out: {name} ({why}); name it to run it all the same")
     return list(asked.values()), left_out
+
+
+def extended(models: Sequence[Model], extensions: Sequence[Extension], registry: Registry) -> list[Model]:
+    """Each model with each of the extensions that it has not yet."""
+    return [
+        registry.model(f"{model.name}+{extension.name}")
+        for model in models
+        for extension in extensions
+        if extension.spec.name not in {one.spec.name for one in model.extensions}
+    ]
+
+
+def with_extended(
+    models: Sequence[Model], candidates: Sequence[Model], unfit: Mapping[str, str]
+) -> tuple[list[Model], list[str]]:
+    """The models, each followed by those extended ones that fit; and a line for each extension that some do not.
+
+    Raises RequestError for an extension that fits none.
+    """
+    left_out: dict[str, list[str]] = {}
+    for candidate in candidates:
+        if why := unfit.get(candidate.name):
+            extension = candidate.extensions[-1]
+            reason = why.removeprefix(f"{extension.spec.name}: ")
+            base = candidate.name.removesuffix(f"+{extension.name}")
+            left_out.setdefault(extension.name, []).append(f"{base} ({reason})")
+    for name, reasons in left_out.items():
+        if len(reasons) == sum(one.extensions[-1].name == name for one in candidates):
+            raise RequestError(f"extension {name} fits no model that is run: {'; '.join(reasons)}")
+    fitting = [one for one in candidates if one.name not in unfit]
+    found = {}
+    for model in models:
+        found[model.name] = model
+        found |= {one.name: one for one in fitting if one.extensions and one.name.startswith(f"{model.name}+")}
+    lines = [f"left out: {name} does not fit {'; '.join(reasons)}" for name, reasons in left_out.items()]
+    return list(found.values()), lines
 
 
 def trials(
@@ -49,7 +86,7 @@ def trials(
             known_of(model, protocol),
             ready.counts,
             request.fresh,
-            plugins=registry.needed(model.plugin),
+            plugins=registry.needed(*model.plugins),
             measuring=measuring,
         )
         for seed in dict.fromkeys(request.seeds or protocol.seeds)
@@ -58,21 +95,27 @@ def trials(
 
 
 def named_weights(texts: Sequence[str], models: Sequence[str]) -> dict[str, Path]:
-    """The file that `--weights MODEL=FILE` names for each model; MODEL with or without its options.
+    """The file that `--weights MODEL=FILE` names for each model; MODEL with or without its options and extensions.
 
     Raises RequestError where a text is written otherwise, or names a model that is not run.
     """
     named = {}
     for text in texts:
         # A model's options have equals signs of their own: the longest name that fits is meant.
-        fitting = [m for name in models for m in {name, name.partition(":")[0]} if text.startswith(f"{m}=")]
+        fitting = [called for name in models for called in _called(name) if text.startswith(f"{called}=")]
         if not fitting:
             raise RequestError(f"--weights {text}: write MODEL=FILE, MODEL being one that is run: {', '.join(models)}")
         meant = max(fitting, key=len)
         for name in models:
-            if meant in {name, name.partition(":")[0]}:
+            if meant in _called(name):
                 named[name] = Path(text[len(meant) + 1 :]).absolute()
     return named
+
+
+def _called(name: str) -> set[str]:
+    """What a model may be called: by its name, by its base's, by that without options."""
+    base = PLUS.split(name)[0]
+    return {name, base, base.partition(":")[0]}
 
 
 def is_unnamed_change(request: RunRequest) -> bool:

@@ -199,7 +199,7 @@ def _entrant(trial: Trial, protocol: Protocol, registry: Registry, request: Timi
         batches=(batch,),
         folder=trial.folder,
     )
-    now = asked.plugin.code if asked.plugin.code != record.model.code else None
+    now = asked.code if asked.code != record.model.code else None
     return _Entrant(subject, TimedModel(name=record.model.name, code=record.model.code, code_now=now, weights=weights))
 
 

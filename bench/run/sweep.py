@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bench.errors import RequestError, StorageError
 from bench.events import Checking, Event, Note, Tell
@@ -20,9 +20,12 @@ from bench.records.comparison import Comparison
 from bench.records.folder import record_files
 from bench.records.identity import Terms, differences, identity_of, terms_of
 from bench.records.record import NAME, Record, RecordError, read_record
-from bench.request import CheckRequest, Ready, RunRequest, TrialSpec, Weights
+from bench.request import CheckRequest, Ready, RunRequest, TrialSpec
 from bench.run import plan
 from bench.run.executors import follow, run_trials, work
+from bench.run.leftovers import clear_done
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -100,6 +103,13 @@ def opened(request: RunRequest, registry: Registry, tell: Tell) -> Iterator[Swee
     models, left_out = plan.models_asked(request, registry, protocol)
     for line in left_out:
         tell(Note(line))
+    if request.extensions:
+        candidates = plan.extended(models, [registry.extension(text) for text in request.extensions], registry)
+        asked = CheckRequest((), protocol, request.place)
+        unfit = _of_each(work.find_unfit, candidates, asked, registry, executor, request.timeout, tell)
+        models, lines = plan.with_extended(models, candidates, unfit)
+        for line in lines:
+            tell(Note(line))
     check_writable(request.place.results)
     ready = _ready(request, models, protocol, registry, executor, tell)
     terms = Terms(protocol.fingerprint, ready.stored.fingerprint, ready.way(request.options))
@@ -124,6 +134,7 @@ def opened(request: RunRequest, registry: Registry, tell: Tell) -> Iterator[Swee
             if why:
                 tell(Note(f"{spec.model}, seed {spec.seed}, is run again: {why}"))
         else:
+            clear_done(spec, by_name[spec.model])
             records.append(done)
     if records:
         tell(Note(f"already recorded in {folder}: {len(records)} of {len(specs)} trials; --fresh runs them again"))
@@ -136,15 +147,7 @@ def _ready(
     """The data and weights of the run, once everything is found right; RequestError where it is not."""
     names = tuple(model.name for model in models)
     asked = CheckRequest(names, protocol, request.place, plan.named_weights(request.weights, names))
-    weights: dict[str, Weights] = {}
-
-    def needed(model: Model) -> tuple[str, ...]:
-        return registry.needed(model.plugin)
-
-    # The models of each plugin by themselves: what its code does to a process reaches no other's.
-    for places, own in groupby(sorted(models, key=needed), key=needed):
-        group = tuple(model.name for model in own)
-        weights |= _checked(replace(asked, models=group, plugins=places), executor, request.timeout, tell)
+    weights = _of_each(work.check_models, models, asked, registry, executor, request.timeout, tell)
     registry.dataset(protocol.data.dataset)
     _, dataset = registry.datasets[protocol.data.dataset.partition(":")[0]]
     data = partial(work.prepare_data, replace(asked, plugins=registry.needed(dataset)))
@@ -154,8 +157,35 @@ def _ready(
         raise RequestError(f"dataset {protocol.data.dataset} could not be made ready: {error}") from None
 
 
-def _checked(request: CheckRequest, executor: Executor, timeout: float | None, tell: Tell) -> dict[str, Weights]:
-    """The weights of these models. One that takes the checking process down with it is left to its own trial."""
+def _of_each(
+    ask: Callable[[CheckRequest, Tell], dict[str, T]],
+    models: Sequence[Model],
+    request: CheckRequest,
+    registry: Registry,
+    executor: Executor,
+    timeout: float | None,
+    tell: Tell,
+) -> dict[str, T]:
+    """What `ask` answers of the models, those of each plugin by themselves: what its code does reaches no other's."""
+
+    def needed(model: Model) -> tuple[str, ...]:
+        return registry.needed(*model.plugins)
+
+    answers: dict[str, T] = {}
+    for places, own in groupby(sorted(models, key=needed), key=needed):
+        group = tuple(model.name for model in own)
+        answers |= _asked(ask, replace(request, models=group, plugins=places), executor, timeout, tell)
+    return answers
+
+
+def _asked(
+    ask: Callable[[CheckRequest, Tell], dict[str, T]],
+    request: CheckRequest,
+    executor: Executor,
+    timeout: float | None,
+    tell: Tell,
+) -> dict[str, T]:
+    """The answers of these models. One that takes the asked process down with it is left to its own trial."""
     checking: str | None = None
     limit = None if timeout is None else timeout * len(request.models)
 
@@ -165,7 +195,7 @@ def _checked(request: CheckRequest, executor: Executor, timeout: float | None, t
         tell(event)
 
     try:
-        return follow(executor.run(partial(work.check_models, request), timeout=limit), hear)
+        return follow(executor.run(partial(ask, request), timeout=limit), hear)
     except TimedOutError:
         why = f"checking whether it can be built took longer than {timeout:g} seconds"
     except DiedError as error:
@@ -174,7 +204,7 @@ def _checked(request: CheckRequest, executor: Executor, timeout: float | None, t
         raise RequestError(f"the request could not be checked: {why}")
     tell(Note(f"{checking} will probably fail: {why}"))
     others = tuple(name for name in request.models if name != checking)
-    return _checked(replace(request, models=others), executor, timeout, tell) if others else {}
+    return _asked(ask, replace(request, models=others), executor, timeout, tell) if others else {}
 
 
 def results_folder(results: Path, name: str, terms: Terms, changed: bool) -> Path:

@@ -39,13 +39,18 @@ def take(comparison: Comparison, models: Sequence[str], place: Place, executor: 
     Of each model the first seed's weights are taken. What goes wrong costs no trial anything.
     """
     folders = tuple(one.finished[0].folder for one in comparison.finished if not models or one.model in models)
-    request = TimingRequest(comparison.folder, folders, place)
-    log = comparison.folder / FOLDER / "log.txt"
+    return time_folders(comparison.folder, folders, comparison.name, place, executor, tell)
+
+
+def time_folders(into: Path, folders: Sequence[Path], name: str, place: Place, executor: Executor, tell: Tell) -> str:
+    """Time the models of these trials side by side, a session in `into`; what went wrong, as `take`."""
+    request = TimingRequest(into, tuple(folders), place)
+    log = into / FOLDER / "log.txt"
     try:
         with sole_user(log.parent):
             follow(executor.run(partial(work.time_models, request), log=log), tell)
     except (DiedError, RequestError) as error:
-        problem = f"{comparison.name}: timing stopped: {error}"
+        problem = f"{name}: timing stopped: {error}"
         tell(Note(problem))
         return problem
     return ""

@@ -15,7 +15,9 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
+from bench.data.batches import Batches
 from bench.device import out_of_memory
 from bench.errors import RequestError
 from bench.events import Event, Measuring, Note
@@ -33,6 +35,7 @@ from bench.request import TrialSpec
 from bench.run.describe import describe_model
 from bench.run.failure import keep_failure
 from bench.run.keep import NEW, PICTURES, put_in_place, rewrite, settle, write_predictions
+from bench.run.leftovers import remove_checkpoints
 from bench.run.lock import sole_user
 from bench.run.outline import known_of, outline
 from bench.run.prepare import Prepared, PreparedSubject, prepare
@@ -40,7 +43,7 @@ from bench.run.thumbnails import pictures_file
 from bench.train.loop import DivergedError, Evaluation, evaluate, make_trainer
 from bench.train.metrics import accuracy
 from bench.train.parts import DoesNotFitError
-from bench.train.training import remove_checkpoints, train
+from bench.train.training import train
 
 # Of latency: the fewest that fill the blocks of its interval.
 ROUNDS = 8
@@ -77,7 +80,7 @@ def run(spec: TrialSpec, emit: Callable[[Event], None] = lambda event: None) -> 
         put_in_place(spec.folder, record)
         registry = plugins_of(spec, measuring=True)  # not before: they are strangers to this model
         most = record.training.micro_batch if record.training else None
-        _measure(spec, trained_subject(spec, prepared, test, most), registry, record, emit)
+        measure_trained(spec, trained_subject(spec, prepared, test, most), registry, record, emit)
         record.seconds = time.perf_counter() - started
         rewrite(spec.folder, record)
         remove_checkpoints(spec, asked)
@@ -105,22 +108,29 @@ def _train_and_evaluate(
 
     # The best epoch's weights, once.
     test = evaluate(model, batches["test"], precision, device, most=record.training.micro_batch)
-    labels, probabilities = test.labels.numpy(), test.probabilities.float().numpy()
     best_val_top1 = record.training.history.val_top1[record.training.best_epoch - 1]
-    record.accuracy = records.Accuracy.model_validate(
-        accuracy(test.probabilities.numpy(), labels, spec.stored.classes, test.loss, best_val_top1)
-    )
-
     new = spec.folder / NEW
+    enter_accuracy(record, spec, test, best_val_top1, batches["test"], new)
     if spec.options.keep_weights:
         write_model(new, model, KeptModel.of(asked, spec.protocol, spec.stored.classes, batches["test"].preparation))
-    record.predictions_sha256 = write_predictions(new, labels, probabilities, batches["test"].subset)
+    labels, probabilities = test.labels.numpy(), test.probabilities.float().numpy()
     pictures = pictures_file(spec.stored, batches["train"].subset, batches["test"].subset, labels, probabilities)
     write_bytes(new / PICTURES, pictures)
     return prepared, test
 
 
-def _measure(
+def enter_accuracy(
+    record: Record, spec: TrialSpec, test: Evaluation, val_top1: float, batches: Batches, folder: Path
+) -> None:
+    """Enter what the test says, and write its predictions into the folder."""
+    labels, probabilities = test.labels.numpy(), test.probabilities.float().numpy()
+    record.accuracy = records.Accuracy.model_validate(
+        accuracy(test.probabilities.numpy(), labels, spec.stored.classes, test.loss, val_top1)
+    )
+    record.predictions_sha256 = write_predictions(folder, labels, probabilities, batches.subset)
+
+
+def measure_trained(
     spec: TrialSpec, subject: PreparedSubject, registry: Registry, record: Record, emit: Callable[[Event], None]
 ) -> None:
     """Fill in the rest of the record: briefly; `python -m bench measure` takes its time."""

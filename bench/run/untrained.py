@@ -27,7 +27,8 @@ from bench.measure import measure as assemble
 from bench.measure.doctor import doctor
 from bench.measure.environment import environment
 from bench.measure.subject import InferenceOptions
-from bench.models.classifier import Classifier, build_backbone, build_head, features_of, resolved_options
+from bench.models.classifier import Classifier, assembled
+from bench.models.extensions import resolved_options
 from bench.models.parts import parameter_counts, training_only_parameters
 from bench.plugins import Model, load_plugins
 from bench.protocol import Head
@@ -35,6 +36,7 @@ from bench.records.efficiency import Efficiency
 from bench.records.measurement import Measurement
 from bench.records.record import Failure
 from bench.request import MeasureRequest
+from bench.run.outline import extension_records
 from bench.run.prepare import PreparedSubject, prepare_device
 from bench.train.loop import Trainer
 
@@ -87,8 +89,10 @@ def begun(model: Model, request: MeasureRequest, environment: dict[str, Any]) ->
             "plugin": model.plugin.name,
             "family": model.spec.family,
             "source": model.spec.source,
+            "base": model.base,
+            "extensions": [one.model_dump(mode="json") for one in extension_records(model)],
             "options": model.options_under({}),
-            "code": model.plugin.code,
+            "code": model.code,
             "input_size": [3, request.image_size, request.image_size],
             "params": None,
             "trainable_params": None,
@@ -150,6 +154,8 @@ def _subject(
     measurement.model["params"], measurement.model["trainable_params"] = parameter_counts(shape)
     measurement.model["training_only_params"] = training_only_parameters(shape)
     measurement.model["resolved_options"] = resolved_options(shape.backbone)
+    for extension, resolved in zip(measurement.model["extensions"], shape.extension_options, strict=True):
+        extension["resolved_options"] = resolved
 
     def make_model() -> Classifier:
         torch.manual_seed(0)
@@ -195,9 +201,7 @@ def _failed(measurement: Measurement, failure: Failure) -> None:
 
 def build(model: Model, request: MeasureRequest) -> Classifier:
     """The model with one linear layer to `classes`, as published figures count it; random weights."""
-    backbone = build_backbone(model, request.image_size, request.classes, {}, pretrained=False)
-    features = features_of(model.name, backbone, request.image_size)
-    return Classifier(backbone, build_head(features, Head(), request.classes))
+    return assembled(model, request.image_size, request.classes, {}, Head())
 
 
 def _trainer(model: Classifier, precision: str, device: Device) -> Trainer:

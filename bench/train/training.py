@@ -5,9 +5,7 @@ Gives the record's `training`, and leaves the model with the weights of its best
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 from bench.data.batches import Batches
 from bench.device import out_of_memory
@@ -35,7 +33,7 @@ def train(
 ) -> records.Training:
     """Train the model, with each learning rate where the protocol tunes; it is left with the best epoch's weights."""
     protocol, device = spec.protocol, train.device
-    inputs = make_inputs(model, train, val, protocol, precision, spec.options, asked.spec.split)
+    inputs = make_inputs(model, train, val, protocol, precision, spec.options, asked.split)
     parts: list[int | None] = []
 
     def warn(text: str) -> None:
@@ -44,7 +42,7 @@ def train(
     def once(number: int, tried: Protocol) -> Progress:
         trainer = make_trainer(model, tried, inputs.train.steps, precision, device, inputs.forward)
         trainer.warn = warn if spec.options.fit else None
-        checkpoint = checkpoint_file(spec, asked, number)
+        checkpoint = spec.checkpoint(asked, number)
 
         def epoch_ended(progress: Progress) -> None:
             emit(last_epoch(spec, number, progress))
@@ -73,20 +71,6 @@ def _what_fits(trainer: Trainer, train: Source, spec: TrialSpec, said: str) -> s
         trainer.gradients(*next(in_parts(images, labels, pictures)))
 
     return what_fits(len(labels), largest_that_fits(computes, len(labels), trainer.device), said)
-
-
-def checkpoint_file(spec: TrialSpec, asked: Model, number: int) -> Path:
-    """The checkpoint of the trial's try of that number; its name bears which trial it is of, so that no other one
-    goes on from it."""
-    return spec.folder / f"checkpoint-{spec.identity(asked).digest[:16]}-{number}.pt"
-
-
-def remove_checkpoints(spec: TrialSpec, asked: Model) -> None:
-    """Remove the checkpoints of a trial that is done, and those that were set aside."""
-    for number in range(len(spec.protocol.tries)):
-        checkpoint_file(spec, asked, number).unlink(missing_ok=True)
-    for aside in spec.folder.glob("damaged-checkpoint-*"):
-        shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
 
 
 def last_epoch(spec: TrialSpec, number: int, progress: Progress) -> EpochEnded:

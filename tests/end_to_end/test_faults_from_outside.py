@@ -65,8 +65,10 @@ def test_a_finished_record_stays_until_the_fresh_one_is_whole(
         os.kill(run.process.pid, how)
         run.end()
         assert {name: (folder / name).read_bytes() for name in kept} == before
+    assert list(folder.glob("checkpoint-*"))
     done = bench(*RUN, "tiny:slow=0.3", in_folder=place)
     assert done.returncode == 0 and "already recorded" in done.stderr
+    assert not list(folder.glob("checkpoint-*"))
 
 
 # Disks

@@ -312,11 +312,11 @@ def test_every_table_has_a_caption(open_page: Open, view: dict[str, str]) -> Non
 
 
 def test_a_name_breaks_between_its_options(open_page: Open) -> None:
-    page = open_page(c="quick", view="model", m="token_learner_vit_tiny:after=0.5,tokens=4")
+    page = open_page(c="quick", view="model", m="vit_tiny+token_learner:after=0.5,tokens=4")
     pieces = page.locator("h1").evaluate(
         "h1 => [...h1.childNodes].filter((one) => one.nodeType === 3).map((one) => one.data)"
     )
-    assert "".join(pieces) == "token_learner_vit_tiny:after=0.5,tokens=4"
+    assert "".join(pieces) == "vit_tiny+token_learner:after=0.5,tokens=4"
     assert pieces[-2:] == ["after=0.5,", "tokens=4"]
 
 

@@ -14,7 +14,7 @@ from bench.request import Weights
 
 PRETRAINED = ("model.weights=pretrained", "train.what=last-block", "model.options={}", "data.image_size=32")
 
-LEARNER = "token_learner_vit_tiny"
+LEARNER = "vit_tiny:patch_size=8+token_learner"
 
 
 def weights(file: Path, through_timm: bool = True) -> Weights:

@@ -204,7 +204,16 @@ def test_a_plugins_own_model_starts_from_its_kept_backbone_whatever_its_head(kep
         started_from(kept, registry, "tiny:width=5", through_timm=False)
 
 
-@pytest.mark.parametrize("name", ["vit_tiny:patch_size=8", "vgg19", "token_learner_vit_tiny", "fdvit_ti"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vit_tiny:patch_size=8",
+        "vgg19",
+        "vit_tiny:patch_size=8+token_learner",
+        "vit_tiny:patch_size=8+token_merging:r=2",
+        "fdvit_ti",
+    ],
+)
 def test_a_kept_model_of_timms_is_loaded_and_started_from(
     name: str, kept: Kept, registry: Registry, tmp_path: Path
 ) -> None:

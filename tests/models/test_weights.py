@@ -53,7 +53,7 @@ def test_the_preflight_takes_a_plain_file_for_a_model_with_new_layers(
 ) -> None:
     ready = preflight((LEARNER,), tiny_plugins, (f"{LEARNER}={vit_file}",))
     assert ready.weights == {LEARNER: weights(vit_file)}
-    with pytest.raises(RequestError, match=r"^TokenLearner: after=99 is no"):
+    with pytest.raises(RequestError, match=r"token_learner: after=99 is no"):
         preflight((f"{LEARNER}:after=99",), tiny_plugins, ())
 
 

@@ -33,7 +33,7 @@ from bench.train.prefix.halves import split_model
 
 CPU = Device("cpu")
 PAPERS = ["fdvit_ti", "fdvit_s", "fdvit_b"]
-DEITS = ["fdvit_deit_tiny", "fdvit_deit_small"]
+DEIT = "deit_tiny_distilled:patch_size=8+flexible_downsampling"
 # The reference vectors' configuration: grids 15, 11 and 8 at 32 pixels.
 REFERENCE = "fdvit_ti:patch_size=4,widths=[16,24,30],heads=[2,4,6],depths=[1,2,1]"
 SMALL = "fdvit_ti:patch_size=8,widths=[8,12],heads=[2,3],depths=[1,1]"
@@ -139,7 +139,7 @@ def test_the_paper_s_models_have_its_parameters_and_grids(
     [
         ("fdvit_ti", 0.575, "vit_tiny", 0.34),
         ("fdvit_s", 2.765, "vit_small", 0.28),
-        ("fdvit_deit_tiny", None, "deit_tiny_distilled", 0.38),
+        ("deit_tiny_distilled+flexible_downsampling", None, "deit_tiny_distilled", 0.38),
     ],
 )
 def test_smaller_grids_save_macs(
@@ -158,7 +158,7 @@ def test_smaller_grids_save_macs(
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [*((name, size) for name in PAPERS + DEITS for size in (32, 224)), ("fdvit_ti", 9), ("fdvit_deit_tiny", 48)],
+    [*((name, size) for name in [*PAPERS, DEIT] for size in (32, 224)), ("fdvit_ti", 9), (DEIT, 48)],
 )
 def test_an_fdvit_takes_any_size(name: str, size: int, registry: Registry) -> None:
     classifier = built(registry, name, f"data.image_size={size}")
@@ -166,15 +166,17 @@ def test_an_fdvit_takes_any_size(name: str, size: int, registry: Registry) -> No
 
 
 def test_without_a_patch_size_it_follows_from_the_image_and_is_said(registry: Registry) -> None:
-    found = {
-        (name, size): built(registry, name, f"data.image_size={size}").backbone.resolved_options
-        for name in ("fdvit_ti", "fdvit_deit_tiny")
-        for size in (32, 64)
-    }
-    assert found["fdvit_ti", 32] == {"patch_size": 8, "stride": 4, "grids": [7, 5, 4, 2, 2]}
-    assert found["fdvit_ti", 64] == {"patch_size": 16, "stride": 8, "grids": [7, 5, 4, 2, 2]}
-    assert found["fdvit_deit_tiny", 32] == {"patch_size": 8, "after": [3, 7], "grids": [4, 3, 2]}
-    assert found["fdvit_deit_tiny", 64] == {"patch_size": 16, "after": [3, 7], "grids": [4, 3, 2]}
+    found = [built(registry, "fdvit_ti", f"data.image_size={size}").backbone.resolved_options for size in (32, 64)]
+    assert found[0] == {"patch_size": 8, "stride": 4, "grids": [7, 5, 4, 2, 2]}
+    assert found[1] == {"patch_size": 16, "stride": 8, "grids": [7, 5, 4, 2, 2]}
+
+
+def test_the_layers_between_a_vits_blocks_scale_with_its_grid_and_are_said(registry: Registry) -> None:
+    assert built(registry, DEIT).extension_options == ({"after": [3, 7], "grids": [4, 3, 2]},)
+    large = built(registry, "vit_base+flexible_downsampling:grids=[14,7],after=[5]", "data.image_size=448")
+    assert large.extension_options == ({"after": [5], "grids": [28, 14]},)
+    with pytest.raises(RequestError, match=r"2 × 2 patches of an image of 32 pixels are too few to become 1 × 1 and"):
+        built(registry, "vit_tiny+flexible_downsampling")
 
 
 @pytest.mark.parametrize(("before", "after"), [(27, 19), (14, 10), (5, 5), (7, 2), (2, 1)])
@@ -201,11 +203,11 @@ def test_options_that_no_fdvit_can_have_are_refused(options: str, registry: Regi
 
 @pytest.mark.parametrize(
     "options",
-    ["grids=[14]", "grids=14", "grids=[7,14]", "after=[3]", "after=[7,3]", "after=[3,12]", "after=5", "patch_size=0.5"],
+    ["grids=[14]", "grids=14", "grids=[7,14]", "after=[3]", "after=[7,3]", "after=[3,12]", "after=5"],
 )
 def test_places_that_no_deit_has_are_refused(options: str, registry: Registry) -> None:
-    with pytest.raises(RequestError, match=r"^fdvit_deit_tiny: "):
-        built(registry, f"fdvit_deit_tiny:{options}")
+    with pytest.raises(RequestError, match=r"flexible_downsampling: "):
+        built(registry, f"{DEIT}:{options}")
 
 
 # The masked auto-encoder.
@@ -345,8 +347,8 @@ def test_checkpointing_the_blocks_changes_no_gradient(small: Callable[..., Class
 @pytest.mark.slow
 def test_a_trial_records_the_extra_loss_and_keeps_decoders_apart(tiny_trial: Callable[..., TrialSpec]) -> None:
     options = "widths=[8,12],heads=[2,3],depths=[1,1]"
-    with_it = run_trial(tiny_trial("train.epochs=2", model=f"fdvit_ti:{options}"))
-    without = run_trial(tiny_trial("train.epochs=2", model=f"fdvit_ti:{options},mask_weight=0"))
+    with_it = run_trial(tiny_trial("train.epochs=2", "model.options={}", model=f"fdvit_ti:{options}"))
+    without = run_trial(tiny_trial("train.epochs=2", "model.options={}", model=f"fdvit_ti:{options},mask_weight=0"))
     assert with_it.status == without.status == "ok"
     assert with_it.training is not None and without.training is not None
     extra = with_it.training.history.extra_loss
@@ -432,7 +434,7 @@ def test_weights_fit_other_image_and_patch_sizes(registry: Registry, checkpoint:
 @pytest.fixture(scope="module")
 def deit(registry: Registry) -> Callable[..., Classifier]:
     def make(what: str = "full", *overrides: str) -> Classifier:
-        return built(registry, "fdvit_deit_tiny:after=[1,4]", *overrides, what=what, device="cpu")
+        return built(registry, f"{DEIT}:after=[1,4]", *overrides, what=what, device="cpu")
 
     return make
 
@@ -443,12 +445,12 @@ def test_a_deit_keeps_its_names_and_its_weights(registry: Registry, tmp_path: Pa
     torch.manual_seed(3)
     state = timm.create_model("deit_tiny_distilled_patch16_224", img_size=32, patch_size=8).state_dict()
     torch.save(state, tmp_path / "deit.pt")
-    loaded = with_weights(registry, "fdvit_deit_tiny", tmp_path / "deit.pt").state_dict()
+    loaded = with_weights(registry, DEIT, tmp_path / "deit.pt").state_dict()
     new = {name for name in loaded if name not in state}
     assert {name.split(".layer.")[0] for name in new} == {"blocks.downsampling3", "blocks.downsampling7"}
     assert all(torch.equal(loaded[name], state[name]) for name in loaded if name not in new)
     torch.save(loaded, tmp_path / "trained.pt")
-    again = with_weights(registry, "fdvit_deit_tiny", tmp_path / "trained.pt").state_dict()
+    again = with_weights(registry, DEIT, tmp_path / "trained.pt").state_dict()
     assert all(torch.equal(again[name], loaded[name]) for name in loaded)
 
 
@@ -489,7 +491,7 @@ def test_a_deit_s_blocks_can_be_checkpointed(deit: Callable[..., Classifier]) ->
         torch.testing.assert_close(one.grad, other.grad)
 
 
-@pytest.mark.parametrize("name", [SMALL, "fdvit_deit_tiny:after=[1,4]"])
+@pytest.mark.parametrize("name", [SMALL, f"{DEIT}:after=[1,4]"])
 def test_a_state_dict_round_trips(name: str, registry: Registry) -> None:
     one, other = built(registry, name, device="cpu").eval(), built(registry, name, device="cpu").eval()
     for parameter in one.parameters():

@@ -30,8 +30,8 @@ from bench.train.loop import make_trainer
 from bench.train.prefix.halves import split_model
 
 Arrays = dict[str, np.ndarray]
-NAMES = [f"token_learner_{name}" for name in ("deit_tiny", "deit_small", "deit_base", "vit_tiny", "vit_base")]
-TINY = "token_learner_deit_tiny"
+BASES = ("deit_tiny_distilled", "deit_small_distilled", "deit_base_distilled", "vit_tiny", "vit_base")
+TINY = "deit_tiny_distilled:patch_size=8+token_learner"
 # Every way to insert it into four blocks.
 VARIANTS: dict[str, dict[str, Any]] = {
     "after the first": {"after": 0},
@@ -46,7 +46,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def plugin(registry: Registry) -> Any:
     """The plugin's module."""
-    return sys.modules[registry.models[TINY][0].build.func.__module__]  # type: ignore[attr-defined]
+    return sys.modules[registry.extensions["token_learner"][0].apply.__module__]
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def small(plugin: Any) -> Callable[..., Classifier]:
         for path, parameter in backbone.named_parameters():
             if "token_fuser" in path:  # whose matrix starts as 0, and stops what would go through it
                 nn.init.normal_(parameter, std=0.5)
-        model = Classifier(backbone, nn.Linear(24, 10), next(iter(plugin.bench_models())).new_layers)
+        model = Classifier(backbone, nn.Linear(24, 10), ("*.token_learner", "*.token_fuser"))
         freeze(model, what, "blocks.3", variant)
         return model
 
@@ -315,21 +315,26 @@ def test_each_block_runs_once_on_the_grid_before_and_on_the_tokens_behind(
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [*((TINY, size) for size in (16, 32, 64, 224)), *((name, 384) for name in NAMES)]
+    ("name", "size", "patch"),
+    [*((BASES[0], size, patch) for size, patch in ((16, 4), (32, 8), (224, 16))), *((base, 384, 16) for base in BASES)],
 )
-def test_every_model_takes_every_size(name: str, size: int, registry: Registry) -> None:
-    model = built(registry, name, f"data.image_size={size}")
+def test_every_model_takes_every_size_with_its_own_patches(
+    name: str, size: int, patch: int, registry: Registry
+) -> None:
+    options = f":patch_size={patch}" if patch != 16 else ""
+    model = built(registry, f"{name}{options}+token_learner", f"data.image_size={size}")
     assert model(torch.zeros(2, 3, size, size, device="meta")).shape == (2, 10)
-    patch = {16: 4, 32: 8}.get(size, 16)
-    assert model.backbone.resolved_options == {"after": 5, "patch_size": patch}
+    assert model.extension_options == ({"after": 5},)
     front = 2 if "deit" in name else 1
     assert tokens_in_each_block(model, size)[0] == [(size // patch) ** 2 + front] * 6 + [8 + front] * 6
 
 
-def test_a_patch_size_that_is_named_is_taken_and_one_that_does_not_fit_is_refused(registry: Registry) -> None:
-    assert tokens_in_each_block(built(registry, f"{TINY}:patch_size=16"))[0][0] == 6
+def test_a_grid_that_is_too_small_is_refused_and_so_are_patches_that_do_not_fit(registry: Registry) -> None:
+    with pytest.raises(RequestError, match=r"tokens=8 are not fewer than the 2 × 2 patches of an image of 32 pixels"):
+        built(registry, "vit_tiny+token_learner")
+    assert tokens_in_each_block(built(registry, "vit_tiny+token_learner:tokens=3"))[0] == [5] * 6 + [4] * 6
     with pytest.raises(RequestError, match="image size 40 is not a multiple of its patch size 16"):
-        built(registry, TINY, "data.image_size=40")
+        built(registry, "vit_tiny+token_learner", "data.image_size=40")
 
 
 @pytest.mark.parametrize(
@@ -350,7 +355,7 @@ def test_a_patch_size_that_is_named_is_taken_and_one_that_does_not_fit_is_refuse
     ],
 )
 def test_what_it_cannot_be_built_with_is_refused_in_one_line(options: str, says: str, registry: Registry) -> None:
-    with pytest.raises(RequestError, match=f"^TokenLearner: {says}") as refused:
+    with pytest.raises(RequestError, match=f"token_learner: {says}") as refused:
         built(registry, f"{TINY}:{options}")
     assert "\n" not in str(refused.value)
 
@@ -491,7 +496,8 @@ def test_a_trial_gives_the_same_with_cached_features_and_records_what_was_left_o
     assert cached.training.history.val_top1 == plain.training.history.val_top1
     assert cached.training.history.train_loss == pytest.approx(plain.training.history.train_loss, abs=1e-4)
     assert cached.training.history.val_loss == pytest.approx(plain.training.history.val_loss, abs=1e-4)
-    assert cached.model.resolved_options == {"after": 9, "patch_size": 8}
+    assert cached.model.base == "deit_tiny_distilled:patch_size=8"
+    assert [one.resolved_options for one in cached.model.extensions] == [{"after": 9}]
 
 
 # What it costs.
@@ -538,6 +544,8 @@ def test_the_macs_fall_as_the_paper_says(registry: Registry) -> None:
         return count_macs(built(registry, name, "data.image_size=224"), 224).macs
 
     whole = macs("deit_base_distilled")
-    assert macs("token_learner_deit_base") / whole == pytest.approx(0.5, abs=0.04)  # half of it, in the middle
-    assert macs("token_learner_deit_base:after=2,tokens=16") / whole < 1 / 3  # up to two thirds saved
-    assert 0.5 < macs("token_learner_deit_base:fuser=true") / whole < 0.75
+    assert macs("deit_base_distilled+token_learner") / whole == pytest.approx(
+        0.5, abs=0.04
+    )  # half of it, in the middle
+    assert macs("deit_base_distilled+token_learner:after=2,tokens=16") / whole < 1 / 3  # up to two thirds saved
+    assert 0.5 < macs("deit_base_distilled+token_learner:fuser=true") / whole < 0.75

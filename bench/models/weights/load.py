@@ -65,7 +65,7 @@ def builds_exactly(build: Callable[..., nn.Module], state: State) -> bool:
 
 def parted(state: State, new_layers: Sequence[str]) -> tuple[State, State]:
     """The tensors of the new layers, and the others."""
-    patterns = [f"{pattern}.*" for pattern in new_layers]
+    patterns = [pattern for new in new_layers for pattern in (new, f"{new}.*")]
     new = {key: value for key, value in state.items() if any(fnmatchcase(key, pattern) for pattern in patterns)}
     return new, {key: value for key, value in state.items() if key not in new}
 

@@ -3,9 +3,9 @@
 Those that are no pictures stand in `figures/column/` too, as PDF: 3.4 inches wide, a paper's column, in letters of 7
 points.
 
-Of a comparison: `accuracy` (against GMACs and a training step), `accuracy-COST` for each cost, `curves`, `time`,
-`memory`, `samples`. Of a model: `curves-MODEL`, `confusion-MODEL`, `mistakes-MODEL`. What a comparison's records do
-not hold has no figure.
+Of a comparison: `accuracy` (against GMACs and a training step), `accuracy-COST` for each cost, `extensions` (the same
+of extended models, with arrows from their bases), `curves`, `time`, `memory`, `samples`. Of a model: `curves-MODEL`,
+`confusion-MODEL`, `mistakes-MODEL`. What a comparison's records do not hold has no figure.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bench.report.artifact import Artifact
 from bench.report.figures.bars import step_memory, step_time
 from bench.report.figures.confusion import confusion, draw_confusion
 from bench.report.figures.curves import all_curves, curves, draw_all_curves, draw_curves
-from bench.report.figures.pareto import costs
+from bench.report.figures.pareto import costs, extended
 from bench.report.figures.pictures import draw_mistakes, draw_samples, mistakes, samples
 from bench.report.figures.scatter import draw_pareto
 from bench.report.figures.stacks import draw_bars
@@ -65,6 +65,7 @@ def _figures(comparison: Comparison) -> Iterator[tuple[str, Draw, Any]]:
         for cost, against in costs(comparison).items():
             yield f"accuracy-{cost}" if cost else "accuracy", draw_pareto, against
     together: list[tuple[str, Draw, Any]] = [
+        ("extensions", draw_pareto, extended(comparison)),
         ("curves", draw_all_curves, all_curves(comparison)),
         ("time", draw_bars, step_time(comparison)),
         ("memory", draw_bars, step_memory(comparison)),

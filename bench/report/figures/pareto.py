@@ -5,12 +5,14 @@ What was disturbed stands hollow with a † behind its name, and on no front (re
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from bench.records.comparison import Comparison
 from bench.records.quantities import BY_KEY, Quantity
 from bench.report.figures.style import conditions
 from bench.report.judge.dominance import front
+from bench.report.judge.extended import changes
 from bench.report.judge.verdict import Verdicts
 from bench.report.text.bars import bars_read, bars_said, interval
 
@@ -40,12 +42,14 @@ class AgainstCost:
     points: tuple[Point, ...]
     front: tuple[int, ...]
     bars: str = ""  # what the bars across are
+    arrows: tuple[tuple[int, int], ...] = ()  # from a base to an extended model, by their numbers
 
 
 @dataclass(frozen=True)
 class Pareto:
     conditions: str
     panels: tuple[AgainstCost, ...]
+    title: str = "Test top-1 against cost"
 
 
 def costs(comparison: Comparison) -> dict[str, Pareto]:
@@ -64,6 +68,29 @@ def costs(comparison: Comparison) -> dict[str, Pareto]:
         key: Pareto("; ".join([about, *_notes(up, panels)]), panels)
         for key, panels in (figures | {key: (one,) for key, one in found.items()}).items()
     }
+
+
+def extended(comparison: Comparison) -> Pareto | None:
+    """The overview of the extended models and their bases, with an arrow from each base; None where there are none."""
+    found = changes(comparison)
+    overview = costs(comparison).get("")
+    if not found or overview is None:
+        return None
+    names = [contender.model for contender in comparison.finished]
+    pairs = [(names[change.base], names[change.place]) for change in found]
+    panels = tuple(_of_pairs(panel, pairs) for panel in overview.panels)
+    return replace(overview, panels=panels, title="What extensions change: from each base to the extended model")
+
+
+def _of_pairs(panel: AgainstCost, pairs: Sequence[tuple[str, str]]) -> AgainstCost:
+    """The panel with these models alone, and their arrows."""
+    wanted = {name for pair in pairs for name in pair}
+    kept = [number for number, point in enumerate(panel.points) if point.model in wanted]
+    points = tuple(panel.points[number] for number in kept)
+    numbers = {point.model: number for number, point in enumerate(points)}
+    front = tuple(kept.index(number) for number in panel.front if number in kept)
+    arrows = tuple((numbers[base], numbers[own]) for base, own in pairs if base in numbers and own in numbers)
+    return replace(panel, points=points, front=front, arrows=arrows)
 
 
 def _notes(up: str, panels: tuple[AgainstCost, ...]) -> list[str]:

@@ -39,9 +39,10 @@ NAME, NARROW_NAME, SHORT_NAME = 28, 24, 18
 NARROW = 4.0
 LEADER = 9.0  # points; to a name that is farther from its model leads a line
 FRONT: dict[str, Any] = {"color": BLACK, "linewidth": 0.9, "linestyle": (0, (4, 2))}
+# From a base to the extended model; ends short of both points.
+MOVES: dict[str, Any] = {"arrowstyle": "-|>", "color": GREY, "linewidth": 0.8, "shrinkA": 4, "shrinkB": 4}
 PALE = 0.4  # of a colour, the rest is white
 ARROW = 3.5  # points
-TITLE = "Test top-1 against cost"
 
 
 def draw_pareto(values: Pareto, width: float) -> Figure:
@@ -56,7 +57,7 @@ def draw_pareto(values: Pareto, width: float) -> Figure:
     below = 0.36 + 0.13 * max(text.count("\n") + 1 for text in words)
     rows = 1 if across else len(values.panels)
     figure = new_figure(above + rows * (tall + below), width)
-    heading(figure, TITLE, values.conditions)
+    heading(figure, values.title, values.conditions)
     key_below(figure, entries, heading_height(values.conditions, width))
     limits = top1_range([(point.top1, point.top1_interval) for one in values.panels for point in one.points])
     for number, (one, text) in enumerate(zip(values.panels, words, strict=True)):
@@ -77,6 +78,9 @@ def _draw_panel(figure: Figure, axes: Axes, values: AgainstCost, families: Seque
     others = [point for index, point in enumerate(values.points) if index not in values.front]
     if stairs := _stairs([(point.cost, point.top1) for point in best], axis.high):
         axes.step(*zip(*stairs, strict=True), where="post", zorder=1.5, **FRONT)
+    for start, end in values.arrows:
+        ends = [(values.points[at].cost, values.points[at].top1) for at in (start, end)]
+        axes.annotate("", ends[1], ends[0], arrowprops=MOVES, zorder=2)
     for number, family in enumerate(families):
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
         pale = [point for point in others if not point.disturbed]

@@ -33,9 +33,11 @@ def make(results: Path, comparisons: Sequence[Comparison], claims: Sequence[str]
     """The content of findings.md."""
     from bench.report.figures.pareto import has_cost
     from bench.report.findings.answer import answer, limits, winners
+    from bench.report.findings.extensions import extensions_answer
     from bench.report.text.markup import written
 
-    parts = ["# Findings", _lines(map(answer, comparisons))]
+    answers = [line for one in comparisons for line in (answer(one), extensions_answer(one)) if line]
+    parts = ["# Findings", _lines(answers)]
     table = winners(comparisons)
     if table.rows:
         parts.append(written(table, "markdown"))

@@ -17,7 +17,7 @@ from bench.records.comparison import Comparison, Contender, Trial
 from bench.records.dotted import dotted
 from bench.records.machine import lasting
 from bench.records.quantities import Quantity, with_plugins
-from bench.records.record import Record
+from bench.records.record import ModelRecord, Record
 from bench.report.judge.intervals import estimate
 from bench.report.judge.marks import marks
 from bench.report.judge.verdict import Verdicts
@@ -112,12 +112,14 @@ def _model(
         ("source", model.source),
         ("input", size),
         *((f"option {key}", text) for key, text in _flat(model.options)),
+        *_extensions(model),
         *((f"weights {key}", text) for key, text in _flat(model.weights or {})),
     ]
     records = [trial.record for trial in contender.finished]
     return {
         "name": model.name,
         "family": model.family,
+        **({"base": model.base} if model.extensions else {}),
         "about": [[key, text] for key, text in about if text],
         "values": [_values(quantity, contender) for quantity in quantities],
         # One row a trial that ended well, where there are several.
@@ -131,6 +133,15 @@ def _model(
         "trials": [_trial(results, trial, environments) for trial in contender.trials],
         "detail": None,
     }
+
+
+def _extensions(model: ModelRecord) -> Iterable[tuple[str, str]]:
+    """The base, and each extension with all of its options, and what it made of those left open."""
+    if model.extensions:
+        yield "base", model.base
+    for one in model.extensions:
+        yield one.name, one.source
+        yield from ((f"{one.name} {key}", text) for key, text in _flat(one.options | one.resolved_options))
 
 
 def _of_trial(quantity: Quantity, record: Record) -> float | None:

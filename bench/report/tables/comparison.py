@@ -17,6 +17,7 @@ from bench.report.judge.intervals import SEEDS, Estimate, estimate
 from bench.report.judge.letters import groups
 from bench.report.judge.marks import marks
 from bench.report.judge.verdict import Standing, Verdicts
+from bench.report.tables.extensions import extensions_text
 from bench.report.tables.latex import fitting, floating
 from bench.report.text.markup import Cell, Style, Table, paragraphs, written
 from bench.report.text.numbers import number
@@ -127,6 +128,7 @@ def run_text(folder: Path, records: Sequence[Record]) -> str:
     for comparison in comparisons(trials):
         table = comparison_table(comparison, run_columns(comparison))
         parts += [written(table, "plain"), paragraphs(notes(comparison, run_columns(comparison), "plain"), "plain")]
+        parts += filter(None, [extensions_text(comparison)])
     return "\n\n".join(parts) or "no trials"
 
 

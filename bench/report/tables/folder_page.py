@@ -7,11 +7,12 @@ from functools import partial
 from itertools import groupby
 
 from bench.files import write_bytes
-from bench.records.comparison import Comparison
+from bench.records.comparison import Comparison, applied
 from bench.report import figures
 from bench.report.artifact import Artifact
 from bench.report.figures import figure_file
 from bench.report.figures.pareto import has_overview
+from bench.report.judge.extended import changes
 from bench.report.tables.by_class import classes_csv, classes_latex, classes_page, has_classes
 from bench.report.tables.comparison import (
     comparison_csv,
@@ -21,6 +22,7 @@ from bench.report.tables.comparison import (
     csv_units,
     notes,
 )
+from bench.report.tables.extensions import extensions_csv, extensions_latex, extensions_read, extensions_table
 from bench.report.tables.times import timed_quantities, times_read, times_table
 from bench.report.text.markup import markdown, paragraphs, written
 
@@ -33,6 +35,9 @@ def artifacts(comparisons: Sequence[Comparison]) -> Iterator[Artifact]:
         for one in own:
             yield Artifact(one.file("comparison.csv"), partial(comparison_csv, one))
             yield Artifact(one.file("comparison.tex"), partial(comparison_latex, one))
+            if changes(one):
+                yield Artifact(one.file("extensions.csv"), partial(extensions_csv, one))
+                yield Artifact(one.file("extensions.tex"), partial(extensions_latex, one))
             if has_classes(one):
                 yield Artifact(one.file("classes.md"), partial(classes_page, one))
                 yield Artifact(one.file("classes.csv"), partial(classes_csv, one))
@@ -79,11 +84,34 @@ def _comparison(one: Comparison) -> list[str]:
         written(comparison_table(one), "markdown"),
         *_figure(one),
         paragraphs(notes(one), "markdown"),
+        *_extensions(one),
+        *_applied(one),
         *_times(one),
         "Made under:",
         paragraphs(conditions(one), "markdown"),
         f"The same table: {', '.join(beside)}.{units} Each row can be traced to `<model>/seed<N>/record.json`.",
     ]
+
+
+def _extensions(one: Comparison) -> list[str]:
+    """What each extension changes, where any model is extended."""
+    table = extensions_table(one)
+    if table is None:
+        return []
+    files = [f"[{name}]({one.file(name).name})" for name in ("extensions.csv", "extensions.tex")]
+    figure = f"![Extended models beside their bases](figures/{figure_file(one, 'extensions').name})"
+    read = paragraphs(extensions_read(one), "markdown")
+    return ["What each extension changes:", written(table, "markdown"), figure, read, f"The same: {', '.join(files)}."]
+
+
+def _applied(one: Comparison) -> list[str]:
+    """What extensions change that were applied to the trained models, where any were."""
+    beside = applied(one)
+    table = extensions_table(beside) if beside else None
+    if beside is None or table is None:
+        return []
+    head = "The trained weights as they are, with extensions applied after training (`measure FOLDER --extension …`):"
+    return [head, written(table, "markdown"), paragraphs(extensions_read(beside), "markdown")]
 
 
 def _times(one: Comparison) -> list[str]:

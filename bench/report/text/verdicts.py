@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from bench.records.comparison import Comparison
 from bench.records.quantities import Quantity
 from bench.report.judge.calibration import error_by_chance
+from bench.report.judge.extended import Ratio
 from bench.report.judge.verdict import Standing, Verdict
 from bench.report.text.numbers import chance, with_interval
 
@@ -44,6 +45,14 @@ def gap(quantity: Quantity, verdict: Verdict) -> str:
         return with_interval(quantity, verdict.value, verdict.low, verdict.high, sign=True)
     interval = "" if verdict.low is None else f" [{verdict.low:.3g}, {verdict.high:.3g}]"
     return f"× {verdict.value:.3g}{interval}"
+
+
+def ratio_said(ratio: Ratio | None) -> str:
+    """`0.71`, `0.83 [0.80, 0.86]`, `0.90 †`; empty for none."""
+    if ratio is None:
+        return ""
+    ends = "" if ratio.low is None or ratio.high is None else f" [{ratio.low:.2f}, {ratio.high:.2f}]"
+    return f"{ratio.value:.2f}{ends}{' †' if ratio.disturbed else ''}"
 
 
 def known(standing: Standing, place: int) -> str:

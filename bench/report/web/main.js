@@ -25,7 +25,7 @@ function bar(comparison) {
     h("span", { class: "brand" }, "bench"),
     comparison && names.length > 1 &&
       choice("Comparison", names, comparison.name, (value) => {
-        location.hash = address({ c: value, m: "", a: "", b: "", family: "", find: "", view: state.view === "model" ? "models" : state.view });
+        location.hash = address({ c: value, m: "", a: "", b: "", family: "", base: "", find: "", view: state.view === "model" ? "models" : state.view });
       }),
     comparison &&
       h("nav", { "aria-label": "Views" }, TABS.map(([view, text]) =>

@@ -65,7 +65,8 @@ const noDetail = (model) =>
 function modelView(comparison) {
   const model = findModel(comparison, state.m);
   if (!model) return [h("p", { class: "empty" }, `There is no model ${state.m} in this comparison.`)];
-  const other = comparison.models.find((one) => one !== model && finished(one));
+  const base = comparison.models.find((one) => one.name === model.base && finished(one));
+  const other = base || comparison.models.find((one) => one !== model && finished(one));
   const status = statusText(model);
   const disturbed = Object.entries(model.disturbed).map(([key, why]) => `† ${QUANTITIES[quantityIndex(key)].label}: ${why}.`);
   return [
@@ -73,7 +74,7 @@ function modelView(comparison) {
       "div",
       { class: "lead" },
       h("p", null, familyMark(comparison, model.family), model.family, status !== "ok" && h("span", { class: "wrong" }, status)),
-      finished(model) > 0 && other && h("a", { class: "button", href: address({ view: "pair", a: model.name, b: other.name }) }, "Compare with another"),
+      finished(model) > 0 && other && h("a", { class: "button", href: address({ view: "pair", a: model.name, b: other.name }) }, base ? "Compare with its base" : "Compare with another"),
     ),
     finished(model) > 0 &&
       section("quantities", "Quantities", quantitiesTable(comparison, model),

@@ -97,6 +97,23 @@ const errorBars = (bars) =>
     leaves.map(([px, py, turn]) => s("path", { class: "leaves", d: "M0 0L-7-4V4Z", transform: `translate(${px} ${py}) rotate(${turn})` })),
   ]);
 
+// From each base that is drawn to what extends it, a line with a head; both end short of the points.
+function moves(points, x, y) {
+  const at = new Map(points.map((point) => [point.model.name, point]));
+  return points.filter((point) => at.has(point.model.base)).flatMap((point) => {
+    const from = at.get(point.model.base);
+    const [x1, y1, x2, y2] = [x.at(from.x), y.at(from.y), x.at(point.x), y.at(point.y)];
+    const length = Math.hypot(x2 - x1, y2 - y1);
+    if (length < 20) return [];
+    const [dx, dy] = [(8 * (x2 - x1)) / length, (8 * (y2 - y1)) / length];
+    const turn = (Math.atan2(y2 - y1, x2 - x1) * 180) / Math.PI;
+    return [
+      s("line", { x1: x1 + dx, y1: y1 + dy, x2: x2 - dx, y2: y2 - dy }),
+      s("path", { d: "M0 0L-7-3V3Z", transform: `translate(${x2 - dx} ${y2 - dy}) rotate(${turn})` }),
+    ];
+  });
+}
+
 // The corners of the front of all models, and on to the frame's edge: what lies on its bad side has a worse number in both.
 function stairs(front, x, y, area, xSign, ySign) {
   const points = [...front].sort((p, q) => p.x - q.x || ySign * (p.y - q.y));
@@ -121,7 +138,7 @@ const pieces = (corners, area) =>
   });
 
 // What is drawn, in words, and nothing else.
-function scatterWords(comparison, points, front, { barred, lineSeen, leaving, xQuantity, yQuantity }) {
+function scatterWords(comparison, points, front, { barred, lineSeen, leaving, moving, xQuantity, yQuantity }) {
   const on = points.filter((point) => point.front).length;
   const only = on < front.length ? `, of which ${on} of ${front.length} ${front.length === 1 ? "model is" : "models are"} shown` : "";
   const bars = [[yQuantity, "ys"], [xQuantity, "xs"]]
@@ -134,6 +151,7 @@ function scatterWords(comparison, points, front, { barred, lineSeen, leaving, xQ
     front.length > 0 &&
       `${lineSeen ? "Dashed line" : "Outside this frame"}: the Pareto front of all models${only}: those that no other beats; beaten is what has no better number in either, and a worse one by more than chance.`,
     front.length > 0 && points.some((point) => !point.front && !point.disturbed) && "Pale: not on it.",
+    moving && "Thin arrow: from a base to the same model extended.",
     points.some((point) => point.disturbed) && "Hollow, †: the machine disturbed a measurement; on no front.",
     bars.length > 0 && `Bars${barred ? "" : ", of the point that is looked at"}: ${same ? bars[0][1] : bars.map(([label, words]) => `${label}: ${words}`).join("; ")}.`,
     leaving && "Arrow: the interval goes on beyond the frame.",
@@ -167,10 +185,11 @@ function scatter(comparison, models) {
     const front = scatterPoints(comparison, comparison.models, xIndex, yIndex).filter((point) => point.front);
     const line = stairs(front, x, y, area, direction(xQuantity), direction(yQuantity));
     const seen = pieces(line, area);
+    const arrows = moves(points, x, y);
     const bars = barred ? points.flatMap((point) => point.bars) : [];
     const obstacles = bars.map(({ x1, x2, y1, y2 }) => ({ left: x1 - 1, right: x2 + 1, top: y1 - 1, bottom: y2 + 1 }));
     words.textContent = scatterWords(comparison, points, front, {
-      barred, xQuantity, yQuantity, lineSeen: seen.length > 0, leaving: bars.some((bar) => bar.leaves.length),
+      barred, xQuantity, yQuantity, lineSeen: seen.length > 0, leaving: bars.some((bar) => bar.leaves.length), moving: arrows.length > 0,
     });
 
     const show = (point) => {
@@ -253,6 +272,7 @@ function scatter(comparison, models) {
       drawAxes(x, y, area, axisName(xQuantity), axisName(yQuantity)),
       s("clipPath", { id: "frame" }, s("rect", { x: area.left, y: area.top, width: area.right - area.left, height: area.bottom - area.top })),
       seen.length > 0 && s("path", { class: "stairs", "clip-path": "url(#frame)", d: `M${line.map((corner) => corner.join(" ")).join("L")}` }),
+      arrows.length > 0 && s("g", { class: "moves", "aria-hidden": "true" }, arrows),
       [...links].sort((one, other) => one.classList.contains("front") - other.classList.contains("front")), // the front on top
       s("g", { class: "names", "aria-hidden": "true" }, placeNames(points, x, y, area, [...obstacles, ...seen])),
     );

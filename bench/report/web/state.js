@@ -14,6 +14,7 @@ const DEFAULTS = {
   b: "",
   find: "",
   family: "",
+  base: "", // with what extends it
   sort: "",
   columns: "",
   cost: "", // the one beside the accuracy, on a telephone
@@ -65,15 +66,19 @@ function statusText(model) {
   return finished(model) ? `${finished(model)} of ${model.trials.length} ok` : failed(model)[0].status;
 }
 
-// The models that the text and the family leave.
+// The models that the text, the family and the base leave.
 function filtered(comparison) {
   const words = state.find.toLowerCase().split(/\s+/).filter(Boolean);
   return comparison.models.filter((model) => {
     const reasons = failed(model).map((trial) => `${trial.status} ${trial.reason}`);
     const text = [model.name, model.family, statusText(model), ...reasons].join(" ").toLowerCase();
-    return (!state.family || model.family === state.family) && words.every((word) => text.includes(word));
+    const based = !state.base || model.name === state.base || model.base === state.base;
+    return based && (!state.family || model.family === state.family) && words.every((word) => text.includes(word));
   });
 }
+
+// The models that are there both as they are and extended.
+const bases = (comparison) => comparison.models.map((model) => model.name).filter((name) => comparison.models.some((model) => model.base === name));
 
 // A family's colour and shape are the same everywhere in a comparison.
 const families = (comparison) => [...new Set(comparison.models.map((model) => model.family))].sort();

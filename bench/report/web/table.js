@@ -193,6 +193,7 @@ function modelsView(comparison) {
     },
   });
   const family = [["", "all"], ...families(comparison).map((name) => [name, name])];
+  const based = bases(comparison).map((name) => [name, name]);
   const scale = [["log", "logarithmic"], ["linear", "linear"]];
   redraw();
   return [
@@ -224,6 +225,10 @@ function modelsView(comparison) {
         h("div", { class: "field grow" }, h("label", { for: "find" }, "Filter"), find),
         choice("Family", family, state.family, (value) => {
           remember({ family: value });
+          redraw();
+        }),
+        based.length > 0 && choice("Base, with its extensions", [["", "all"], ...based], state.base, (value) => {
+          remember({ base: value });
           redraw();
         }),
         h("div", { class: "narrow" }, choice("Cost", measuredCosts(comparison).map((one) => [one.key, one.label]), chosenCost(comparison), (value) => {

@@ -12,7 +12,7 @@ from typing import Any
 from bench.events import Tell
 from bench.records.measurement import Measurement
 from bench.records.record import Record
-from bench.request import CheckRequest, MeasureRequest, Ready, TimingRequest, TrialSpec, Weights
+from bench.request import AppliedRequest, CheckRequest, MeasureRequest, Ready, TimingRequest, TrialSpec, Weights
 
 
 def default_protocol(device: str, emit: Tell) -> str:
@@ -27,6 +27,13 @@ def check_models(request: CheckRequest, emit: Tell) -> dict[str, Weights]:
     from bench.run import check
 
     return check.check_models(request, emit)
+
+
+def find_unfit(request: CheckRequest, emit: Tell) -> dict[str, str]:
+    """Why an extension of it does not fit, of each of the models whose do not."""
+    from bench.run import check
+
+    return check.find_unfit(request, emit)
 
 
 def prepare_data(request: CheckRequest, emit: Tell) -> Ready:
@@ -48,6 +55,13 @@ def measure(request: MeasureRequest, emit: Tell) -> list[Measurement]:
     from bench.run import untrained
 
     return untrained.measure(request, emit)
+
+
+def apply_extensions(request: AppliedRequest, emit: Tell) -> list[Path]:
+    """Extensions applied to trained models; the folders of the records, which are written."""
+    from bench.run import applied
+
+    return applied.apply_extensions(request, emit)
 
 
 def time_models(request: TimingRequest, emit: Tell) -> list[Path]:

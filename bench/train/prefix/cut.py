@@ -9,6 +9,7 @@ mode while the rest trains, is the prefix. The rest takes of it tensors with a r
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -103,9 +104,7 @@ def _cut(model: nn.Module, graph: fx.Graph, fixed: dict[fx.Node, None], images: 
     prefix = _prefix(model, fixed, boundary)
     pairs = zip(boundary, prefix(images[:2]), prefix(images), strict=True)
     recipes = {node: _recipe(node, two, three) for node, two, three in pairs}
-    at = [
-        str(node.target if node.op == "call_module" else node.name) for node in boundary if _has_feature(recipes[node])
-    ]
+    at = list(dict.fromkeys(_layer(node) for node in boundary if _has_feature(recipes[node])))
     if not at:
         raise CannotSplitError("what trains takes no features of the pictures")
 
@@ -114,6 +113,14 @@ def _cut(model: nn.Module, graph: fx.Graph, fixed: dict[fx.Node, None], images: 
         return tuple(_collected(tuple(recipes.values()), values))
 
     return _Cut(features, _code(prefix.graph), _rest(model, graph, fixed, recipes), at)
+
+
+def _layer(node: fx.Node) -> str:
+    """The layer whose output, or a part of it, the node is; the node's own name where it is none's."""
+    made = node
+    while made.op == "call_function" and made.target is operator.getitem and isinstance(made.args[0], fx.Node):
+        made = made.args[0]
+    return str(made.target) if made.op == "call_module" else node.name
 
 
 def _has_parameters(model: nn.Module, node: fx.Node) -> bool:

@@ -136,7 +136,7 @@ def test_new_layers_stay_as_they_start_where_the_file_has_none(
     registry: Registry, vit_file: Path, vit_state: State
 ) -> None:
     torch.manual_seed(4)
-    own = backbone(registry, LEARNER, vit_file, "data.image_size=224").state_dict()
+    own = backbone(registry, "vit_tiny+token_learner", vit_file, "data.image_size=224").state_dict()
     new = {name for name in own if "token_learner" in name}
     assert len(new) == 6
     assert len(own) == len(vit_state) - 2 + 6
@@ -144,7 +144,7 @@ def test_new_layers_stay_as_they_start_where_the_file_has_none(
     assert own["blocks.token_learner.mlp.0.weight"].std() > 0
 
 
-@pytest.mark.parametrize("options", ["", ":fuser=true,after=8"])
+@pytest.mark.parametrize("options", ["", ":after=8,fuser=true"])
 def test_new_layers_take_their_weights_where_the_file_has_them(
     registry: Registry, options: str, tmp_path: Path
 ) -> None:
@@ -159,7 +159,7 @@ NEW_LAYERS_REFUSED = {
     "they make another number of tokens": (
         ":tokens=4",
         None,
-        r"another architecture than token_learner_vit_tiny: blocks\.token_learner\.mlp\.2\.weight is 4×64 in the file",
+        r"another architecture than vit_tiny:patch_size=8\+token_learner: blocks\.token_learner\.mlp\.2\.weight is",
     ),
     "they are of another version": (":version=1.0", None, r"it has no blocks\.token_learner\.mlp\.0\.weight"),
     "there is no TokenFuser in the model": (
@@ -170,7 +170,7 @@ NEW_LAYERS_REFUSED = {
     "one tensor is missing": (
         "",
         "blocks.token_learner.mlp.2.bias",
-        r"1 of the 6 tensors of token_learner_vit_tiny are missing: blocks\.token_learner\.mlp\.2\.bias",
+        r"1 of the 6 tensors of vit_tiny:patch_size=8\+token_learner are missing: blocks\.token_learner\.mlp\.2\.bias",
     ),
     "a tensor of the model is missing": (
         "",

@@ -59,7 +59,7 @@ FAMILIES = {
     # Rotary position embeddings, computed outside the blocks.
     "eva02_tiny_patch14_224:last_block=blocks.11": (28, ["backbone.blocks.10"]),
     "cait_xxs24_224:last_block=blocks_token_only": (32, ["backbone.blocks", "expand"]),
-    "hrnet_w18_small:last_block=stage4": (64, ["getitem_3", "getitem_4", "getitem_5", "backbone.transition3.3"]),
+    "hrnet_w18_small:last_block=stage4": (64, ["backbone.stage3", "backbone.transition3.3"]),
     # Drops features at random in its own forward pass while training.
     "ghostnet_050:last_block=blocks.9": (32, ["backbone.blocks.8"]),
     "poolformer_s12:last_block=stages.3": (32, ["backbone.stages.2"]),
