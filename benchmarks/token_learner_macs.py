@@ -19,8 +19,9 @@ from tabulate import tabulate
 
 from bench.files import write_bytes, write_text
 from bench.measure.macs import count_macs
-from bench.models.classifier import Classifier, build_backbone
+from bench.models.classifier import assembled
 from bench.plugins import Registry, load_plugins
+from bench.protocol import Head
 from bench.report.figures import COLOURS, MARKERS
 
 SIZES = (224, 384)
@@ -49,8 +50,7 @@ HOW = """Made by `python benchmarks/token_learner_macs.py`; every figure is in `
 def count(registry: Registry, name: str, size: int) -> int:
     """MACs of one picture."""
     with torch.device("meta"):
-        backbone = build_backbone(registry.model(name), size, 1000, {}, pretrained=False)
-        model = Classifier(backbone, torch.nn.Linear(backbone.num_features, 1000))
+        model = assembled(registry.model(name), size, 1000, {}, Head())
     counted = count_macs(model, size)
     assert counted.cross_check.agrees, name
     return counted.macs

@@ -118,12 +118,13 @@ def main() -> None:
     stored = prepare(dataset, location, SIZE)
     parts = pictures(stored, protocol)
     classes = len(stored.classes)
-    weights: Weights | None = find_weights(model, build_backbone(model, SIZE, classes, {}, False), None, print)
+    bare = build_backbone(model, SIZE, classes, {}, False).backbone
+    weights: Weights | None = find_weights(model, bare, None, print)
 
     found = {}
     for seed in asked.seeds:
         started = time.perf_counter()
-        backbone = build_backbone(model, SIZE, classes, {}, True, weights)
+        backbone = build_backbone(model, SIZE, classes, {}, True, weights).backbone
         found[seed] = fine_tune(backbone, parts, seed, classes)
         print(f"by hand, seed {seed}: {100 * found[seed]:.2f} %, {time.perf_counter() - started:.0f} s", flush=True)
     folder = asked.results / protocol.name

@@ -37,11 +37,12 @@ def extend(backbone: nn.Module, model: Model, image_size: int) -> Extended:
     before, modules = _shapes(backbone), {name for name, _ in backbone.named_modules()}
     resolved = []
     for extension in model.extensions:
-        held, width = _shapes(backbone), features_of(model.name, backbone, image_size)
-        backbone.resolved_options = {}  # type: ignore[assignment]
         with _answering_for(model, extension):
             if why := extension.spec.fits(backbone):
                 raise UnfitError(f"{extension.spec.name}: {' '.join(str(why).split())}")
+        held, width = _shapes(backbone), features_of(model.name, backbone, image_size)
+        backbone.resolved_options = {}  # type: ignore[assignment]
+        with _answering_for(model, extension):
             backbone = extension.spec.apply(backbone, image_size=image_size, **extension.options)
             if not isinstance(backbone, nn.Module):
                 raise TypeError(f"apply gave {type(backbone).__name__}, not the changed module")

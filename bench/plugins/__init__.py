@@ -147,6 +147,8 @@ class Registry:
     def extension(self, text: str) -> Extension:
         """The extension that `NAME` or `NAME:key=value,…` means; RequestError as for a model."""
         name, _, options = text.partition(":")
+        if name in self.models:
+            raise RequestError(f"{name} is a model, and no extension: name models before --extensions")
         if name not in self.extensions:
             raise unknown("extension", name, self.extensions, "python -m bench extensions")
         spec, plugin = self.extensions[name]

@@ -87,6 +87,8 @@ def scalars(record: Record) -> Iterator[tuple[str, int, float, float]]:
 def hyperparameters(record: Record) -> dict[str, str | float | bool]:
     """What distinguishes trials: model, options, seed, and the protocol's settings, by dotted names."""
     found: dict[str, str | float | bool] = {"model": record.model.name, "family": record.model.family}
+    if record.model.extensions:
+        found |= {"base": record.model.base, "extensions": "+".join(one.name for one in record.model.extensions)}
     found |= {"seed": float(record.seed), "data": record.data.name, "protocol": record.protocol.name}
     settings = dotted(record.protocol.settings, whole={"model.options"})
     return found | {name: _plain(value) for name, value in settings if "." in name}

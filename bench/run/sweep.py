@@ -92,6 +92,7 @@ def opened(request: RunRequest, registry: Registry, tell: Tell) -> Iterator[Swee
 
     Raises RequestError, before anything trains, where the request cannot be carried out.
     """
+    extensions = [registry.extension(text) for text in request.extensions]
     if not request.models and not request.all_models:
         raise RequestError("name a model, or --all; `python -m bench models` lists them")
     executor = registry.executor(request.options.executor).start()
@@ -103,8 +104,8 @@ def opened(request: RunRequest, registry: Registry, tell: Tell) -> Iterator[Swee
     models, left_out = plan.models_asked(request, registry, protocol)
     for line in left_out:
         tell(Note(line))
-    if request.extensions:
-        candidates = plan.extended(models, [registry.extension(text) for text in request.extensions], registry)
+    if extensions:
+        candidates = plan.extended(models, extensions, registry)
         asked = CheckRequest((), protocol, request.place)
         unfit = _of_each(work.find_unfit, candidates, asked, registry, executor, request.timeout, tell)
         models, lines = plan.with_extended(models, candidates, unfit)

@@ -49,12 +49,19 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """index.html of two comparisons: the published `quick`, and three seeds of two models beside failed trials."""
+    """index.html of three comparisons: the published `quick`, three seeds of two models beside failed trials, and a
+    model as it is and extended."""
     results = tmp_path_factory.mktemp("results")
     shutil.copytree(RECORDS / "quick", results / "quick", ignore=shutil.ignore_patterns("*.npz"))
     for model in ("densenet121", "vgg19"):
         for seed in (0, 1, 2):
             write(results, changed(model, seed))
+    for name, right in {"vit": 0, "vit+merging:r=4": -2, "vit+learner": 4}.items():
+        extensions = [{"name": name.partition("+")[2].partition(":")[0], "plugin": "p"}] if "+" in name else []
+        document = changed("vit_tiny", 0, name, right)
+        document["model"] |= {"base": "vit", "extensions": extensions}
+        document["efficiency"]["macs"] = round(document["efficiency"]["macs"] * (0.6 if extensions else 1))
+        write(results, document, "extended")
     error = {"type": "oom", "message": f"needs 31 GB {HOSTILE}"}
     gone = {"status": "oom", "error": error, "accuracy": None, "training": None, "efficiency": None}
     write(results, {**changed("vit_tiny", 0), **gone})
@@ -72,13 +79,13 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return artifact.file
 
 
-def changed(model: str, seed: int, name: str | None = None) -> dict[str, Any]:
+def changed(model: str, seed: int, name: str | None = None, right: int = 0) -> dict[str, Any]:
     """The published record of CIFAR-10, as that of another seed."""
     record: dict[str, Any] = json.loads(
         (RECORDS / "cifar10-jpeg-10k-scratch" / model / "seed0" / "record.json").read_bytes()
     )
     record["seed"] = seed
-    more = (20 if model == "vgg19" else 21) * seed  # pictures of each class that are right
+    more = (20 if model == "vgg19" else 21) * seed + right  # pictures of each class that are right
     for true, row in enumerate(record["accuracy"]["confusion"]):
         row[true] += more
         row[row.index(max(cell for taken, cell in enumerate(row) if taken != true))] -= more
@@ -90,9 +97,9 @@ def changed(model: str, seed: int, name: str | None = None) -> dict[str, Any]:
     return record
 
 
-def write(results: Path, document: dict[str, Any]) -> None:
+def write(results: Path, document: dict[str, Any], protocol: str = "seeds") -> None:
     record = Record.model_validate(document)
-    write_record(trial_folder(results / "seeds", record.model.name, record.seed), record)
+    write_record(trial_folder(results / protocol, record.model.name, record.seed), record)
 
 
 @pytest.fixture
@@ -162,6 +169,25 @@ def test_text_and_family_filter_table_and_plot(open_page: Open) -> None:
     expect(page.locator("a.point")).to_have_count(4)
     page.get_by_label("Filter").fill("nothing like this")
     assert names(page) == []
+
+
+def test_a_base_is_shown_with_what_extends_it_and_arrows_lead_there(open_page: Open) -> None:
+    page = open_page(c="extended")
+    expect(page.locator(".moves path")).to_have_count(2)
+    expect(page.get_by_text("Thin arrow: from a base to the same model extended.")).to_have_count(1)
+    page.get_by_label("Filter").fill("learner")
+    expect(page.locator(".moves path")).to_have_count(0)
+    page.get_by_label("Filter").fill("")
+    page.get_by_label("Base, with its extensions").select_option("vit")
+    assert set(names(page)) == {"vit", "vit+merging:r=4", "vit+learner"}
+    page.reload()
+    assert page.get_by_label("Base, with its extensions").input_value() == "vit"
+    page.goto(page.url.partition("#")[0] + "#" + urlencode({"c": "extended", "view": "model", "m": "vit+learner"}))
+    page.get_by_role("link", name="Compare with its base").click()
+    expect(page.get_by_role("row", name="test top-1")).to_have_count(1)
+    plain = open_page(c="quick")
+    expect(plain.get_by_label("Base, with its extensions")).to_have_count(0)
+    expect(plain.locator(".moves")).to_have_count(0)
 
 
 def test_chosen_columns_stay_in_the_address(open_page: Open) -> None:

@@ -23,7 +23,8 @@ def extensions_answer(comparison: Comparison) -> str:
         own = [_one(comparison, change) for change in found if change.outcome == outcome]
         if own:
             parts.append(f"{verb}: {'; '.join(own)}")
-    head = f"**What extensions change in {markdown(title(comparison))}**, each against its own base."
+    head = f"**What extensions change in {markdown(title(comparison))}**, each against its own base"
+    head += " (one seed: of these trained models)." if any(one.accuracy.seeds == 1 for one in found) else "."
     return f"{head} {'. '.join(map(_begun, parts))}."
 
 

@@ -14,7 +14,7 @@ from bench.report.tables.latex import fitting, floating
 from bench.report.text.markup import Cell, Table, paragraphs, written
 from bench.report.text.numbers import label_parts, number
 from bench.report.text.titles import title
-from bench.report.text.verdicts import ratio_said
+from bench.report.text.verdicts import ONE_SEED, ratio_said
 
 ACCURACY = BY_KEY["accuracy"]
 HEAD = "top-1 − base's (points)"
@@ -44,6 +44,8 @@ def extensions_read(comparison: Comparison) -> list[str]:
         f"loss of {MARGIN:g} point or more; it costs where top-1 is lower by more than chance, or it needs more MACs "
         "and top-1 is not higher; else it cannot be told with so many pictures and seeds.",
     ]
+    if any(change.accuracy.seeds == 1 for change in changes(comparison)):
+        lines.append(ONE_SEED)
     if any(ratio.disturbed for change in changes(comparison) for ratio in change.ratios.values()):
         lines.append("†: other processes were at work on the machine while one of the two was timed.")
     return lines

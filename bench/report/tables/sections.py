@@ -2,17 +2,19 @@
 
     <!-- bench report results/quick comparison -->
     <!-- bench report results/quick comparison: accuracy, gmacs, memory -->
+    <!-- bench report results/quick extensions -->
     …
     <!-- end -->
 
 Each marker stands on a line of its own, at its beginning. The path is a protocol's folder, as seen from the text's own
-folder; after the colon are the columns' keys (bench/records/quantities.py), else all that were measured.
+folder; after the colon are the columns' keys (bench/records/quantities.py), else all that were measured. `extensions`
+is the table of what each extension changes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +22,15 @@ from bench.errors import RequestError, unknown
 from bench.records.comparison import Comparison
 from bench.records.quantities import BY_KEY
 from bench.report.tables.comparison import comparison_table, machines, notes
+from bench.report.tables.extensions import extensions_read, extensions_table
 from bench.report.text.markup import markdown, written
 
 BEGIN = "<!-- bench report "
 END = "<!-- end -->"
-MARKER = re.compile(r"<!-- bench report (?P<folder>\S(?:.*\S)?) comparison(?:: *(?P<columns>[^>]*?))? -->")
+MARKER = re.compile(
+    r"<!-- bench report (?P<folder>\S(?:.*\S)?) "
+    r"(?:comparison(?:: *(?P<columns>[^>]*?))?|(?P<extensions>extensions)) -->"
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,9 @@ def renewed(file: Path, text: str, results: Path, comparisons: Sequence[Comparis
         place = f"{file.name}, line {number}"
         marker = MARKER.fullmatch(line.rstrip())
         if marker is None:
-            raise RequestError(f"{place}: not a marker: {BEGIN}RESULTS/PROTOCOL comparison[: COLUMN, …] -->")
+            raise RequestError(
+                f"{place}: not a marker: {BEGIN}RESULTS/PROTOCOL comparison[: COLUMN, …] -->, or … extensions -->"
+            )
         inside: list[str] = []
         for _, line in waiting:
             if line.startswith(BEGIN):
@@ -94,6 +102,8 @@ def _section(place: str, marker: re.Match[str], folder: Path, comparisons: Seque
     own = [one for one in comparisons if one.folder.resolve() == folder]
     if not own:
         raise RequestError(f"{place}: {marker['folder']} has no records")
+    if marker["extensions"]:
+        return "\n".join(["", "\n\n".join(_extensions(place, marker, own)), ""])
     parts = []
     for one in own:
         made_on = "; ".join(machines(one))
@@ -104,3 +114,13 @@ def _section(place: str, marker: re.Match[str], folder: Path, comparisons: Seque
         _, *rest = notes(one, keys)
         parts += [written(comparison_table(one, keys), "markdown"), markdown(" ".join([*rest, source]))]
     return "\n".join(["", "\n\n".join(parts), ""])
+
+
+def _extensions(place: str, marker: re.Match[str], comparisons: Sequence[Comparison]) -> Iterator[str]:
+    tables = {one.name: (one, extensions_table(one)) for one in comparisons}
+    if not any(table for _, table in tables.values()):
+        raise RequestError(f"{place}: {marker['folder']} has no extended model beside its base")
+    for one, table in tables.values():
+        if table:
+            yield written(table, "markdown")
+            yield markdown(" ".join([*extensions_read(one), f"From {marker['folder']}."]))
