@@ -58,7 +58,8 @@ def run(spec: TrialSpec, emit: Callable[[Event], None] = lambda event: None) -> 
     asked = plugins_of(spec).model(spec.model)
     record = outline(spec, known_of(asked, spec.protocol))
     if spec.known is not None and spec.known.code != record.model.code:
-        raise RequestError(f"{asked.plugin.place} was changed while the run was under way; run again")
+        places = " or ".join(dict.fromkeys(plugin.place for plugin in asked.plugins))
+        raise RequestError(f"{places} was changed while the run was under way; run again")
     with sole_user(spec.folder):
         settle(spec.folder)
         if spec.fresh:
