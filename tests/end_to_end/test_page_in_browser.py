@@ -407,7 +407,7 @@ def test_failed_trials_stand_with_their_reason_and_names_are_only_text(open_page
     page.get_by_role("link", name=HOSTILE).click()
     expect(page.get_by_role("heading", level=1)).to_have_text(HOSTILE)
     expect(page.get_by_role("region", name="Trials, table")).to_contain_text("needs 31 GB")
-    assert page.title() == "bench: quick, seeds"
+    assert page.title() == "bench: extended, quick, seeds"
 
 
 def test_protocol_and_machine_of_the_chosen_comparison_are_shown(open_page: Open) -> None:

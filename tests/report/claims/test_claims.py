@@ -259,7 +259,7 @@ def test_the_projects_claims_have_sources_and_say_without_any_results_how_to_tes
     verdicts = [claim.check(Evidence((), ())) for claim in found]
     assert {verdict.outcome for verdict in verdicts} == {"not testable"}
     without = [verdict.numbers for verdict in verdicts if not verdict.command.startswith("python -m bench ")]
-    assert set(without) == {"bench has no token merging"}  # for which no command would do
+    assert all(one.startswith("needs ImageNet's pictures") for one in without) and without  # which nothing here gives
     assert len({claim.text for claim in found}) == len(found)
 
 
