@@ -6,7 +6,7 @@ the two counts; times are the ratios of timing sessions in which both took turns
 - pays, where top-1 is higher by more than chance, or it needs fewer MACs and the 95 % interval of the difference holds
   no loss of MARGIN points or more;
 - costs, where top-1 is lower by more than chance, or it needs more MACs and top-1 is not higher by more than chance;
-- else it cannot be told.
+- else it cannot be told; nor can it where the base itself is not known to be better than guessing.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Change:
     base: int
     accuracy: Verdict  # of the extended model against its base, in points
     ratios: dict[str, Ratio]  # by the quantity's key; without what one of the two lacks
+    guessing: bool = False  # whether the base's top-1 may be that of a guess among the classes
 
     @property
     def outcome(self) -> Outcome:
@@ -51,7 +52,7 @@ class Change:
             return "pays"
         if self.accuracy.outcome == "worse" or (self.accuracy.outcome == "tie" and macs > 1):
             return "costs"
-        kept = self.accuracy.low is not None and self.accuracy.low > -MARGIN
+        kept = self.accuracy.low is not None and self.accuracy.low > -MARGIN and not self.guessing
         return "pays" if kept and macs < 1 else "cannot tell"
 
 
@@ -73,7 +74,10 @@ def _changes(comparison: Comparison) -> list[Change]:
         if base is not None:
             compared = verdicts.on(accuracy).between(place, base)
             ratios = {one.key: ratio for one in RATIOS if (ratio := _ratio(verdicts, one.key, place, base))}
-            found.append(Change(place, base, compared, ratios))
+            least = verdicts.on(accuracy).values[base]
+            guess = 100 / max(1, len(comparison.first.data.classes))
+            guessing = least is not None and (least.mean if least.low is None else least.low) <= guess
+            found.append(Change(place, base, compared, ratios, guessing))
     return found
 
 

@@ -42,7 +42,7 @@ def extensions_read(comparison: Comparison) -> list[str]:
         "the ratio's 95 % interval.",
         "An extension pays where top-1 is higher by more than chance, or it needs fewer MACs and the interval holds no "
         f"loss of {MARGIN:g} point or more; it costs where top-1 is lower by more than chance, or it needs more MACs "
-        "and top-1 is not higher; else it cannot be told with so many pictures and seeds.",
+        "and top-1 is not higher; else, and where the base itself may be guessing, it cannot be told.",
     ]
     if any(change.accuracy.seeds == 1 for change in changes(comparison)):
         lines.append(ONE_SEED)

@@ -111,6 +111,15 @@ def test_a_report_has_the_table_in_every_form_and_the_figure(comparison: Compari
     assert "vit+thrifty" in marked.read_text()
 
 
+def test_nothing_pays_beside_a_base_that_guesses(tmp_path: Path) -> None:
+    guess = answers(1 / 3, 2000)
+    write_trial(tmp_path, "vit", guess)
+    write_extended(tmp_path, "vit+thrifty", guess, efficiency={"macs": 500_000_000})
+    (one,), _ = read_comparisons(tmp_path)
+    (change,) = changes(one)
+    assert change.accuracy.low is not None and change.accuracy.low > -1 and change.outcome == "cannot tell"
+
+
 def test_without_an_extended_model_there_is_nothing_of_it(tmp_path: Path) -> None:
     write_trial(tmp_path, "vit", BASE)
     write_trial(tmp_path, "cnn", BASE)
