@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +13,8 @@ from bench.cli.options import Json, Plugins, Settings
 from bench.cli.printing import print_json, print_list, say, warn
 
 if TYPE_CHECKING:
-    from bench.plugins import Registry
+    from bench.hookspecs import ExtensionSpec, ModelSpec
+    from bench.plugins import Plugin, Registry
 
 
 def models(
@@ -33,34 +34,14 @@ def models(
     if trainable is not None:
         _show_layers(trainable, protocol, settings or (), classes, tuple(plugins or ()), keep, as_json)
         return
-    rows: list[dict[str, Any]] = [
-        {
-            "name": name,
-            "family": spec.family,
-            "options": spec.options(),
-            "plugin": plugin.name,
-            "source": spec.source,
-        }
-        for name, (spec, plugin) in _registry(plugins).models.items()
-    ]
-    print_list(rows, as_json)
+    print_list(_with_options(_registry(plugins).models, "family"), as_json)
     if not as_json:
         say("\nAny timm model: timm/NAME. Options: NAME:key=value,key=value. Extensions: MODEL+EXTENSION.")
 
 
 def extensions(plugins: Plugins = None, as_json: Json = False) -> None:
     """List the extensions that a model can have, and which models each changes."""
-    rows: list[dict[str, Any]] = [
-        {
-            "name": name,
-            "changes": spec.changes,
-            "options": spec.options(),
-            "plugin": plugin.name,
-            "source": spec.source,
-        }
-        for name, (spec, plugin) in _registry(plugins).extensions.items()
-    ]
-    print_list(rows, as_json)
+    print_list(_with_options(_registry(plugins).extensions, "changes"), as_json)
     if not as_json:
         say("\nMODEL+EXTENSION:key=value, several from left to right; or run MODEL... --extensions EXTENSION...")
 
@@ -122,6 +103,22 @@ def plugins(plugins: Plugins = None, as_json: Json = False) -> None:
         print_json({"plugins": rows, "problems": registry.problems})
     else:
         print_list(rows, as_json)
+
+
+def _with_options(
+    registered: Mapping[str, tuple[ModelSpec | ExtensionSpec, Plugin]], about: str
+) -> list[dict[str, Any]]:
+    """A row a model or an extension; `about` is what its spec says of it beside its options."""
+    return [
+        {
+            "name": name,
+            about: getattr(spec, about),
+            "options": spec.options(),
+            "plugin": plugin.name,
+            "source": spec.source,
+        }
+        for name, (spec, plugin) in registered.items()
+    ]
 
 
 def _show_layers(

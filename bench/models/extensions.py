@@ -35,24 +35,26 @@ def extend(backbone: nn.Module, model: Model, image_size: int) -> Extended:
     """
     base_options = resolved_options(backbone)
     before, modules = _shapes(backbone), {name for name, _ in backbone.named_modules()}
-    resolved = []
+    held, features, resolved = before, None, []
     for extension in model.extensions:
         with _answering_for(model, extension):
             if why := extension.spec.fits(backbone):
                 raise UnfitError(f"{extension.spec.name}: {' '.join(str(why).split())}")
-        held, width = _shapes(backbone), features_of(model.name, backbone, image_size)
+        if features is None:  # not before: what does not fit may not be made for such images either
+            features = features_of(model.name, backbone, image_size)
         backbone.resolved_options = {}  # type: ignore[assignment]
         with _answering_for(model, extension):
             backbone = extension.spec.apply(backbone, image_size=image_size, **extension.options)
             if not isinstance(backbone, nn.Module):
                 raise TypeError(f"apply gave {type(backbone).__name__}, not the changed module")
-            _refuse_changed(held, _shapes(backbone))
-            if (now := features_of(model.name, backbone, image_size)) != width:
-                raise ValueError(f"it changes the features from {width} to {now} values")
+            before_it, held = held, _shapes(backbone)
+            _refuse_changed(before_it, held)
+            if (now := features_of(model.name, backbone, image_size)) != features:
+                raise ValueError(f"it changes the features from {features} to {now} values")
             resolved.append(resolved_options(backbone))
     if model.extensions:
         backbone.resolved_options = base_options  # type: ignore[assignment]
-    return Extended(backbone, tuple(_added(_shapes(backbone).keys() - before.keys(), modules)), tuple(resolved))
+    return Extended(backbone, tuple(_added(held.keys() - before.keys(), modules)), tuple(resolved))
 
 
 def resolved_options(backbone: nn.Module) -> dict[str, Any]:

@@ -51,7 +51,8 @@ class _Applied:
         record = self.trial.record
         asked = registry.model(f"{record.model.name}+{extension}")
         protocol = Protocol.model_validate({"name": record.protocol.name, **record.protocol.settings})
-        self.classifier = _with_trained_weights(asked, self.described, folder, request)
+        self.trained = load_model(folder, request.place.plugins)
+        self.classifier = _with_weights_of(self.trained, asked, self.described)
         freeze(self.classifier, protocol.train.what, asked.last_block, asked.name)
         name = request.data or protocol.data.dataset
         dataset, location = registry.dataset(name)
@@ -83,7 +84,7 @@ class _Applied:
         record.environment = environment(device, precision=prepared.precision) | {"options": spec.options.record()}
         describe_model(record.model, spec, prepared)
         record.model.weights = {"source": "trial", "origin": "applied", "sha256": self.described.sha256}
-        self._check_weights(device.place(load_model(self.trial.folder, spec.place.plugins)), prepared, emit)
+        self._check_weights(prepared, emit)
         val, test = (evaluate(model, batches[part], prepared.precision, device) for part in ("val", "test"))
         enter_accuracy(record, spec, test, val.top1, batches["test"], spec.folder)
         record.status = "ok"
@@ -92,9 +93,10 @@ class _Applied:
         write_record(spec.folder, record)
         return spec.folder
 
-    def _check_weights(self, trained: Classifier, prepared: Prepared, emit: Tell) -> None:
+    def _check_weights(self, prepared: Prepared, emit: Tell) -> None:
         """Say where the trained model itself does not do here what its record says."""
         batches: Batches = prepared.batches["test"]
+        trained = prepared.device.place(self.trained)
         found = evaluate(trained, batches, prepared.precision, prepared.device).top1
         record: Record = self.trial.record
         recorded = record.accuracy.test_top1 if record.accuracy else None
@@ -113,9 +115,9 @@ def _finished(folder: Path) -> Trial:
     return trial
 
 
-def _with_trained_weights(asked: Model, described: KeptModel, folder: Path, request: AppliedRequest) -> Classifier:
+def _with_weights_of(trained: Classifier, asked: Model, described: KeptModel) -> Classifier:
     """The extended model with what the trial has learned."""
-    state = load_model(folder, request.place.plugins).state_dict()
+    state = trained.state_dict()
     classes = len(described.classes)
     classifier = assembled(asked, described.image_size, classes, described.options, described.head)
     if added := sorted(classifier.state_dict().keys() - state.keys()):

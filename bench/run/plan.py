@@ -61,7 +61,7 @@ def with_extended(
     found = {}
     for model in models:
         found[model.name] = model
-        found |= {one.name: one for one in fitting if one.extensions and one.name.startswith(f"{model.name}+")}
+        found |= {one.name: one for one in fitting if one.name.startswith(f"{model.name}+")}
     lines = [f"left out: {name} does not fit {'; '.join(reasons)}" for name, reasons in left_out.items()]
     return list(found.values()), lines
 

@@ -61,11 +61,11 @@ def model_figure(kind: str, model: str) -> str:
 
 def _figures(comparison: Comparison) -> Iterator[tuple[str, Draw, Any]]:
     """Name, drawing function and values of each figure."""
-    if comparison.finished:
-        for cost, against in costs(comparison).items():
-            yield f"accuracy-{cost}" if cost else "accuracy", draw_pareto, against
+    against = costs(comparison) if comparison.finished else {}
+    for cost, drawn in against.items():
+        yield f"accuracy-{cost}" if cost else "accuracy", draw_pareto, drawn
     together: list[tuple[str, Draw, Any]] = [
-        ("extensions", draw_pareto, extended(comparison)),
+        ("extensions", draw_pareto, extended(comparison, against.get(""))),
         ("curves", draw_all_curves, all_curves(comparison)),
         ("time", draw_bars, step_time(comparison)),
         ("memory", draw_bars, step_memory(comparison)),

@@ -70,10 +70,9 @@ def costs(comparison: Comparison) -> dict[str, Pareto]:
     }
 
 
-def extended(comparison: Comparison) -> Pareto | None:
-    """The overview of the extended models and their bases, with an arrow from each base; None where there are none."""
+def extended(comparison: Comparison, overview: Pareto | None) -> Pareto | None:
+    """The overview's extended models and their bases, with an arrow from each base; None where there are none."""
     found = changes(comparison)
-    overview = costs(comparison).get("")
     if not found or overview is None:
         return None
     names = [contender.model for contender in comparison.finished]

@@ -10,7 +10,7 @@ from bench.report.text.numbers import with_interval
 from bench.report.text.titles import title
 from bench.report.text.verdicts import ratio_said
 
-SAID = {"pays": "pays", "costs": "costs", "cannot tell": "cannot be told"}
+SAID = {"pays": "Pays", "costs": "Costs", "cannot tell": "Cannot be told"}
 
 
 def extensions_answer(comparison: Comparison) -> str:
@@ -25,11 +25,7 @@ def extensions_answer(comparison: Comparison) -> str:
             parts.append(f"{verb}: {'; '.join(own)}")
     head = f"**What extensions change in {markdown(title(comparison))}**, each against its own base"
     head += " (one seed: of these trained models)." if any(one.accuracy.seeds == 1 for one in found) else "."
-    return f"{head} {'. '.join(map(_begun, parts))}."
-
-
-def _begun(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:]
+    return f"{head} {'. '.join(parts)}."
 
 
 def _one(comparison: Comparison, change: Change) -> str:

@@ -3,10 +3,10 @@
 Accuracy is the difference that `Verdicts` gives of the two, on the same test pictures; what is counted is the ratio of
 the two counts; times are the ratios of timing sessions in which both took turns. An extension
 
-- pays, where top-1 is higher by more than chance, or it needs fewer MACs and the 95 % interval of the difference holds
-  no loss of MARGIN points or more;
+- pays, where top-1 is higher by more than chance, or it needs fewer MACs, the 95 % interval of the difference holds no
+  loss of MARGIN points or more, and the base is known to do better than guessing;
 - costs, where top-1 is lower by more than chance, or it needs more MACs and top-1 is not higher by more than chance;
-- else it cannot be told; nor can it where the base itself is not known to be better than guessing.
+- else it cannot be told.
 """
 
 from __future__ import annotations
@@ -74,11 +74,14 @@ def _changes(comparison: Comparison) -> list[Change]:
         if base is not None:
             compared = verdicts.on(accuracy).between(place, base)
             ratios = {one.key: ratio for one in RATIOS if (ratio := _ratio(verdicts, one.key, place, base))}
-            least = verdicts.on(accuracy).values[base]
-            guess = 100 / max(1, len(comparison.first.data.classes))
-            guessing = least is not None and (least.mean if least.low is None else least.low) <= guess
-            found.append(Change(place, base, compared, ratios, guessing))
+            found.append(Change(place, base, compared, ratios, _guesses(verdicts, base)))
     return found
+
+
+def _guesses(verdicts: Verdicts, place: int) -> bool:
+    """Whether the model's top-1 may be that of a guess among the classes."""
+    found, classes = verdicts.on(BY_KEY["accuracy"]).values[place], verdicts.contenders[place].first.data.classes
+    return found is not None and (found.mean if found.low is None else found.low) <= 100 / max(1, len(classes))
 
 
 def _ratio(verdicts: Verdicts, key: str, place: int, base: int) -> Ratio | None:

@@ -8,7 +8,7 @@ import math
 
 from bench.records.classes import METRICS, ClassRow, class_rows
 from bench.records.comparison import Comparison, Contender
-from bench.report.tables.latex import fitting, floating
+from bench.report.tables.latex import document, fitting, floating
 from bench.report.text.markup import Cell, Table, markdown, written
 from bench.report.text.titles import title
 
@@ -52,13 +52,13 @@ def classes_page(comparison: Comparison) -> bytes:
 
 def classes_latex(comparison: Comparison) -> bytes:
     """One table a model, for the package booktabs, each with the model's name in its caption."""
-    parts = ["% Made by `python -m bench report` from the records in this folder; needs \\usepackage{booktabs}."]
+    parts = []
     for contender in comparison.finished:
         if rows := class_rows(contender):
             caption = f"{title(comparison)}, {contender.model}, {_seeds(contender)}: by class."
             label = "-".join(["tab:bench", comparison.name, contender.model, "classes"])
             parts += [floating(table, caption, label) for table in fitting(_table(rows))]
-    return ("\n\n".join(parts) + "\n").encode()
+    return document(parts)
 
 
 def classes_csv(comparison: Comparison) -> bytes:

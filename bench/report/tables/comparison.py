@@ -18,7 +18,7 @@ from bench.report.judge.letters import groups
 from bench.report.judge.marks import marks
 from bench.report.judge.verdict import Standing, Verdicts
 from bench.report.tables.extensions import extensions_text
-from bench.report.tables.latex import fitting, floating
+from bench.report.tables.latex import document, fitting, floating
 from bench.report.text.markup import Cell, Style, Table, paragraphs, written
 from bench.report.text.numbers import number
 from bench.report.text.titles import title
@@ -135,7 +135,7 @@ def run_text(folder: Path, records: Sequence[Record]) -> str:
 def comparison_latex(comparison: Comparison) -> bytes:
     """The table, for \\input in a document with the package booktabs: as many as it takes for each to fit the text."""
     quantities, _ = measured(comparison)
-    parts = ["% Made by `python -m bench report` from the records in this folder; needs \\usepackage{booktabs}."]
+    parts = []
     tables = list(fitting(comparison_table(comparison)))
     by_label = {quantity.label: quantity for quantity in quantities}
     for place, table in enumerate(tables, start=1):
@@ -146,7 +146,7 @@ def comparison_latex(comparison: Comparison) -> bytes:
         lines += [LETTERS] if GROUP in table.headers else []
         label = "-".join(["tab:bench", comparison.name, str(place)])
         parts.append(floating(table, " ".join(lines), label))
-    return ("\n\n".join(parts) + "\n").encode()
+    return document(parts)
 
 
 def comparison_csv(comparison: Comparison) -> bytes:

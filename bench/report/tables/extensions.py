@@ -10,9 +10,9 @@ from typing import Any
 from bench.records.comparison import Comparison
 from bench.records.quantities import BY_KEY
 from bench.report.judge.extended import MARGIN, RATIOS, Change, Ratio, changes
-from bench.report.tables.latex import fitting, floating
+from bench.report.tables.latex import document, fitting, floating
 from bench.report.text.markup import Cell, Table, paragraphs, written
-from bench.report.text.numbers import label_parts, number
+from bench.report.text.numbers import label_parts, with_interval
 from bench.report.text.titles import title
 from bench.report.text.verdicts import ONE_SEED, ratio_said
 
@@ -40,9 +40,9 @@ def extensions_read(comparison: Comparison) -> list[str]:
         "the difference on the same test pictures, with its 95 % interval; p as in the table above, corrected for all "
         "pairs of models. ×: the model's value over its base's; of times from rounds in which both took turns, with "
         "the ratio's 95 % interval.",
-        "An extension pays where top-1 is higher by more than chance, or it needs fewer MACs and the interval holds no "
-        f"loss of {MARGIN:g} point or more; it costs where top-1 is lower by more than chance, or it needs more MACs "
-        "and top-1 is not higher; else, and where the base itself may be guessing, it cannot be told.",
+        "An extension pays where top-1 is higher by more than chance, or it needs fewer MACs, the interval holds no "
+        f"loss of {MARGIN:g} point or more and the base is known to do better than guessing; it costs where top-1 is "
+        "lower by more than chance, or it needs more MACs and top-1 is not higher; else it cannot be told.",
     ]
     if any(change.accuracy.seeds == 1 for change in changes(comparison)):
         lines.append(ONE_SEED)
@@ -78,14 +78,14 @@ def extensions_latex(comparison: Comparison) -> bytes:
     """The table, for \\input, in as many parts as fit the text."""
     table = extensions_table(comparison)
     assert table is not None  # of a comparison that has one
-    parts = ["% Made by `python -m bench report` from the records in this folder; needs \\usepackage{booktabs}."]
+    parts = []
     for place, part in enumerate(fitting(table), start=1):
         words = [f"{title(comparison)}: what each extension changes."]
         words += extensions_read(comparison) if place == 1 else []
         parts.append(
             floating(part, " ".join(words), "-".join(["tab:bench", comparison.name, "extensions", str(place)]))
         )
-    return ("\n\n".join(parts) + "\n").encode()
+    return document(parts)
 
 
 def extensions_csv(comparison: Comparison) -> bytes:
@@ -107,9 +107,7 @@ def _row(comparison: Comparison, change: Change, keys: list[str]) -> list[Cell]:
     verdict = change.accuracy
     difference = verdict.reason
     if verdict.value is not None:
-        difference = number(ACCURACY, verdict.value, sign=True)
-        if verdict.low is not None and verdict.high is not None:
-            difference += f" [{', '.join(number(ACCURACY, end, sign=True) for end in (verdict.low, verdict.high))}]"
+        difference = with_interval(ACCURACY, verdict.value, verdict.low, verdict.high, sign=True)
     names = [comparison.finished[place].model for place in (change.place, change.base)]
     p = "" if verdict.p is None else f"{verdict.p:.2g}" if verdict.p >= 0.0001 else "< 0.0001"
     texts = [*names, difference, p, *(ratio_said(change.ratios.get(key)) for key in keys), change.outcome]

@@ -61,3 +61,9 @@ def floating(table: Table, caption: str, label: str) -> str:
             r"\end{table}",
         ]
     )
+
+
+def document(tables: Sequence[str]) -> bytes:
+    """A file of such tables, for \\input."""
+    head = "% Made by `python -m bench report` from the records in this folder; needs \\usepackage{booktabs}."
+    return ("\n\n".join([head, *tables]) + "\n").encode()
