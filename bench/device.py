@@ -17,6 +17,8 @@ from bench.errors import RequestError
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 
+# How errors say so that are no OutOfMemoryError: the CPU's allocator, pinned memory, cuBLAS, cuDNN.
+NO_MEMORY = ("allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -31,6 +33,7 @@ class Device:
         self.torch_device = torch.device(kind)
         # None on the CPU, where work is synchronous and no allocator keeps a peak.
         self._accelerator = None if kind == "cpu" else (accelerator or torch.accelerator)
+        self._kept = 0  # bytes on the accelerator by `keep`
 
     def __repr__(self) -> str:
         return f"Device({self.kind!r})"
@@ -108,15 +111,25 @@ class Device:
         return model.to(self.torch_device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def keep(self, tensor: torch.Tensor) -> torch.Tensor:
-        """`tensor` where batches are best gathered from: on the accelerator if that leaves it half its free memory."""
-        return self.move(tensor) if self.has_room(tensor.nbytes) else tensor
+        """`tensor` where batches are best gathered from: on the accelerator where it has room, until `let_go`."""
+        if not self.has_room(tensor.nbytes):
+            return tensor
+        self._kept += tensor.nbytes
+        return self.move(tensor)
+
+    def let_go(self, tensor: torch.Tensor) -> torch.Tensor:
+        """What was kept, in main memory: its room on the accelerator is for others."""
+        if self._accelerator is not None and tensor.device.type == self.kind:
+            self._kept -= tensor.nbytes
+        return tensor.cpu()
 
     def has_room(self, size: int) -> bool:
-        """Whether so many bytes leave the accelerator half its free memory; False where there is none."""
+        """Whether the accelerator has half its free memory left with so many bytes more, what is kept there counting
+        as free; False where there is none."""
         if self._accelerator is None:
             return False
         free, _ = self._accelerator.get_memory_info()
-        return bool(size < free / 2)
+        return bool(size + self._kept < (free + self._kept) / 2)
 
     def tune_kernels(self) -> None:
         """Let cuDNN try which of its kernels is fastest for each shape, among those that always give the same."""
@@ -149,5 +162,5 @@ def native_bf16(device: Device) -> bool:
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that memory ran out; the CPU's allocator has no exception of its own."""
-    told = "allocate memory" in str(error) or "out of memory" in str(error)
+    told = any(words in str(error) for words in NO_MEMORY)
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or told

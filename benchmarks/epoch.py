@@ -38,7 +38,7 @@ def by_hand(model, images, labels, mean, std, precision) -> Iterator[float | Non
         order = torch.randperm(len(images))
         for step in range(len(images) // 64):
             chosen = order[step * 64 : (step + 1) * 64]
-            batch = functional.interpolate(images[chosen].float(), (32, 32), mode="bilinear")
+            batch = functional.interpolate(images[chosen].permute(0, 3, 1, 2).float(), (32, 32), mode="bilinear")
             batch = (batch / 255 - mean) / std
             optimizer.zero_grad()
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):

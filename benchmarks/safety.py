@@ -3,7 +3,8 @@
     python benchmarks/safety.py [MODEL] [--pictures 320] [--size 224]
 
 A checkpoint (written, synchronised, with a digest) is taken after each of three epochs on so many pictures of noise;
-printed is its share of an epoch on 5,000 such pictures, which is to be at most 0.02. Then twenty pieces of work that do
+printed is how long it takes, all of it, and how long training waits for it, as a share of an epoch on 5,000 such
+pictures, which is to be at most 0.02. Then twenty pieces of work that do
 nothing are done by the executor, each in a process of its own: seconds of each after the first, at most 0.5.
 """
 
@@ -23,6 +24,7 @@ from bench.protocol import load_protocol
 from bench.run.executors import follow
 from bench.run.executors.local import Local
 from bench.run.prepare import chosen_precision, prepare_device, prepare_model
+from bench.train.checkpoint import Writer
 from bench.train.loop import Progress, copied, make_trainer, trained_state
 
 EPOCHS, PICTURES, BATCH = 3, 5_000, 32
@@ -32,8 +34,9 @@ def nothing(emit: Tell) -> None:
     """The least work."""
 
 
-def checkpoint_share(name: str, pictures: int, size: int) -> tuple[float, float, int]:
-    """Seconds of a checkpoint and of an epoch on so many pictures, and the checkpoint's bytes; medians."""
+def checkpoint_share(name: str, pictures: int, size: int) -> tuple[float, float, float, int]:
+    """Seconds that training waits for a checkpoint, that it takes in all, and of an epoch on so many pictures; medians.
+    And the checkpoint's bytes."""
     device = prepare_device("cpu")
     overrides = ["model.weights=scratch", "train.what=full", f"data.image_size={size}", f"train.batch_size={BATCH}"]
     protocol = load_protocol("cifar10", overrides)
@@ -41,7 +44,7 @@ def checkpoint_share(name: str, pictures: int, size: int) -> tuple[float, float,
     trainer = make_trainer(model, protocol, pictures // BATCH, chosen_precision(protocol, device), device)
     images, labels = torch.randn(BATCH, 3, size, size), torch.randint(0, 10, (BATCH,))
     trainer.step(images, labels)  # warm-up, and the optimizer's state
-    progress, epochs, checkpoints = Progress(), [], []
+    progress, epochs, waits, checkpoints = Progress(), [], [], []
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "checkpoint.pt"
         for _ in range(EPOCHS):
@@ -50,10 +53,12 @@ def checkpoint_share(name: str, pictures: int, size: int) -> tuple[float, float,
                 trainer.step(images, labels)
             epochs.append(time.perf_counter() - started)
             started = time.perf_counter()
-            trainer.save(file, progress, copied(trained_state(model)))
+            with Writer(file) as writer:
+                writer.write(trainer.checkpoint(progress, copied(trained_state(model))))
+                waits.append(time.perf_counter() - started)
             checkpoints.append(time.perf_counter() - started)
         held = file.stat().st_size
-    return statistics.median(checkpoints), statistics.median(epochs), held
+    return statistics.median(waits), statistics.median(checkpoints), statistics.median(epochs), held
 
 
 def main() -> None:
@@ -63,10 +68,11 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=320)
     parser.add_argument("--size", type=int, default=224)
     given = parser.parse_args()
-    checkpoint, epoch, held = checkpoint_share(given.model, given.pictures, given.size)
+    wait, checkpoint, epoch, held = checkpoint_share(given.model, given.pictures, given.size)
     whole = epoch * PICTURES / given.pictures
-    print(f"{given.model}: a checkpoint of {held / 1e6:.1f} MB takes {checkpoint:.3f} s, an epoch on {PICTURES:,}")
-    print(f"pictures {whole:.1f} s (from {given.pictures}): {1 + checkpoint / whole:.4f} times the epoch alone")
+    print(f"{given.model}: training waits {wait:.3f} s for a checkpoint of {held / 1e6:.1f} MB, which takes")
+    print(f"{checkpoint:.3f} s in its thread; an epoch on {PICTURES:,} pictures {whole:.1f} s (from {given.pictures}):")
+    print(f"{1 + wait / whole:.5f} times the epoch alone, {1 + checkpoint / whole:.4f} were none of it beside training")
     seconds = []
     for _ in range(20):
         started = time.perf_counter()

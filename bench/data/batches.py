@@ -1,13 +1,14 @@
 """Batches on the device: the same pictures in the same order with the same augmentation for every model.
 
 Order and augmentation are drawn on the CPU from the trial's seed and the epoch alone, so neither the
-model, nor the device, nor an interrupted run changes them. All arithmetic is on whole batches on the
-device: flip and crop (one gather), resizing, normalisation.
+model, nor the device, nor an interrupted run changes them. What an epoch draws is moved to the device at
+once, so that no step waits for it. All arithmetic is on whole batches on the device: crop and flip (two
+gathers), resizing, normalisation. Pictures lie as on disk, channels last, and so do batches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,16 +37,35 @@ class Preparation:
     std: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """What an epoch draws, a row a batch: which pictures (steps, B), which of them are flipped (steps, B; 0 or 1), and
+    by how many rows and columns each is shifted (2, steps, B); all int64, and None where that is no augmentation.
+    """
+
+    chosen: torch.Tensor
+    flipped: torch.Tensor | None
+    shifts: torch.Tensor | None
+
+    def on(self, device: Device) -> Drawn:
+        """The same on the device, moved at once."""
+        parts = [self.chosen[None], *([] if self.flipped is None else [self.flipped[None]])]
+        parts += [] if self.shifts is None else [self.shifts]
+        chosen, *others = device.move(torch.cat(parts))
+        flipped = None if self.flipped is None else others.pop(0)
+        return Drawn(chosen, flipped, torch.stack(others) if others else None)
+
+
 class Batches:
     """A subset's pictures as batches of images (B, 3, S, S; float32) and classes (B; int64), on the device."""
 
     def __init__(
         self, stored: Stored, subset: Subset, preparation: Preparation, batch_size: int, device: Device
     ) -> None:
-        images = torch.from_numpy(np.ascontiguousarray(stored.images(subset.part)[subset.indices]))
-        self.images = device.keep(images.permute(0, 3, 1, 2).contiguous())  # (N, 3, H, W) of uint8
+        images = np.ascontiguousarray(stored.images(subset.part)[subset.indices])
+        self.images = device.keep(torch.from_numpy(images))  # (N, H, W, 3) of uint8
         labels = stored.labels(subset.part)[subset.indices] if subset.labels is None else subset.labels
-        self.labels = device.keep(torch.from_numpy(labels))
+        self.labels = device.move(torch.from_numpy(labels))
         self.subset = subset
         self.preparation = preparation
         self.batch_size = batch_size
@@ -64,44 +84,45 @@ class Batches:
         """Batches in a training epoch. A last, smaller one is left out: batch norm would see too few pictures."""
         return max(1, len(self) // self.batch_size)
 
+    def leave_device(self) -> None:
+        """Keep the pictures in main memory from now on: what is measured has the accelerator's for itself."""
+        self.images = self.device.let_go(self.images)
+
     def shuffled(self, seed: int, epoch: int, augmentation: Augmentation) -> Iterator[Batch]:
         """One training epoch: each picture at most once, in the order and with the changes of that seed and epoch."""
-        for chosen, generator in self.drawn(seed, epoch):
-            yield self._batch(chosen, augmentation, generator)
-
-    def drawn(self, seed: int, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Generator]]:
-        """For each batch of that epoch: which pictures (B), and the generator that its changes are drawn from."""
-        generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
-        order = torch.randperm(len(self), generator=generator)
+        drawn = self.drawn(seed, epoch, augmentation)
+        moved = drawn.on(self.device)
         for step in range(self.steps):
-            yield order[step * self.batch_size : (step + 1) * self.batch_size], generator
+            flipped = None if moved.flipped is None else moved.flipped[step]
+            shifts = None if moved.shifts is None else moved.shifts[:, step]
+            chosen = moved.chosen[step]
+            if self._resident:
+                images = augmented(self.images, chosen, flipped, shifts)
+            else:
+                images = augmented(self._gathered(drawn.chosen[step]), None, flipped, shifts)
+            yield self._prepared(images), self.labels[chosen]
+
+    def drawn(self, seed: int, epoch: int, augmentation: Augmentation) -> Drawn:
+        """What that epoch draws."""
+        return draw(len(self), self.batch_size, self.images.shape[1:3], epoch_seed(seed, epoch), augmentation)
 
     def in_order(self, *, flipped: bool = False) -> Iterator[Batch]:
         """Every picture once, unchanged but for size and normalisation, or all of them flipped."""
         for start in range(0, len(self), self.batch_size):
-            chosen = torch.arange(start, min(start + self.batch_size, len(self)))
-            images = self.images[chosen.to(self.images.device)]
-            yield self._finished(images.flip(3) if flipped else images, chosen)
+            own = slice(start, start + self.batch_size)
+            images = self.device.move(self.images[own])
+            yield self._prepared(images.flip(2) if flipped else images), self.labels[own]
 
-    def _batch(self, chosen: torch.Tensor, augmentation: Augmentation, generator: torch.Generator) -> Batch:
-        place = self.images.device
-        if augmentation == Augmentation():
-            images = self.images[chosen.to(place)]
-        else:
-            rows, columns = augmented_positions(len(chosen), self.images.shape[2:], augmentation, generator)
-            picture = chosen.to(place).view(-1, 1, 1, 1)
-            channel = torch.arange(3, device=place).view(1, -1, 1, 1)
-            rows, columns = rows.to(place)[:, None, :, None], columns.to(place)[:, None, None, :]
-            images = self.images[picture, channel, rows, columns]
-        return self._finished(images, chosen)
+    @property
+    def _resident(self) -> bool:
+        return self.images.device == self.labels.device
 
-    def _finished(self, images: torch.Tensor, chosen: torch.Tensor) -> Batch:
-        """The pictures (B, 3, H, W; uint8) and their classes as a batch on the device."""
-        labels = self.device.move(self.labels[chosen.to(self.labels.device)])
-        return self._prepared(self.device.move(images)), labels
+    def _gathered(self, chosen: torch.Tensor) -> torch.Tensor:
+        return self.device.move(self.images.index_select(0, chosen))
 
     def _prepared(self, images: torch.Tensor) -> torch.Tensor:
-        floats = images.float()
+        """Pictures (B, H, W, 3; uint8) as images (B, 3, S, S; float32), channels last in memory."""
+        floats = images.permute(0, 3, 1, 2).float()
         size = self.image_size
         if floats.shape[2:] != (size, size):
             shrinks = floats.shape[2] > size or floats.shape[3] > size
@@ -109,32 +130,63 @@ class Batches:
         return floats.mul_(self._scale).add_(self._shift)
 
 
-def augmented_positions(
-    count: int, size: tuple[int, ...] | torch.Size, augmentation: Augmentation, generator: torch.Generator
-) -> Batch:
-    """Where each pixel of `count` augmented pictures (H, W) comes from: its rows (count, H) and columns (count, W).
+def draw(pictures: int, batch_size: int, size: Sequence[int], seed: int, augmentation: Augmentation) -> Drawn:
+    """What one epoch draws of so many pictures of that size (H, W), in whole batches; in one, where they fill none.
 
-    Cropping out of a picture with a mirrored border is a shift of the positions, reflected at the
-    edges; flipping turns the columns round. Flips are drawn first, so that they do not depend on
-    whether the protocol crops.
+    Each batch draws its flips first, so that they do not depend on whether the protocol crops.
     """
+    generator = torch.Generator().manual_seed(seed)
+    own = min(batch_size, pictures)
+    steps = pictures // own
+    chosen = torch.randperm(pictures, generator=generator)[: steps * own].view(steps, own)
+    if augmentation == Augmentation():
+        return Drawn(chosen, None, None)
+    reach = max(1, round(augmentation.crop * min(size)))
+    flips, shifts = [], []
+    for _ in range(steps):
+        flips.append(torch.rand(own, generator=generator) < 0.5)
+        if augmentation.crop:
+            shifts.append(torch.randint(-reach, reach + 1, (2, own), generator=generator))
+    return Drawn(
+        chosen,
+        torch.stack(flips).long() if augmentation.flip else None,
+        torch.stack(shifts, 1) if shifts else None,
+    )
+
+
+def augmented(
+    pictures: torch.Tensor, chosen: torch.Tensor | None, flipped: torch.Tensor | None, shifts: torch.Tensor | None
+) -> torch.Tensor:
+    """The chosen (B) of the pictures (N, H, W, 3), all if None: shifted by `shifts` (2, B), then `flipped` (B)."""
+    if chosen is None:
+        chosen = torch.arange(len(pictures), device=pictures.device)
+    height, width = pictures.shape[1:3]
+    rows, columns = positions((height, width), flipped, shifts)
+    if rows is None:
+        images = pictures.index_select(0, chosen)
+    else:  # whole rows, which are copied as they lie
+        rows = (rows + height * chosen[:, None]).flatten()
+        images = pictures.flatten(0, 1).index_select(0, rows).view(len(chosen), height, width, 3)
+    return images if columns is None else images.gather(2, columns[:, None, :, None].expand(-1, height, -1, 3))
+
+
+def positions(
+    size: tuple[int, int], flipped: torch.Tensor | None, shifts: torch.Tensor | None
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """Where each pixel of a batch of augmented pictures (H, W) comes from: rows (B, H) and columns (B, W).
+
+    None where all stay. Cropping out of a picture with a mirrored border is a shift of the positions, reflected at the
+    edges; flipping turns the columns round.
+    """
+    rows = columns = None
     height, width = size
-    flipped = drawn_flips(count, generator)
-    rows = torch.arange(height).expand(count, height)
-    columns = torch.arange(width).expand(count, width)
-    if augmentation.crop:
-        reach = max(1, round(augmentation.crop * min(height, width)))
-        shift = torch.randint(-reach, reach + 1, (2, count, 1), generator=generator)
-        rows = _mirrored(rows + shift[0], height)
-        columns = _mirrored(columns + shift[1], width)
-    if augmentation.flip:
-        columns = torch.where(flipped[:, None], width - 1 - columns, columns)
+    if shifts is not None:
+        rows = _mirrored(torch.arange(height, device=shifts.device) + shifts[0, :, None], height)
+        columns = _mirrored(torch.arange(width, device=shifts.device) + shifts[1, :, None], width)
+    if flipped is not None:
+        columns = torch.arange(width, device=flipped.device)[None] if columns is None else columns
+        columns = torch.where(flipped[:, None] == 1, width - 1 - columns, columns)
     return rows, columns
-
-
-def drawn_flips(count: int, generator: torch.Generator) -> torch.Tensor:
-    """Which of `count` pictures are flipped: half of them, by chance."""
-    return torch.rand(count, generator=generator) < 0.5
 
 
 def _mirrored(positions: torch.Tensor, size: int) -> torch.Tensor:

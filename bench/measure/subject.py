@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.device import PRECISIONS, Device
+from bench.device import PRECISIONS, Device, out_of_memory
 from bench.measure.memory import parameter_bytes
 from bench.models.classifier import Head
 
@@ -58,7 +58,9 @@ class Inference:
                     module.float()
             try:
                 self.with_batch(1)()
-            except (RuntimeError, NotImplementedError):
+            except (RuntimeError, NotImplementedError) as error:
+                if out_of_memory(error):
+                    raise
                 self._model, self.casting, self._dtype = original, "autocast", torch.float32
         if options.compile:
             self._model = torch.compile(self._model)  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""The file that a trial goes on from: whole, on the disk, and with a digest of its content.
+"""The file that a trial goes on from: whole, on the disk, with a digest of its content; written beside the training.
 
 torch writes a zip archive and does not check it when reading: a flipped byte would be a flipped weight.
 """
@@ -7,15 +7,24 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from types import TracebackType
+from typing import Any, BinaryIO, Self
 
 import torch
 
-from bench.device import Device
+from bench.device import out_of_memory
 from bench.files import replacing
 
 DIGEST = 32  # bytes of SHA-256, at the end of the file
+# Checkpoints that cost something are written once in so many seconds.
+EVERY = 60.0
+# One that takes fewer seconds than this, or than this share of the time since the last, is written after each epoch.
+CHEAP, SHARE = 0.5, 0.02
 
 
 class DamagedError(Exception):
@@ -55,8 +64,12 @@ def write_checkpoint(file: Path, content: dict[str, Any]) -> None:
         stream.write(digesting.digest.digest())
 
 
-def read_checkpoint(file: Path, device: Device) -> dict[str, Any] | None:
-    """What `write_checkpoint` wrote there; None where nothing is. DamagedError for all else; no code of it is run."""
+def read_checkpoint(file: Path) -> dict[str, Any] | None:
+    """What `write_checkpoint` wrote there, in main memory: an accelerator may be fuller than when it was written.
+
+    None where nothing is. DamagedError for what is none; no code of it is run. Where memory runs out, that is raised:
+    it is no damage.
+    """
     try:
         content = file.read_bytes()
     except FileNotFoundError:
@@ -67,12 +80,76 @@ def read_checkpoint(file: Path, device: Device) -> dict[str, Any] | None:
     if hashlib.sha256(content).digest() != digest:
         raise DamagedError("its content is not what was written")
     try:
-        saved = torch.load(io.BytesIO(content), map_location=device.torch_device, weights_only=True)
+        saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # what is not torch's is read with any error
+        if out_of_memory(error):
+            raise
         raise DamagedError(f"{type(error).__name__}: {error}".partition("\n")[0]) from None
     if not isinstance(saved, dict):
         raise DamagedError("it holds no state of a training")
     return saved
+
+
+class Writer:
+    """Writes a training's checkpoints in a thread of its own, from copies in main memory, one at a time.
+
+    Within its context; what could not be written is raised (StorageError) by the next `write`, or at the end.
+    """
+
+    def __init__(self, file: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._file, self._clock = file, clock
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._written: Future[None] | None = None
+        self._began, self._ended = -math.inf, -math.inf
+
+    @property
+    def is_due(self) -> bool:
+        """Whether to write one now."""
+        now = self._clock()
+        took = (now if self._is_writing else self._ended) - self._began if self._written else 0.0
+        return now - self._began >= EVERY or took <= max(CHEAP, SHARE * (now - self._began))
+
+    def write(self, content: dict[str, Any]) -> None:
+        """Copy the content now, and let it be written."""
+        self.wait()
+        self._began = self._clock()
+        self._written = self._thread.submit(self._write, in_main_memory(content, {}))
+
+    def _write(self, content: dict[str, Any]) -> None:
+        try:
+            write_checkpoint(self._file, content)
+        finally:
+            self._ended = self._clock()
+
+    @property
+    def _is_writing(self) -> bool:
+        return self._written is not None and not self._written.done()
+
+    def wait(self) -> None:
+        """Until what was given last is on the disk; StorageError where it could not be written."""
+        if self._written is not None:
+            self._written.result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+        self._thread.shutdown()
+        if kind is None:
+            self.wait()
+
+
+def in_main_memory(value: Any, copies: dict[int, torch.Tensor]) -> Any:
+    """A copy of the state in main memory, of each tensor once; `copies` are those already made, by what they are of."""
+    if isinstance(value, torch.Tensor):
+        if id(value) not in copies:
+            copies[id(value)] = value.detach().to("cpu", copy=True)
+        return copies[id(value)]
+    if isinstance(value, dict):
+        return {key: in_main_memory(item, copies) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(in_main_memory(item, copies) for item in value)
+    return value
 
 
 def set_aside(file: Path) -> Path:

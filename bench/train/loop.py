@@ -1,9 +1,9 @@
 """The training loop, and evaluation: one for all models.
 
-An epoch trains on every batch, validates, and is remembered in a checkpoint; the weights of the epoch
-with the best validation top-1 are kept, of equal ones those with the lowest validation loss. A trial that
-was killed goes on after its last whole epoch, as if it had not been: order, augmentation and dropout of an
-epoch follow from the seed and its number.
+An epoch trains on every batch, validates, and is remembered in a checkpoint, where that costs little, or once a
+minute; the weights of the epoch with the best validation top-1 are kept, of equal ones those with the lowest
+validation loss. A trial that was killed goes on after the epoch of its checkpoint, as if it had not been: order,
+augmentation and dropout of an epoch follow from the seed and its number.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from bench.data.batches import epoch_seed
 from bench.device import Device, out_of_memory
 from bench.models.classifier import Classifier
 from bench.models.freezing import train_mode
-from bench.protocol import Protocol
-from bench.train.checkpoint import DamagedError, read_checkpoint, set_aside, write_checkpoint
+from bench.protocol import Protocol, Train
+from bench.train.checkpoint import DamagedError, Writer, in_main_memory, read_checkpoint, set_aside
 from bench.train.optimizer import Loss, make_loss, make_optimizer, make_schedule
 from bench.train.parts import in_parts
 from bench.train.prefix.features import Forward, Source
@@ -81,10 +81,11 @@ class Progress:
         self.best_epoch = len(self.val_top1)
         return True
 
-    def ran_out(self, patience: int) -> bool:
-        """Whether `patience` epochs have passed without a better validation top-1; a lower loss alone is none."""
+    def is_over(self, train: Train) -> bool:
+        """Whether all epochs are trained, or `patience` of them without a better validation top-1; a lower loss alone
+        is none."""
         since = self.epochs - self.val_top1.index(max(self.val_top1)) - 1 if self.val_top1 else 0
-        return patience > 0 and since >= patience
+        return self.epochs >= train.epochs or 0 < train.patience <= since
 
 
 class Step(NamedTuple):
@@ -159,22 +160,25 @@ class Trainer:
             torch.stack(extras).sum() if extras else None,
         )
 
-    def save(self, file: Path, progress: Progress, best: State) -> None:
-        """Write all that is needed to go on after this epoch, whole or not at all."""
+    def checkpoint(self, progress: Progress, best: State) -> dict[str, Any]:
+        """All that is needed to go on after this epoch: the tensors themselves, which training changes."""
         # The best epoch's own tensors where this is the best epoch: they are then stored once.
         own = best if progress.best_epoch == progress.epochs else trained_state(self.model)
-        write_checkpoint(file, {"model": own, "best": best, "progress": asdict(progress)} | self._state())
+        return {"model": own, "best": best, "progress": asdict(progress)} | self._state()
 
     def _state(self) -> dict[str, Any]:
         parts: dict[str, Any] = {"optimizer": self.optimizer, "schedule": self.schedule, "scaler": self.scaler}
         return {name: part.state_dict() for name, part in parts.items()}
 
     def load(self, saved: dict[str, Any]) -> tuple[Progress, State]:
-        """Go back to where `save` was called; gives the progress and the best epoch's state.
+        """Go back to where `checkpoint` was called; gives the progress and the best epoch's state, `saved`'s own.
 
-        Raises DamagedError where `saved` is of another training; then all is as it was.
+        Raises DamagedError where `saved` is of another training; then all is as it was. Where memory runs out, that is
+        raised: the checkpoint is as good as before.
         """
-        before, start = copy.deepcopy(self._state()), copied(trained_state(self.model))
+        # In main memory: a training that goes on must fit where it has begun.
+        before = copy.deepcopy(self._state())
+        start = in_main_memory(trained_state(self.model), {})
         try:
             shapes = {name: tensor.shape for name, tensor in start.items()}
             for kind in ("model", "best"):
@@ -187,6 +191,8 @@ class Trainer:
                 raise ValueError("its progress is none")
             self._put(saved["model"], saved)
         except Exception as error:  # what is not of this training may fail anywhere
+            if out_of_memory(error):
+                raise
             self._put(start, before)
             raise DamagedError(f"{type(error).__name__}: {error}".partition("\n")[0]) from None
         return progress, saved["best"]
@@ -226,9 +232,27 @@ def fit(
     Goes on from `checkpoint` where it exists, and keeps it up to date; `warn` is told where it is damaged. Raises
     DivergedError, and StorageError where the checkpoint cannot be written.
     """
-    model = trainer.model
     progress, best = go_on(trainer, checkpoint, warn)
-    while progress.epochs < protocol.train.epochs and not progress.ran_out(protocol.train.patience):
+    with Writer(checkpoint) as writer:
+        best = _train(trainer, train, val, protocol, seed, progress, best, writer, epoch_ended)
+    trainer.model.load_state_dict(best, strict=False)
+    return progress
+
+
+def _train(
+    trainer: Trainer,
+    train: Source,
+    val: Source,
+    protocol: Protocol,
+    seed: int,
+    progress: Progress,
+    best: State,
+    writer: Writer,
+    epoch_ended: Callable[[Progress], None],
+) -> State:
+    """The epochs that are left; gives the best one's state, and enters them into `progress`."""
+    model = trainer.model
+    while not progress.is_over(protocol.train):
         epoch = progress.epochs
         started = time.perf_counter()
         torch.manual_seed(epoch_seed(seed, epoch))  # for dropout
@@ -249,11 +273,11 @@ def fit(
         if progress.validated(validated.loss, validated.top1):
             best = copied(trained_state(model))
         progress.seconds.append(time.perf_counter() - started)
-        trainer.save(checkpoint, progress, best)
-        progress.seconds[-1] = time.perf_counter() - started  # what the checkpoint itself took, too
+        if writer.is_due or progress.is_over(protocol.train):
+            writer.write(trainer.checkpoint(progress, best))
+            progress.seconds[-1] = time.perf_counter() - started  # what training had to wait for it, too
         epoch_ended(progress)
-    model.load_state_dict(best, strict=False)
-    return progress
+    return best
 
 
 def go_on(trainer: Trainer, checkpoint: Path, warn: Callable[[str], None]) -> tuple[Progress, State]:
@@ -262,7 +286,7 @@ def go_on(trainer: Trainer, checkpoint: Path, warn: Callable[[str], None]) -> tu
     One that is damaged is set aside, with a line.
     """
     try:
-        saved = read_checkpoint(checkpoint, trainer.device)
+        saved = read_checkpoint(checkpoint)
         if saved is not None:
             return trainer.load(saved)
     except DamagedError as error:
@@ -303,7 +327,7 @@ class Evaluation:
     labels: torch.Tensor
 
 
-@torch.inference_mode()
+@torch.no_grad()  # autocast keeps the weights that it casts from one batch to the next, as in no inference mode
 def evaluate(
     model: nn.Module,
     batches: Source,
@@ -318,9 +342,9 @@ def evaluate(
     """
     model.eval()
     parts = []
-    for inputs, labels in batches.in_order():
-        for part, _ in in_parts(inputs, labels, most):
-            with device.autocast(precision):
+    with device.autocast(precision):
+        for inputs, labels in batches.in_order():
+            for part, _ in in_parts(inputs, labels, most):
                 parts.append((model if forward is None else forward)(part))
     logits, labels = torch.cat(parts).float(), device.move(batches.labels)
     loss = functional.cross_entropy(logits, labels).item()

@@ -9,8 +9,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
-from bench.data.batches import Batches, Preparation, augmented_positions, epoch_seed
+from bench.data.batches import Batches, Preparation, augmented, draw, epoch_seed, positions
 from bench.data.cache import Stored
 from bench.data.splits import Subset
 from bench.device import Device
@@ -42,35 +43,43 @@ def of_size(size: int) -> Preparation:
     return Preparation(size, PLAIN.mean, PLAIN.std)
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def seen(made: Batches, seed: int, epoch: int, augmentation: Augmentation) -> tuple[torch.Tensor, torch.Tensor]:
     images, labels = zip(*made.shuffled(seed, epoch, augmentation), strict=True)
     return torch.cat(images), torch.cat(labels)
+
+
+def placed(count: int, size: tuple[int, int], augmentation: Augmentation, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Rows (count, H) and columns (count, W) of one batch of augmented pictures, those that stay too."""
+    drawn = draw(count, count, size, seed, augmentation)
+    flipped = None if drawn.flipped is None else drawn.flipped[0]
+    shifts = None if drawn.shifts is None else drawn.shifts[:, 0]
+    found = positions(size, flipped, shifts)
+    rows, columns = (
+        torch.arange(side).expand(count, side) if one is None else one for one, side in zip(found, size, strict=True)
+    )
+    return rows, columns
 
 
 @given(st.integers(1, 5), sizes, augmentations, st.integers(0, 99))
 def test_every_augmented_pixel_comes_from_within_the_picture(
     count: int, size: tuple[int, int], augmentation: Augmentation, seed: int
 ) -> None:
-    rows, columns = augmented_positions(count, size, augmentation, generator(seed))
+    rows, columns = placed(count, size, augmentation, seed)
     assert (rows.shape, columns.shape) == ((count, size[0]), (count, size[1]))
     assert 0 <= rows.min() <= rows.max() < size[0]
     assert 0 <= columns.min() <= columns.max() < size[1]
 
 
 @given(st.integers(1, 5), sizes, st.integers(0, 99))
-def test_augmentation_that_is_off_moves_nothing(count: int, size: tuple[int, int], seed: int) -> None:
-    rows, columns = augmented_positions(count, size, Augmentation(), generator(seed))
-    assert (rows == torch.arange(size[0])).all()
-    assert (columns == torch.arange(size[1])).all()
+def test_augmentation_that_is_off_draws_and_moves_nothing(count: int, size: tuple[int, int], seed: int) -> None:
+    drawn = draw(count, count, size, seed, Augmentation())
+    assert drawn.flipped is drawn.shifts is None
+    assert positions(size, None, None) == (None, None)
 
 
 @given(sizes, st.integers(0, 99))
 def test_a_flip_mirrors_left_and_right_and_twice_is_no_change(size: tuple[int, int], seed: int) -> None:
-    rows, columns = augmented_positions(20, size, Augmentation(flip=True), generator(seed))
+    rows, columns = placed(20, size, Augmentation(flip=True), seed)
     assert (rows == torch.arange(size[0])).all()
     upright, mirrored = torch.arange(size[1]), torch.arange(size[1]).flip(0)
     assert all(torch.equal(row, upright) or torch.equal(row, mirrored) for row in columns)
@@ -78,7 +87,7 @@ def test_a_flip_mirrors_left_and_right_and_twice_is_no_change(size: tuple[int, i
 
 
 def test_about_half_of_the_pictures_are_flipped() -> None:
-    _, columns = augmented_positions(10_000, (4, 4), Augmentation(flip=True), generator())
+    _, columns = placed(10_000, (4, 4), Augmentation(flip=True))
     assert 4_800 < (columns[:, 0] == 3).sum() < 5_200
 
 
@@ -87,26 +96,62 @@ def test_a_crop_shifts_by_at_most_its_share_and_mirrors_the_border(
     size: tuple[int, int], crop: float, seed: int
 ) -> None:
     reach = max(1, round(crop * min(size)))
-    both = augmented_positions(20, size, Augmentation(crop=crop), generator(seed))
-    for positions, side in zip(both, size, strict=True):
+    both = placed(20, size, Augmentation(crop=crop), seed)
+    for found, side in zip(both, size, strict=True):
         padded = np.pad(np.arange(side), reach, mode="reflect")
         windows = {tuple(padded[start : start + side]) for start in range(2 * reach + 1)}
-        assert {tuple(row) for row in positions.tolist()} <= windows
+        assert {tuple(row) for row in found.tolist()} <= windows
 
 
 def test_a_crop_shifts_both_ways_and_each_picture_by_itself() -> None:
-    rows, columns = augmented_positions(500, (8, 8), Augmentation(crop=0.125), generator())
+    rows, columns = placed(500, (8, 8), Augmentation(crop=0.125))
     shifts = {(row[4] - 4, column[4] - 4) for row, column in zip(rows.tolist(), columns.tolist(), strict=True)}
     assert shifts == {(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1)}
 
 
 @given(sizes, st.floats(0.01, 0.49), st.integers(0, 99))
 def test_which_pictures_are_flipped_does_not_depend_on_the_crop(size: tuple[int, int], crop: float, seed: int) -> None:
-    _, without = augmented_positions(20, size, Augmentation(flip=True), generator(seed))
-    _, crop_only = augmented_positions(20, size, Augmentation(crop=crop), generator(seed))
-    _, both = augmented_positions(20, size, Augmentation(flip=True, crop=crop), generator(seed))
+    _, without = placed(20, size, Augmentation(flip=True), seed)
+    _, crop_only = placed(20, size, Augmentation(crop=crop), seed)
+    _, both = placed(20, size, Augmentation(flip=True, crop=crop), seed)
     flipped = without[:, 0] == size[1] - 1
     assert torch.equal(both, torch.where(flipped[:, None], size[1] - 1 - crop_only, crop_only))
+
+
+@given(st.integers(1, 40), st.integers(1, 20), sizes, augmentations, st.integers(0, 99))
+def test_an_epoch_draws_from_its_generator_in_the_order_of_its_batches(
+    pictures: int, batch: int, size: tuple[int, int], augmentation: Augmentation, seed: int
+) -> None:
+    drawn = draw(pictures, batch, size, seed, augmentation)
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(pictures, generator=generator)
+    reach = max(1, round(augmentation.crop * min(size)))
+    for step in range(max(1, pictures // batch)):
+        own = order[step * batch : (step + 1) * batch]
+        assert torch.equal(drawn.chosen[step], own)
+        if augmentation == Augmentation():
+            continue
+        flipped = torch.rand(len(own), generator=generator) < 0.5
+        if augmentation.flip:
+            assert drawn.flipped is not None and torch.equal(drawn.flipped[step] == 1, flipped)
+        if augmentation.crop:
+            shifts = torch.randint(-reach, reach + 1, (2, len(own)), generator=generator)
+            assert drawn.shifts is not None and torch.equal(drawn.shifts[:, step], shifts)
+
+
+@given(augmentations, st.integers(0, 99))
+def test_pictures_gathered_before_they_are_moved_are_the_same(augmentation: Augmentation, seed: int) -> None:
+    pictures = torch.randint(0, 256, (30, 6, 9, 3), dtype=torch.uint8)
+    drawn = draw(30, 7, (6, 9), seed, augmentation)
+    for step, chosen in enumerate(drawn.chosen):
+        flipped = None if drawn.flipped is None else drawn.flipped[step]
+        shifts = None if drawn.shifts is None else drawn.shifts[:, step]
+        expected = augmented(pictures, chosen, flipped, shifts)
+        assert torch.equal(augmented(pictures[chosen], None, flipped, shifts), expected)
+        rows, columns = positions((6, 9), flipped, shifts)
+        for picture, image, number in zip(pictures[chosen], expected, range(7), strict=True):
+            own = picture if rows is None else picture[rows[number]]
+            assert torch.equal(image, own if columns is None else own[:, columns[number]])
 
 
 @given(st.integers(0, 2**40), st.integers(0, 2**40), st.integers(0, 999), st.integers(0, 999))

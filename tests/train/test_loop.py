@@ -21,7 +21,8 @@ from bench.errors import StorageError
 from bench.plugins import Model, Registry
 from bench.protocol import Augmentation, Protocol
 from bench.run.prepare import prepare
-from bench.train.checkpoint import read_checkpoint, write_checkpoint
+from bench.train import checkpoint
+from bench.train.checkpoint import Writer, read_checkpoint, write_checkpoint
 from bench.train.loop import DivergedError, Evaluation, Progress, Trainer, evaluate, fit, make_trainer
 from bench.train.optimizer import make_optimizer, make_schedule
 
@@ -162,7 +163,7 @@ def _changed(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
     """Whole, and of another training, or of another version of bench."""
 
     def make(file: Path) -> None:
-        saved = read_checkpoint(file, CPU)
+        saved = read_checkpoint(file)
         assert saved is not None
         write_checkpoint(file, change(saved) or saved)
 
@@ -228,6 +229,95 @@ def test_a_checkpoint_that_cannot_be_written_says_so_in_bench_s_words(
     monkeypatch.setattr(Path, "open", lambda self, mode: Full(self, mode))
     with pytest.raises(StorageError, match=r"checkpoint\.pt cannot be written: No space left on device; make room"):
         made.fit()
+
+
+def test_memory_that_runs_out_while_going_on_is_no_damage_and_costs_no_checkpoint(
+    fitting: Callable[..., Fitting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = fitting("train.epochs=2")
+    whole.fit()
+    before = whole.checkpoint.read_bytes()
+
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    for place, name in ((torch.optim.Optimizer, "load_state_dict"), (torch, "load")):
+        with monkeypatch.context() as patched:
+            patched.setattr(place, name, full)
+            with pytest.raises(torch.OutOfMemoryError):
+                fitting("train.epochs=3").fit()
+        assert whole.checkpoint.read_bytes() == before
+        assert [file.name for file in whole.checkpoint.parent.iterdir()] == [whole.checkpoint.name]
+
+
+def test_a_checkpoint_is_read_into_main_memory(
+    fitting: Callable[..., Fitting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitting("train.epochs=2").fit()
+    places = []
+    load = torch.load
+
+    def seen(*given: Any, **named: Any) -> Any:
+        places.append(named["map_location"])
+        return load(*given, **named)
+
+    monkeypatch.setattr(torch, "load", seen)
+    fitting("train.epochs=2").fit()
+    assert places == ["cpu"]
+
+
+def test_a_checkpoint_is_due_after_each_epoch_where_it_is_cheap_and_else_once_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, takes = 0.0, 0.0
+
+    def write(*_: Any) -> None:
+        nonlocal now
+        now += takes
+
+    monkeypatch.setattr(checkpoint, "write_checkpoint", write)
+    with Writer(tmp_path / "checkpoint.pt", lambda: now) as writer:
+        assert writer.is_due  # the first
+        # Seconds that one took, and the fewest after which another is due.
+        for takes, after in ((0.4, 0.5), (2.0, 60.0), (0.9, 45.0), (0.3, 0.4)):
+            begun = now
+            writer.write({})
+            writer.wait()
+            now = begun + after - 0.01
+            assert writer.is_due == (takes < 0.5)
+            now = begun + after + 0.01
+            assert writer.is_due
+
+
+def test_a_checkpoint_holds_what_was_when_it_was_given_and_each_tensor_once(tmp_path: Path) -> None:
+    file, weights = tmp_path / "checkpoint.pt", torch.zeros(1000)
+    with Writer(file) as writer:
+        writer.write({"model": {"w": weights}, "best": {"w": weights}, "steps": [1, (weights[:1], "x")]})
+        weights += 1
+    saved = read_checkpoint(file)
+    assert saved is not None
+    assert not saved["model"]["w"].any() and not saved["steps"][1][0].any()
+    assert saved["model"]["w"].data_ptr() == saved["best"]["w"].data_ptr()
+    assert file.stat().st_size < 2 * weights.nbytes
+
+
+def test_a_disk_that_fills_up_stops_training_an_epoch_later_and_keeps_the_checkpoint_before(
+    fitting: Callable[..., Fitting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, ended = fitting("train.epochs=5"), []
+    writes = checkpoint.write_checkpoint
+
+    def write(file: Path, content: dict[str, Any]) -> None:
+        if content["progress"]["best_epoch"] and len(content["progress"]["val_top1"]) == 2:
+            raise StorageError("full")
+        writes(file, content)
+
+    monkeypatch.setattr(checkpoint, "write_checkpoint", write)
+    with pytest.raises(StorageError, match="full"):
+        made.fit(lambda progress: ended.append(progress.epochs))
+    assert ended == [1, 2]
+    saved = read_checkpoint(made.checkpoint)
+    assert saved is not None and len(saved["progress"]["val_top1"]) == 1
 
 
 def test_a_random_loss_term_is_the_same_after_an_interruption(fitting: Callable[..., Fitting]) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 import torch
 
-from bench.data.batches import Batch, Batches, drawn_flips
+from bench.data.batches import Batches
 from bench.device import Device
 from bench.files import cache_folder
 from bench.protocol import Augmentation
@@ -38,9 +38,12 @@ class Rows:
     channels_last: bool
     dtype: torch.dtype
 
-    def take(self, rows: torch.Tensor, device: Device) -> torch.Tensor:
-        """The rows as the prefix gave them: (B, …), on the device, in its type and memory format."""
-        taken = device.move(self.stored.index_select(0, rows.to(self.stored.device))).to(self.dtype)
+    def take(self, rows: torch.Tensor | slice, device: Device) -> torch.Tensor:
+        """The rows as the prefix gave them: (B, …), on the device, in its type and memory format.
+
+        `rows` lie where `stored` does.
+        """
+        taken = device.move(self.stored[rows]).to(self.dtype)
         return taken.permute(0, 3, 1, 2) if self.channels_last else taken
 
 
@@ -60,20 +63,23 @@ class FeatureBatches:
 
     def shuffled(self, seed: int, epoch: int, augmentation: Augmentation) -> Iterator[FeatureBatch]:
         """One training epoch: the same pictures in the same order, flipped or not, as Batches gives."""
-        for chosen, generator in self.batches.drawn(seed, epoch):
-            flipped = drawn_flips(len(chosen), generator) if augmentation.flip else torch.zeros_like(chosen)
-            yield self._batch(chosen, chosen + len(self) * flipped)
+        drawn = self.batches.drawn(seed, epoch, augmentation)
+        rows = drawn.chosen if drawn.flipped is None else drawn.chosen + len(self) * drawn.flipped
+        # Moved once an epoch: a step waits for nothing.
+        chosen, on_device = self.batches.device.move(torch.stack([drawn.chosen, rows]))
+        resident = self.features[0].stored.device == on_device.device
+        for step in range(self.steps):
+            yield self._batch(chosen[step], (on_device if resident else rows)[step])
 
     def in_order(self) -> Iterator[FeatureBatch]:
         """The features of every picture once, not flipped."""
         for start in range(0, len(self), self.batch_size):
-            chosen = torch.arange(start, min(start + self.batch_size, len(self)))
-            yield self._batch(chosen, chosen)
+            own = slice(start, min(start + self.batch_size, len(self)))
+            yield self._batch(own, own)
 
-    def _batch(self, chosen: torch.Tensor, rows: torch.Tensor) -> FeatureBatch:
+    def _batch(self, chosen: torch.Tensor | slice, rows: torch.Tensor | slice) -> FeatureBatch:
         device = self.batches.device
-        labels = device.move(self.labels[chosen.to(self.labels.device)])
-        return tuple(feature.take(rows, device) for feature in self.features), labels
+        return tuple(feature.take(rows, device) for feature in self.features), self.labels[chosen]
 
 
 @dataclass(frozen=True)
@@ -107,23 +113,23 @@ def extract(
     device, rows = batches.device, views * len(batches)
     # In the batches of training, so that the same kernels give the same numbers as without features.
     parts = chain.from_iterable(batches.in_order(flipped=view == 1) for view in range(views))
-    outputs = _outputs(prefix, parts, device, precision)
-    first = next(outputs)
+    shapes, dtypes, last, filled = [], [], [], 0
     sixteen = torch.bfloat16 if precision == "bf16" else torch.float16
-    shapes, dtypes, last = [], [], []
-    for feature in first:
-        last.append(feature.ndim == 4 and feature.is_contiguous(memory_format=torch.channels_last))
-        shapes.append((rows, *_in_storage(feature, last[-1]).shape[1:]))
-        dtypes.append(sixteen if half and feature.dtype == torch.float32 else feature.dtype)
-    stored, kept_in = allocate(shapes, dtypes, device, memory)
-    filled = 0
-    for features in chain([first], outputs):
-        for place, feature, channels_last in zip(stored, features, last, strict=True):
-            part = place[filled : filled + len(feature)]
-            part.copy_(_in_storage(feature, channels_last))
-            if part.dtype != feature.dtype and not part.isfinite().all():
-                raise CannotSplitError("its features exceed the range of sixteen bits")
-        filled += len(features[0])
+    with torch.no_grad(), device.autocast(precision):
+        outputs = (prefix(images) for images, _ in parts)
+        first = next(outputs)
+        for feature in first:
+            last.append(feature.ndim == 4 and feature.is_contiguous(memory_format=torch.channels_last))
+            shapes.append((rows, *_in_storage(feature, last[-1]).shape[1:]))
+            dtypes.append(sixteen if half and feature.dtype == torch.float32 else feature.dtype)
+        stored, kept_in = allocate(shapes, dtypes, device, memory)
+        for features in chain([first], outputs):
+            for place, feature, channels_last in zip(stored, features, last, strict=True):
+                part = place[filled : filled + len(feature)]
+                part.copy_(_in_storage(feature, channels_last))
+                if part.dtype != feature.dtype and not part.isfinite().all():
+                    raise CannotSplitError("its features exceed the range of sixteen bits")
+            filled += len(features[0])
     device.synchronize()
     device.release_memory()  # the activations of the prefix
     kept = [Rows(*row) for row in zip(stored, last, [feature.dtype for feature in first], strict=True)]
@@ -134,13 +140,6 @@ def extract(
         kept_in,
         [str(dtype).removeprefix("torch.") for dtype in dtypes],
     )
-
-
-def _outputs(prefix: Prefix, parts: Iterator[Batch], device: Device, precision: str) -> Iterator[Features]:
-    for images, _ in parts:
-        with torch.inference_mode(), device.autocast(precision):
-            features = prefix(images)
-        yield features
 
 
 def _in_storage(feature: torch.Tensor, channels_last: bool) -> torch.Tensor:
