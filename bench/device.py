@@ -8,7 +8,9 @@ GPU (reset, run, synchronise, read) is tested where there is none.
 from __future__ import annotations
 
 import ctypes
-from contextlib import AbstractContextManager, nullcontext
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -19,24 +21,27 @@ Module = TypeVar("Module", bound=torch.nn.Module)
 
 # How errors say so that are no OutOfMemoryError: the CPU's allocator, pinned memory, cuBLAS, cuDNN.
 NO_MEMORY = ("allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# fp32 is IEEE's float32 for convolutions and matrix products alike; tf32 gives both NVIDIA's shorter mantissa.
+PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# The same result every time, for a matrix product's scratch memory too; cuBLAS reads it when CUDA starts.
+WORKSPACE = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 class Device:
-    """One place to compute on.
+    """One place to compute on, by torch's name for it: "cpu", "cuda", "cuda:1", "mps", "xpu".
 
-    `kind` is torch's word for it ("cpu", "cuda", "mps", "xpu"); `torch_device` is what tensors move to.
+    `kind` is the name without its number; `torch_device` is what tensors move to.
     """
 
-    def __init__(self, kind: str, accelerator: Any = None) -> None:
-        self.kind = kind
-        self.torch_device = torch.device(kind)
+    def __init__(self, name: str, accelerator: Any = None) -> None:
+        self.torch_device = torch.device(name)
+        self.kind = kind = self.torch_device.type
         # None on the CPU, where work is synchronous and no allocator keeps a peak.
         self._accelerator = None if kind == "cpu" else (accelerator or torch.accelerator)
         self._kept = 0  # bytes on the accelerator by `keep`
 
     def __repr__(self) -> str:
-        return f"Device({self.kind!r})"
+        return f"Device({str(self.torch_device)!r})"
 
     @property
     def is_accelerator(self) -> bool:
@@ -91,8 +96,8 @@ class Device:
             c_library.malloc_trim(0)
 
     def autocast(self, precision: str) -> AbstractContextManager[Any]:
-        """Mixed precision for the forward pass: `precision` is fp32 (none), bf16 or fp16."""
-        if precision == "fp32":
+        """Mixed precision for the forward pass: `precision` is fp32 or tf32 (none), bf16 or fp16."""
+        if PRECISIONS[precision] is torch.float32:
             return nullcontext()
         return torch.autocast(self.kind, dtype=PRECISIONS[precision])
 
@@ -102,7 +107,7 @@ class Device:
 
     def move(self, tensor: torch.Tensor) -> torch.Tensor:
         """`tensor` on this device; from pinned memory, and without waiting, where that is possible."""
-        if self._accelerator is None or tensor.device.type == self.kind:
+        if self._accelerator is None or tensor.device.type == self.torch_device.type:
             return tensor
         return tensor.pin_memory().to(self.torch_device, non_blocking=True)
 
@@ -131,26 +136,59 @@ class Device:
         free, _ = self._accelerator.get_memory_info()
         return bool(size + self._kept < (free + self._kept) / 2)
 
-    def tune_kernels(self) -> None:
-        """Let cuDNN try which of its kernels is fastest for each shape, among those that always give the same."""
+    def choose_kernels(self, precision: str, *, deterministic: bool) -> None:
+        """How this process computes: in which float32, and by which kernels.
+
+        By default cuDNN tries which of its kernels is fastest for each shape, and a repeat agrees to noise.
+        `deterministic`: only kernels that always give the same; what has none raises RuntimeError, by name.
+        """
         if self.kind == "cuda":
-            torch.backends.cudnn.benchmark = True
-            torch.backends.cudnn.deterministic = True
+            # By their older names: where the newer are used, torch.compile fails as it reads these.
+            short = precision == "tf32"
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = short
+            torch.backends.cudnn.benchmark = not deterministic
+        torch.use_deterministic_algorithms(deterministic)
+
+    @property
+    def multiplies_tf32(self) -> bool:
+        """Whether its hardware knows the shorter float32: NVIDIA's since Ampere."""
+        return self.kind == "cuda" and torch.version.cuda is not None and torch.cuda.get_device_capability() >= (8, 0)
 
 
-def choose_device(name: str) -> Device:
-    """The device of that name, "auto" being the accelerator where there is one, else the CPU.
+def choose_device(name: str, accelerator: Any = None) -> Device:
+    """The device of that name ("cuda:1" by its number), "auto" being the accelerator where there is one, else the CPU.
 
     Raises RequestError where this machine has no such device.
     """
-    found = torch.accelerator.current_accelerator(check_available=True)
+    accelerator = accelerator or torch.accelerator
+    found = accelerator.current_accelerator(check_available=True)
     present = found.type if found is not None else "cpu"
     if name == "auto":
-        return Device(present)
-    if name not in {"cpu", present}:
-        choices = "cpu" if present == "cpu" else f"cpu, {present}"
-        raise RequestError(f"--device {name}: torch finds none on this machine; choose among auto, {choices}")
-    return Device(name)
+        return Device(present, accelerator)
+    _, colon, number = name.partition(":")
+    count = accelerator.device_count() if found is not None else 0
+    known = ["cpu"] if present == "cpu" else ["cpu", present, *(f"{present}:{one}" for one in range(count))]
+    if name not in known:
+        raise RequestError(f"--device {name}: torch finds none on this machine; choose among auto, {', '.join(known)}")
+    if colon:
+        accelerator.set_device_index(int(number))
+    return Device(name, accelerator)
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """Within it float32 is IEEE's, whatever the precision: for comparing what two ways of computing give."""
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+def require_deterministic() -> None:
+    """Has to be called before CUDA starts, where only kernels that always give the same are wanted."""
+    os.environ.setdefault(*WORKSPACE)
 
 
 def native_bf16(device: Device) -> bool:

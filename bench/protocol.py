@@ -27,7 +27,7 @@ from bench.errors import RequestError, unknown
 from bench.files import bundled
 
 # In which numbers a model computes.
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 # Leaves room for what is added to it in a folder's name, of which file systems take 255 bytes.
 LONGEST_NAME = 100
 # What lies in a results folder beside the protocols' own; in small letters, for some file systems know no others.
@@ -100,7 +100,8 @@ class Train(_Section):
     # Stop after so many epochs without a better validation top-1; 0: never.
     patience: int = Field(default=0, ge=0)
     batch_size: int = Field(ge=1)
-    # auto: bf16 where the hardware multiplies it itself, else fp32; the record says which it was.
+    # auto: bf16 where the hardware multiplies it itself, else fp32; the record says which it was. tf32: float32 with
+    # the shorter mantissa of NVIDIA's tensor cores, for convolutions and matrix products alike; fp32: for neither.
     precision: Literal["auto", Precision]
     # At most so many training pictures, the same number of each class; 0: all.
     limit: int = Field(default=0, ge=0)

@@ -39,22 +39,27 @@ class RunOptions:
     """How trials are run, and what is kept of them: nothing that changes what they compute.
 
     `feature_memory`: the most bytes of main memory for a frozen prefix's features; None: half of what is free. `fit`:
-    whether batches that do not fit into the memory are computed in parts. `keep_weights`: whether the trained weights
-    are left beside the record. `timing`: whether the finished models are timed side by side at the end. `executor`: the
-    name of where trials run.
+    whether batches that do not fit into the memory are computed in parts. `deterministic`: by kernels that always give
+    the same, which are slower. `keep_weights`: whether the trained weights are left beside the record. `timing`:
+    whether the finished models are timed side by side at the end. `executor`: the name of where trials run.
     """
 
     frozen_prefix: bool = True
     feature_memory: int | None = None
     compile: bool = False
+    deterministic: bool = False
     fit: bool = False
     keep_weights: bool = True
     timing: bool = True
     executor: str = "local"
 
     def record(self) -> dict[str, bool]:
-        """What a record says of them: what changes the times that are shown."""
-        return {"frozen_prefix": self.frozen_prefix, "compile": self.compile}
+        """What a record says of them: what changes the times that are shown, or whether a repeat gives the same."""
+        return {
+            "frozen_prefix": self.frozen_prefix,
+            "compile": self.compile,
+            "deterministic": self.deterministic,
+        }
 
 
 @dataclass(frozen=True)
@@ -162,7 +167,7 @@ class Ready:
     def way(self, options: RunOptions) -> Way:
         """How trials with those options would run."""
         threads = self.threads if self.device == "cpu" else None
-        return Way(self.device, threads, options.compile, options.frozen_prefix)
+        return Way(self.device, threads, options.compile, options.frozen_prefix, options.deterministic)
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ def through_bench(name: str, pictures: Path, seed: int, epochs: int, flip: bool)
     from bench.plugins import load_plugins
     from bench.protocol import load_protocol
     from bench.request import Place, TrialSpec
-    from bench.run.prepare import chosen_precision, prepare_batches, prepare_device, prepare_model
+    from bench.run.prepare import prepare_batches, prepare_device, prepare_model
     from bench.train.loop import evaluate
     from bench.train.training import train
 
@@ -147,8 +147,7 @@ def through_bench(name: str, pictures: Path, seed: int, epochs: int, flip: bool)
     protocol = load_protocol("cifar10", [text.lower() for text in changed])
     registry = load_plugins()
     asked = registry.model(name)
-    device = prepare_device("cpu")
-    precision = chosen_precision(protocol, device)
+    device, precision = prepare_device("cpu", protocol.train.precision)
     model = prepare_model(asked, protocol, CLASSES, seed, device)
 
     started = time.perf_counter()

@@ -23,7 +23,7 @@ from bench.plugins import load_plugins
 from bench.protocol import load_protocol
 from bench.run.executors import follow
 from bench.run.executors.local import Local
-from bench.run.prepare import chosen_precision, prepare_device, prepare_model
+from bench.run.prepare import prepare_device, prepare_model
 from bench.train.checkpoint import Writer
 from bench.train.loop import Progress, copied, make_trainer, trained_state
 
@@ -37,11 +37,11 @@ def nothing(emit: Tell) -> None:
 def checkpoint_share(name: str, pictures: int, size: int) -> tuple[float, float, float, int]:
     """Seconds that training waits for a checkpoint, that it takes in all, and of an epoch on so many pictures; medians.
     And the checkpoint's bytes."""
-    device = prepare_device("cpu")
     overrides = ["model.weights=scratch", "train.what=full", f"data.image_size={size}", f"train.batch_size={BATCH}"]
     protocol = load_protocol("cifar10", overrides)
+    device, precision = prepare_device("cpu", protocol.train.precision)
     model = prepare_model(load_plugins().model(name), protocol, 10, 0, device)
-    trainer = make_trainer(model, protocol, pictures // BATCH, chosen_precision(protocol, device), device)
+    trainer = make_trainer(model, protocol, pictures // BATCH, precision, device)
     images, labels = torch.randn(BATCH, 3, size, size), torch.randint(0, 10, (BATCH,))
     trainer.step(images, labels)  # warm-up, and the optimizer's state
     progress, epochs, waits, checkpoints = Progress(), [], [], []

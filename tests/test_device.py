@@ -2,48 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+
 import pytest
 import torch
+from accelerator import Gpu, StandIn
 from torch import nn
 
-from bench.device import Device
+from bench.device import WORKSPACE, Device, choose_device, exact_float32
+from bench.errors import RequestError
+from bench.measure.environment import environment
 from bench.measure.memory import inference_memory, training_memory
+from bench.run import prepare
 
-
-class StandIn:
-    """In the place of `torch.accelerator`: keeps the order of the calls, and answers with made-up bytes."""
-
-    def __init__(self, allocated: int = 0, peak: int = 0, free: int = 0) -> None:
-        self.free = free
-        self.calls: list[str] = []
-        self.allocated = allocated
-        self.peak = peak
-
-    def note(self, call: str) -> None:
-        self.calls.append(call)
-
-    def synchronize(self) -> None:
-        self.note("synchronize")
-
-    def reset_peak_memory_stats(self) -> None:
-        self.note("reset")
-
-    def max_memory_allocated(self) -> int:
-        self.note("read peak")
-        return self.peak
-
-    def memory_allocated(self) -> int:
-        self.note("read now")
-        return self.allocated
-
-    def empty_cache(self) -> None:
-        self.note("release")
-
-    def get_memory_info(self) -> tuple[int, int]:
-        return self.free, 2 * self.free
-
-    def without_waiting(self) -> list[str]:
-        return [call for call in self.calls if call != "synchronize"]
+CPU = Device("cpu")
 
 
 def test_work_is_waited_for_before_a_peak_is_reset_or_read() -> None:
@@ -74,14 +47,59 @@ def test_pictures_stay_on_the_accelerator_only_if_they_leave_it_half_its_free_me
     assert device.keep(large) is large  # else it would be moved, which fails where there is no GPU
 
 
-def test_cudnn_tries_its_kernels_but_keeps_to_those_that_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("benchmark", False), ("deterministic", False)):
-        monkeypatch.setattr(torch.backends.cudnn, name, value)
-    Device("cpu").tune_kernels()
-    assert not torch.backends.cudnn.benchmark
-    Device("cuda", StandIn()).tune_kernels()
-    assert torch.backends.cudnn.benchmark
-    assert torch.backends.cudnn.deterministic
+@pytest.fixture
+def kernels() -> Iterator[None]:
+    """Which kernels this process computes by is as it was afterwards."""
+    backends = torch.backends
+    before = backends.cudnn.benchmark, backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32
+    yield
+    backends.cudnn.benchmark, backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32 = before
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_float32_means_one_thing_and_kernels_are_searched_or_repeat(precision: str, deterministic: bool) -> None:
+    Device("cuda", StandIn()).choose_kernels(precision, deterministic=deterministic)
+    short = precision == "tf32"
+    assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == (short, short)
+    assert torch.backends.cudnn.benchmark is not deterministic
+    assert torch.are_deterministic_algorithms_enabled() is deterministic
+    recorded = environment(Gpu(StandIn()), precision)
+    assert set(recorded["tf32"].values()) == {short}
+    assert recorded["kernels"]["tuned"] is not deterministic
+    assert recorded["kernels"]["repeats"] == ("to the bit" if deterministic else "to noise")
+    with exact_float32():
+        assert not torch.backends.cuda.matmul.allow_tf32 and not torch.backends.cudnn.allow_tf32
+    assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == (short, short)
+
+
+@pytest.mark.usefixtures("kernels")
+def test_the_workspace_is_set_before_the_device_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(WORKSPACE[0], raising=False)
+    seen = []
+    monkeypatch.setattr(prepare, "choose_device", lambda name: seen.append(os.environ.get(WORKSPACE[0])) or CPU)
+    prepare.prepare_device("cpu", "fp32")
+    prepare.prepare_device("cpu", "fp32", deterministic=True)
+    assert seen == [None, ":4096:8"]
+
+
+@pytest.mark.usefixtures("kernels")
+def test_a_precision_that_the_device_does_not_know_is_refused() -> None:
+    with pytest.raises(RequestError, match="precision tf32: this device does not compute in it"):
+        prepare.prepare_device("cpu", "tf32")
+
+
+def test_an_accelerator_is_chosen_by_its_number() -> None:
+    several = StandIn(devices=2)
+    assert str(choose_device("cuda:1", several).torch_device) == "cuda:1"
+    assert (choose_device("cuda:1", several).kind, several.index) == ("cuda", 1)
+    assert choose_device("auto", several).kind == "cuda"
+    assert choose_device("cpu", several).kind == "cpu"
+    for name in ("cuda:2", "cuda:x", "cuda:", "cpu:0", "mps"):
+        with pytest.raises(RequestError, match="choose among auto, cpu, cuda, cuda:0, cuda:1"):
+            choose_device(name, several)
 
 
 def test_training_memory_resets_then_runs_then_waits_then_reads() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Results = Annotated[Path, typer.Option(help="The results folder.", metavar="DIR")]
 Plugins = Annotated[list[Path] | None, typer.Option("--plugins", help="A further folder of plugins.", metavar="DIR")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only what comes of it.")]
@@ -22,7 +22,7 @@ Models = Annotated[
 ]
 ImageSize = Annotated[int, typer.Option(help="Side of the images in pixels.", min=8)]
 TrainBatch = Annotated[int, typer.Option(help="Batch size of a training step.", min=2)]
-Precision = Annotated[str, typer.Option(help="fp32, bf16 or fp16.")]
+Precision = Annotated[str, typer.Option(help="fp32, tf32 (NVIDIA), bf16 or fp16.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Change a setting of the protocol.", metavar="KEY=VALUE")
 ]

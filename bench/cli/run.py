@@ -61,6 +61,10 @@ def run(
         typer.Option(help="Most memory for those features, else a file; default: half of what is free.", metavar="GB"),
     ] = None,
     compiled: Annotated[bool, typer.Option("--compile", help="Train through torch.compile.")] = False,
+    deterministic: Annotated[
+        bool,
+        typer.Option("--deterministic", help="Only kernels that always give the same: slower, repeats to the bit."),
+    ] = False,
     fit: Annotated[
         bool,
         typer.Option("--fit", help="Compute batches that do not fit in parts, with the same update."),
@@ -96,6 +100,7 @@ def run(
             frozen_prefix=frozen_prefix,
             feature_memory=None if feature_memory is None else int(feature_memory * 1e9),
             compile=compiled,
+            deterministic=deterministic,
             fit=fit,
             keep_weights=keep_weights,
             timing=timing,

@@ -17,7 +17,7 @@ import psutil
 import pynvml
 import torch
 
-from bench.device import Device
+from bench.device import WORKSPACE, Device
 from bench.measure.energy import nvml_handle
 
 PACKAGES = ("bench", "torch", "torchvision", "timm", "fvcore", "numpy")
@@ -55,15 +55,35 @@ def environment(
         "cuda": torch.version.cuda,
         "git": git_state(checkout),
         "precision": precision,
-        # Whether cuDNN tries which of its kernels is fastest, and only among those that always give the same.
-        "kernels": {
-            "tuned": torch.backends.cudnn.benchmark,
-            "deterministic": torch.backends.cudnn.deterministic,
-        },
+        "kernels": _kernels(device),
         "tf32": {
             "matmul": torch.backends.cuda.matmul.fp32_precision == "tf32",
             "convolution": torch.backends.cudnn.conv.fp32_precision == "tf32",  # type: ignore[attr-defined]
         },
+    }
+
+
+def _kernels(device: Device) -> dict[str, Any]:
+    """By which kernels this process computes: whether cuDNN tries which is fastest for each shape (`tuned`), or only
+    those are taken that always give the same (`deterministic`); and how a repeat on this machine agrees.
+    """
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    backends: Any = torch.backends
+    attention = {
+        "flash": backends.cuda.flash_sdp_enabled,
+        "memory_efficient": backends.cuda.mem_efficient_sdp_enabled,
+        "cudnn": backends.cuda.cudnn_sdp_enabled,
+        "math": backends.cuda.math_sdp_enabled,
+    }
+    on_cuda = device.kind == "cuda"
+    return {
+        "tuned": torch.backends.cudnn.benchmark,
+        "deterministic": deterministic,
+        "repeats": "to the bit" if deterministic or not device.is_accelerator else "to noise",
+        "cudnn": backends.cudnn.version() if on_cuda else None,
+        "attention": [name for name, is_enabled in attention.items() if is_enabled()] if on_cuda else None,
+        "cublas_workspace": os.environ.get(WORKSPACE[0]),
+        "allocator": os.environ.get("PYTORCH_ALLOC_CONF") or os.environ.get("PYTORCH_CUDA_ALLOC_CONF"),
     }
 
 

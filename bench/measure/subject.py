@@ -51,7 +51,7 @@ class Inference:
         original = copy.deepcopy(model).eval().requires_grad_(False)
         original.to(device.torch_device, memory_format=self._format)  # type: ignore[call-overload]
         self._model = original
-        if options.precision != "fp32":
+        if self._dtype is not torch.float32:
             self._model, self.casting = copy.deepcopy(original).to(self._dtype), "weights"
             for module in self._model.modules():
                 if isinstance(module, Head):

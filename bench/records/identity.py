@@ -15,6 +15,9 @@ from typing import Any
 
 from bench.records.record import Record
 
+# Fields of a way that folders and checkpoints were named without.
+LATER = {"deterministic"}
+
 
 @dataclass(frozen=True)
 class Way:
@@ -24,11 +27,13 @@ class Way:
     threads: int | None
     compiled: bool = False
     frozen_prefix: bool = True
+    deterministic: bool = False
 
     def __str__(self) -> str:
         threads = "" if self.threads is None else f", {self.threads} threads"
         compiled = ", compiled" if self.compiled else ""
-        return f"{self.device}{threads}{compiled}{'' if self.frozen_prefix else ', without cached features'}"
+        cached = "" if self.frozen_prefix else ", without cached features"
+        return f"{self.device}{threads}{compiled}{cached}{', deterministic' if self.deterministic else ''}"
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class Identity:
     @property
     def digest(self) -> str:
         """SHA-256 of it all: what a checkpoint's name bears, so that no other trial goes on from it."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        return _digest(self)
 
 
 def canonical(options: Mapping[str, Any]) -> str:
@@ -71,6 +76,7 @@ def way_of(record: Record) -> Way | None:
         environment.get("threads") if on_cpu else None,
         bool(options.get("compile", False)),
         bool(options.get("frozen_prefix", True)),
+        bool(options.get("deterministic", False)),
     )
 
 
@@ -120,7 +126,7 @@ class Terms:
     @property
     def digest(self) -> str:
         """Short, for the names of folders and files."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]
+        return _digest(self)[:8]
 
     @property
     def compared(self) -> Terms:
@@ -131,6 +137,14 @@ class Terms:
         """Whether they are the same; a way that is not known agrees with any."""
         same = (self.protocol, self.data) == (other.protocol, other.data)
         return same and (self.way is None or other.way is None or self.way == other.way)
+
+
+def _digest(one: Identity | Terms) -> str:
+    """Of all its fields; what a way has got since (LATER) counts where it is chosen, so that names stay as they are."""
+    fields = asdict(one)
+    if one.way is not None:
+        fields["way"] = {key: value for key, value in fields["way"].items() if value or key not in LATER}
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 def terms_of(record: Record) -> Terms:

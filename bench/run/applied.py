@@ -22,11 +22,12 @@ from bench.models.kept import KeptModel, load_model, read_description
 from bench.plugins import Model, Registry, load_plugins
 from bench.protocol import Protocol
 from bench.records.comparison import APPLIED, Trial, read_trial
+from bench.records.identity import way_of
 from bench.records.record import NAME, Record, RecordError, write_record
 from bench.request import AppliedRequest, RunOptions, TrialSpec
 from bench.run.describe import describe_model
 from bench.run.outline import known_of, outline
-from bench.run.prepare import Prepared, chosen_precision, prepare_batches, prepare_device
+from bench.run.prepare import Prepared, prepare_batches, prepare_device
 from bench.run.trial import enter_accuracy, measure_trained, trained_subject
 from bench.train.loop import evaluate
 
@@ -69,19 +70,21 @@ class _Applied:
             stored,
             (folder / APPLIED / file_name(asked.extensions[-1].name)).absolute(),
             request.place,
-            options=RunOptions(keep_weights=False),
+            options=RunOptions(keep_weights=False, deterministic=_deterministic(record)),
             counts={part: len(subset.indices) for part, subset in subsets(stored, protocol).items()},
         )
 
     def carried_out(self, registry: Registry, emit: Tell) -> Path:
         """The folder with the record of what the model does now."""
         started = time.perf_counter()
-        spec, device = self.spec, prepare_device(self.spec.place.device)
+        spec, options = self.spec, self.spec.options
+        place, wanted = spec.place.device, spec.protocol.train.precision
+        device, precision = prepare_device(place, wanted, deterministic=options.deterministic)
         model = device.place(self.classifier)
         batches = prepare_batches(spec.protocol, spec.stored, model, device)
-        prepared = Prepared(device, chosen_precision(spec.protocol, device), model, batches)
+        prepared = Prepared(device, precision, model, batches)
         record = outline(spec, known_of(self.asked, spec.protocol))
-        record.environment = environment(device, precision=prepared.precision) | {"options": spec.options.record()}
+        record.environment = environment(device, precision=precision) | {"options": options.record()}
         describe_model(record.model, spec, prepared)
         record.model.weights = {"source": "trial", "origin": "applied", "sha256": self.described.sha256}
         self._check_weights(prepared, emit)
@@ -102,6 +105,11 @@ class _Applied:
         recorded = record.accuracy.test_top1 if record.accuracy else None
         if recorded is not None and abs(found - recorded) * len(batches) > 0.5:
             emit(Note(f"{record.model.name}: gets {found:.2%} right here, {recorded:.2%} where it was trained"))
+
+
+def _deterministic(record: Record) -> bool:
+    way = way_of(record)
+    return way is not None and way.deterministic
 
 
 def _finished(folder: Path) -> Trial:

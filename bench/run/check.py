@@ -14,7 +14,6 @@ import torch
 
 from bench.data.cache import prepare
 from bench.data.splits import subsets
-from bench.device import choose_device
 from bench.errors import RequestError, UnfitError
 from bench.events import Checking, DataProgress, Note, Tell
 from bench.guard import is_the_users
@@ -24,6 +23,7 @@ from bench.models.parts import layers
 from bench.models.weights.find import find_weights
 from bench.plugins import load_plugins
 from bench.request import CheckRequest, Ready, Weights
+from bench.run.prepare import prepare_device
 
 # Seconds after which the user is told which model it is that takes so long.
 LONG = 10.0
@@ -92,7 +92,7 @@ def find_unfit(request: CheckRequest, emit: Tell) -> dict[str, str]:
 
 def prepare_data(request: CheckRequest, emit: Tell) -> Ready:
     """Decode the data, or find it decoded; RequestError for what the user has to change."""
-    device = choose_device(request.place.device)
+    device, _ = prepare_device(request.place.device, request.protocol.train.precision)
     registry = load_plugins(request.place.plugins, request.place.working_directory, only=request.plugins)
     protocol = request.protocol
     dataset, location = registry.dataset(protocol.data.dataset)

@@ -15,7 +15,8 @@ from torch import Tensor
 from bench.data.batches import Batch, Batches
 from bench.data.cache import Stored
 from bench.data.splits import subsets
-from bench.device import Device, choose_device, native_bf16
+from bench.device import Device, choose_device, native_bf16, require_deterministic
+from bench.errors import RequestError
 from bench.hookspecs import Trained
 from bench.measure.subject import Inference, InferenceOptions
 from bench.models.classifier import Classifier, build_classifier, preparation
@@ -37,26 +38,38 @@ class Prepared:
 
 
 def prepare(
-    asked: Model, protocol: Protocol, stored: Stored, seed: int, device: str, weights: Weights | None = None
+    asked: Model,
+    protocol: Protocol,
+    stored: Stored,
+    seed: int,
+    device: str,
+    weights: Weights | None = None,
+    *,
+    deterministic: bool = False,
 ) -> Prepared:
     """All that a trial trains and is tested with."""
-    place = prepare_device(device)
+    place, precision = prepare_device(device, protocol.train.precision, deterministic=deterministic)
     model = prepare_model(asked, protocol, len(stored.classes), seed, place, weights)
-    return Prepared(place, chosen_precision(protocol, place), model, prepare_batches(protocol, stored, model, place))
+    return Prepared(place, precision, model, prepare_batches(protocol, stored, model, place))
 
 
-def prepare_device(name: str) -> Device:
-    """The device of that name, computing as trials do and are measured; RequestError where there is none."""
+def prepare_device(name: str, precision: str, *, deterministic: bool = False) -> tuple[Device, str]:
+    """The device of that name, computing as trials do and are measured; and in which precision that is.
+
+    `auto` is the fastest that the device multiplies by itself. Raises RequestError where there is no such device, or
+    where it does not know the precision.
+    """
+    if deterministic:
+        require_deterministic()
     device = choose_device(name)
-    device.tune_kernels()
-    return device
-
-
-def chosen_precision(protocol: Protocol, device: Device) -> str:
-    """The protocol's, `auto` being the fastest that the device computes in by itself."""
-    if protocol.train.precision != "auto":
-        return protocol.train.precision
-    return "bf16" if native_bf16(device) else "fp32"
+    if precision == "auto":
+        precision = "bf16" if native_bf16(device) else "fp32"
+    if precision == "tf32" and not device.multiplies_tf32:
+        raise RequestError(
+            "precision tf32: this device does not compute in it, an NVIDIA GPU since Ampere does; use fp32"
+        )
+    device.choose_kernels(precision, deterministic=deterministic)
+    return device, precision
 
 
 def prepare_model(

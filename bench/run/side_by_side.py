@@ -38,7 +38,7 @@ from bench.records.comparison import Trial, read_trial
 from bench.records.identity import Way, way_of
 from bench.records.sessions import Series, Session, TimedModel, next_file
 from bench.request import TimingRequest
-from bench.run.prepare import PreparedSubject, chosen_precision, prepare_device
+from bench.run.prepare import PreparedSubject, prepare_device
 from bench.run.untrained import random_batches
 from bench.train.loop import make_trainer
 
@@ -62,16 +62,17 @@ def time_models(request: TimingRequest, emit: Callable[[Event], None]) -> list[P
     Each further session begins with the first model again. Raises RequestError where the trials ran on another kind of
     device than this one.
     """
-    device = prepare_device(request.place.device)
     registry = load_plugins(request.place.plugins, request.place.working_directory)
     trials = [read_trial(folder) for folder in request.trials]
-    way = way_of(trials[0].record)
+    way, wanted = way_of(trials[0].record), _protocol(trials[0]).train.precision
+    deterministic = way is not None and way.deterministic
+    device, precision = prepare_device(request.place.device, wanted, deterministic=deterministic)
     if way is not None and way.device != device.kind:
         raise RequestError(f"{request.folder}: was run on {way.device}: name it by --device to time it there")
     sizes = [4 * COPIES * (trial.record.model.params or 0) for trial in trials]
     files = []
     for group in grouped(trials, sizes, device.has_room if device.is_accelerator else _fits_in_main_memory):
-        session = _session(group, registry, request, device, emit)
+        session = _session(group, registry, request, device, precision, emit)
         if session is not None:
             files.append(next_file(request.folder))
             write_text(files[-1], json.dumps(session.model_dump(mode="json", by_alias=True), indent=1) + "\n")
@@ -98,17 +99,21 @@ def _fits_in_main_memory(size: int) -> bool:
 
 
 def _session(
-    trials: Sequence[Trial], registry: Registry, request: TimingRequest, device: Device, emit: Callable[[Event], None]
+    trials: Sequence[Trial],
+    registry: Registry,
+    request: TimingRequest,
+    device: Device,
+    precision: str,
+    emit: Callable[[Event], None],
 ) -> Session | None:
     """None where no model of these can be timed."""
     record = trials[0].record
     protocol = _protocol(trials[0])
-    precision = chosen_precision(protocol, device)
     entrants = []
     for trial in trials:
         name = trial.record.model.name
         try:
-            entrants.append(_entrant(trial, protocol, registry, request, device))
+            entrants.append(_entrant(trial, protocol, registry, request, device, precision))
         except Exception as error:  # another one's model must not cost the session
             traceback.print_exc()
             emit(Note(f"{name} is not timed: {error}"))
@@ -174,7 +179,9 @@ def _series(
     return taken
 
 
-def _entrant(trial: Trial, protocol: Protocol, registry: Registry, request: TimingRequest, device: Device) -> _Entrant:
+def _entrant(
+    trial: Trial, protocol: Protocol, registry: Registry, request: TimingRequest, device: Device, precision: str
+) -> _Entrant:
     record = trial.record
     asked = registry.model(record.model.name)
     model, weights = _built(trial, protocol, registry, request)
@@ -183,7 +190,6 @@ def _entrant(trial: Trial, protocol: Protocol, registry: Registry, request: Timi
         raise RequestError(f"its plugin builds another model by now, of {params:,} parameters")
     freeze(model, protocol.train.what, asked.last_block, asked.name)
     batch, size = _batch(trial, protocol), protocol.data.image_size
-    precision = chosen_precision(protocol, device)
     torch.manual_seed(record.seed)
     subject = PreparedSubject(
         name=record.model.name,

@@ -98,7 +98,8 @@ def _train_and_evaluate(
     spec: TrialSpec, asked: Model, record: Record, emit: Callable[[Event], None]
 ) -> tuple[Prepared, Evaluation]:
     """Fill in the record up to the accuracy, and write all that is kept beside it."""
-    prepared = prepare(asked, spec.protocol, spec.stored, spec.seed, spec.place.device, spec.weights)
+    place, deterministic = spec.place.device, spec.options.deterministic
+    prepared = prepare(asked, spec.protocol, spec.stored, spec.seed, place, spec.weights, deterministic=deterministic)
     model, batches, precision, device = prepared.model, prepared.batches, prepared.precision, prepared.device
     record.environment = environment(device, precision=precision) | {"options": spec.options.record()}
     describe_model(record.model, spec, prepared)

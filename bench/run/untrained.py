@@ -49,7 +49,7 @@ def measure(request: MeasureRequest, emit: Callable[[Event], None]) -> list[Meas
 
     Raises RequestError, before anything is measured, for what the user has to change.
     """
-    device = prepare_device(request.place.device)
+    device, _ = prepare_device(request.place.device, request.precision)
     registry = load_plugins(request.place.plugins, request.place.working_directory)
     models = [registry.model(name) for name in request.models]
     specs = [registry.measurements[name] for name in request.only]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from bench.device import exact_float32
 from bench.models.classifier import Classifier
 from bench.train.prefix.cut import CannotSplitError, Features, halves
 
@@ -53,7 +54,7 @@ def split_model(model: Classifier, image_size: int, by_hand: Splitter | None = N
     images = torch.randn(3, 3, image_size, image_size, generator=generator).to(place)
     modes = {module: module.training for module in model.modules()}
     try:
-        with torch.no_grad():
+        with torch.no_grad(), exact_float32():  # the two ways are to agree to rounding
             found = _split_by_hand(model, by_hand) if by_hand is not None else Split(*halves(model, images), "torch.fx")
             model.eval()
             _check(model, found, images)
