@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import RequestError
+from bench.errors import RequestError, UnreachableError
 from bench.hookspecs import (
     Claim,
     DatasetSpec,
@@ -54,6 +54,7 @@ __all__ = [
     "RunOptions",
     "RunRequest",
     "Split",
+    "UnreachableError",
     "Verdict",
     "hookimpl",
     "load_frame",

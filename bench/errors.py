@@ -17,6 +17,10 @@ class UnfitError(RequestError):
     """An extension cannot be applied to a model; it may be to others."""
 
 
+class UnreachableError(RequestError):
+    """What is not on this machine cannot be downloaded; on another, or another day, it may be."""
+
+
 class BusyError(RequestError):
     """Another run is at work there; the same request may be carried out later."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import DatasetSpec, Pictures, RequestError, Split, hookimpl
+from bench import DatasetSpec, Pictures, RequestError, Split, UnreachableError, hookimpl
 
 
 @hookimpl
@@ -57,7 +57,7 @@ def _cifar(name: str, cache: Path) -> Pictures:
         archive = cache / kind.filename
         if archive.exists():
             raise RequestError(f"{archive} is not the archive of {kind.url}: {error}; remove it") from None
-        raise RequestError(
+        raise UnreachableError(
             f"{name} cannot be downloaded ({error}); put {kind.url} (MD5 {kind.tgz_md5}) at {archive}"
         ) from None
     return Pictures(

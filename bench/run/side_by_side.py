@@ -19,7 +19,7 @@ from typing import TypeVar
 import psutil
 import torch
 
-from bench.device import Device, out_of_memory
+from bench.device import Device, choose_device, out_of_memory
 from bench.errors import RequestError
 from bench.events import Event, Note, TimingTogether
 from bench.files import write_text
@@ -64,11 +64,12 @@ def time_models(request: TimingRequest, emit: Callable[[Event], None]) -> list[P
     """
     registry = load_plugins(request.place.plugins, request.place.working_directory)
     trials = [read_trial(folder) for folder in request.trials]
-    way, wanted = way_of(trials[0].record), _protocol(trials[0]).train.precision
-    deterministic = way is not None and way.deterministic
-    device, precision = prepare_device(request.place.device, wanted, deterministic=deterministic)
-    if way is not None and way.device != device.kind:
+    way = way_of(trials[0].record)
+    if way is not None and way.device != choose_device(request.place.device).kind:
         raise RequestError(f"{request.folder}: was run on {way.device}: name it by --device to time it there")
+    deterministic = way is not None and way.deterministic
+    wanted = _protocol(trials[0]).train.precision
+    device, precision = prepare_device(request.place.device, wanted, deterministic=deterministic)
     sizes = [4 * COPIES * (trial.record.model.params or 0) for trial in trials]
     files = []
     for group in grouped(trials, sizes, device.has_room if device.is_accelerator else _fits_in_main_memory):

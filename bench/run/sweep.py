@@ -10,11 +10,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench.errors import RequestError, StorageError
+from bench.errors import RequestError, StorageError, UnreachableError
 from bench.events import Checking, Event, Note, Tell
 from bench.files import check_writable, checksum
 from bench.hookspecs import DiedError, Executor, TimedOutError
-from bench.plugins import Model, Registry
+from bench.plugins import Extension, Model, Registry
 from bench.protocol import Protocol, load_protocol
 from bench.records.comparison import Comparison
 from bench.records.folder import record_files
@@ -26,6 +26,9 @@ from bench.run.executors import follow, run_trials, work
 from bench.run.leftovers import clear_done
 
 T = TypeVar("T")
+
+# The protocol whose pictures come with a package, and whose models start from scratch.
+WITHOUT_NETWORK = "quick"
 
 
 @dataclass
@@ -97,22 +100,15 @@ def opened(request: RunRequest, registry: Registry, tell: Tell) -> Iterator[Swee
         raise RequestError("name a model, or --all; `python -m bench models` lists them")
     executor = registry.executor(request.options.executor).start()
     name = request.protocol or follow(executor.run(partial(work.default_protocol, request.place.device)), tell)
-    protocol = load_protocol(name, request.overrides, request.data)
-    tell(Note(plan.first_line(protocol, chosen_by_default=request.protocol is None)))
     for problem in registry.problems:
         tell(Note(problem))
-    models, left_out = plan.models_asked(request, registry, protocol)
-    for line in left_out:
-        tell(Note(line))
-    if extensions:
-        candidates = plan.extended(models, extensions, registry)
-        asked = CheckRequest((), protocol, request.place)
-        unfit = _of_each(work.find_unfit, candidates, asked, registry, executor, request.timeout, tell)
-        models, lines = plan.with_extended(models, candidates, unfit)
-        for line in lines:
-            tell(Note(line))
-    check_writable(request.place.results)
-    ready = _ready(request, models, protocol, registry, executor, tell)
+    try:
+        protocol, models, ready = _found_ready(request, name, extensions, registry, executor, tell)
+    except UnreachableError as error:
+        if request.protocol is not None or name == WITHOUT_NETWORK:
+            raise
+        tell(Note(f"{error} – {WITHOUT_NETWORK} needs no network, and runs in the place of {name}"))
+        protocol, models, ready = _found_ready(request, WITHOUT_NETWORK, extensions, registry, executor, tell)
     terms = Terms(protocol.fingerprint, ready.stored.fingerprint, ready.way(request.options))
     changed = plan.is_unnamed_change(request)
     folder = results_folder(request.place.results, protocol.name, terms, changed)
@@ -140,6 +136,34 @@ def opened(request: RunRequest, registry: Registry, tell: Tell) -> Iterator[Swee
     if records:
         tell(Note(f"already recorded in {folder}: {len(records)} of {len(specs)} trials; --fresh runs them again"))
     yield Sweep(protocol, folder, records, missing, executor, request.timeout, meanwhile)
+
+
+def _found_ready(
+    request: RunRequest,
+    name: str,
+    extensions: Sequence[Extension],
+    registry: Registry,
+    executor: Executor,
+    tell: Tell,
+) -> tuple[Protocol, list[Model], Ready]:
+    """The protocol of that name as the request changes it, the models that are run under it, and what they need.
+
+    Raises RequestError where anything is not right; UnreachableError where something would have to be downloaded.
+    """
+    protocol = load_protocol(name, request.overrides, request.data)
+    tell(Note(plan.first_line(protocol, chosen_by_default=request.protocol is None)))
+    models, left_out = plan.models_asked(request, registry, protocol)
+    for line in left_out:
+        tell(Note(line))
+    if extensions:
+        candidates = plan.extended(models, extensions, registry)
+        asked = CheckRequest((), protocol, request.place)
+        unfit = _of_each(work.find_unfit, candidates, asked, registry, executor, request.timeout, tell)
+        models, lines = plan.with_extended(models, candidates, unfit)
+        for line in lines:
+            tell(Note(line))
+    check_writable(request.place.results)
+    return protocol, models, _ready(request, models, protocol, registry, executor, tell)
 
 
 def _ready(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench import RequestError
+from bench import RequestError, UnreachableError
 from bench.data.cache import Stored
 from bench.events import Event, Note, Tell, tell_nobody
 from bench.files import trial_folder
@@ -18,7 +18,7 @@ from bench.plugins import Model, Registry, load_plugins
 from bench.records.efficiency import Efficiency
 from bench.records.identity import Terms, Way
 from bench.records.record import Record, Status, read_record, write_record
-from bench.request import Ready, RunRequest, TrialSpec, request_from
+from bench.request import CheckRequest, Ready, RunRequest, TrialSpec, request_from
 from bench.run import sweep
 from bench.run.executors import work
 from bench.run.outline import known_of, outline
@@ -145,13 +145,19 @@ class StandIn:
         self.threads = 2
         self.ran: list[tuple[str, int]] = []
         self.meanwhile: Callable[[], None] = lambda: None
+        self.default, self.without = "quick", set[str]()  # the protocol by default; those that need a network
+
+    def data(self, request: CheckRequest) -> Ready:
+        if request.protocol.name in self.without:
+            raise UnreachableError("CIFAR10 cannot be downloaded")
+        return Ready(self.stored, {}, "cpu", self.threads)
 
     def run(self, work_given: Any, **_: Any) -> Generator[Event, None, Any]:
         yield from ()
         answers: dict[Any, Callable[..., Any]] = {
-            work.default_protocol: lambda device: "quick",
+            work.default_protocol: lambda device: self.default,
             work.check_models: lambda request: {},
-            work.prepare_data: lambda request: Ready(self.stored, {}, "cpu", self.threads),
+            work.prepare_data: self.data,
             work.run_trial: self.trial,
         }
         return answers[work_given.func](*work_given.args)
@@ -189,6 +195,21 @@ def test_every_model_runs_once_for_every_seed(run: Callable[..., Sweep], stand_i
     assert stand_in.ran == [("tiny", 0), ("tiny:width=4", 0), ("tiny", 3), ("tiny:width=4", 3)]
     assert len(outcome.records) == 4
     assert outcome.ok
+
+
+def test_the_default_without_a_network_is_quick_and_says_why(run: Callable[..., Sweep], stand_in: StandIn) -> None:
+    stand_in.default, stand_in.without = "cifar10", {"cifar10"}
+    told: list[Event] = []
+    outcome = run("tiny", tell=told.append)
+    assert (outcome.protocol.name, outcome.ok) == ("quick", True)
+    lines = [event.text for event in told if isinstance(event, Note)]
+    (line,) = [line for line in lines if "CIFAR10 cannot be downloaded" in line]
+    assert "quick needs no network, and runs in the place of cifar10" in line
+    with pytest.raises(UnreachableError):
+        run("tiny", protocol="cifar10")
+    stand_in.without.add("quick")
+    with pytest.raises(UnreachableError):
+        run("tiny")
 
 
 def test_a_seed_that_is_named_twice_runs_once(run: Callable[..., Sweep], stand_in: StandIn) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from bench.errors import RequestError
+from bench.errors import RequestError, UnreachableError
 from bench.models.weights.load import file_digest
 from bench.plugins import Model
 from bench.request import Weights
@@ -110,9 +110,9 @@ def _from_url(model: Model, url: str, note: Callable[[str], None]) -> tuple[Path
     return file, url
 
 
-def _unreachable(model: Model, place: str, error: Exception | None) -> RequestError:
+def _unreachable(model: Model, place: str, error: Exception | None) -> UnreachableError:
     why = f" ({str(error).splitlines()[0]})" if error is not None and str(error) else ""
-    return RequestError(
+    return UnreachableError(
         f"{model.name}: its pretrained weights are not on this machine and {place} cannot be reached{why}; "
         f"{_instead(model)}"
     )

@@ -11,14 +11,18 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, TypeVar, cast
+
+import psutil
 
 from bench.errors import RequestError
 from bench.events import Event, Tell
@@ -29,6 +33,9 @@ T = TypeVar("T")
 
 # The exit status of a process whose parent is gone; nobody reads it.
 ORPHANED = 3
+
+# Seconds that work which has answered may take to end: leaving a GPU takes most of one.
+LEAVING = 10.0
 
 # What every trial needs, imported once, in this order. timm takes longest.
 PRELOADED = [
@@ -46,8 +53,18 @@ class Local:
     def run(
         self, work: Callable[[Tell], T], *, log: Path | None = None, timeout: float | None = None
     ) -> Generator[Event, None, T]:
-        """Call `work(emit)` in a process of its own, begun when the first event is asked for."""
-        line, process = _start(work, log)
+        """Call `work(emit)` in a process of its own, begun when the first event is asked for.
+
+        Where there is no `log`, what it printed last is told if it dies.
+        """
+        with nullcontext(log) if log is not None else _scratch() as printed:
+            return (yield from self._run(work, printed, timeout, told=log is None))
+
+    def _run(
+        self, work: Callable[[Tell], T], printed: Path, timeout: float | None, *, told: bool
+    ) -> Generator[Event, None, T]:
+        line, process = _start(work, printed)
+        answered = False
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
             while True:
@@ -63,14 +80,16 @@ class Local:
                     process.join()
                     if process.exitcode in _TO_ALL:
                         time.sleep(0.5)  # it may have been sent to us, too, and then it is an interrupt
-                    raise DiedError(_how_it_died(process.exitcode)) from None
+                    last = _last_line(printed) if told else ""
+                    raise DiedError(_how_it_died(process.exitcode) + (f": {last}" if last else "")) from None
+                answered = kind in ("error", "answer")
                 if kind == "error":
                     raise message
                 if kind == "answer":
                     return cast(T, message)
                 yield message
         finally:
-            _stop(process)
+            _stop(process, LEAVING if answered else 0.0)
             line.close()
 
 
@@ -87,11 +106,12 @@ def _context() -> Any:
     return chosen
 
 
-def _start(work: Callable[[Tell], Any], log: Path | None) -> tuple[Connection, BaseProcess]:
+def _start(work: Callable[[Tell], Any], log: Path) -> tuple[Connection, BaseProcess]:
     """The process at work, and this end of the line to it."""
     context = _context()
     here, there = context.Pipe()
-    process = context.Process(target=_work, args=(work, log, there), daemon=True)
+    # No daemon: a plugin may start processes of its own, such as a DataLoader's.
+    process = context.Process(target=_work, args=(work, log, there), daemon=False)
     try:
         with _interrupts_held():
             process.start()
@@ -104,11 +124,21 @@ def _start(work: Callable[[Tell], Any], log: Path | None) -> tuple[Connection, B
     return here, process
 
 
-def _stop(process: BaseProcess) -> None:
-    process.join(0.2)
+def _stop(process: BaseProcess, seconds: float) -> None:
+    """Let it end by itself for so long; then it is ended, and what it has started."""
+    process.join(seconds)
     if process.is_alive():
+        _kill_children(process.pid)
         process.kill()  # it may be deep in a kernel, where no signal is handled
         process.join()
+
+
+def _kill_children(pid: int | None = None) -> None:
+    """Of the process, by default this one."""
+    with suppress(psutil.NoSuchProcess):  # it has just ended
+        for child in psutil.Process(pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
 
 
 class _interrupts_held:  # noqa: N801 — used as a function
@@ -123,7 +153,7 @@ class _interrupts_held:  # noqa: N801 — used as a function
             signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
 
 
-def _work(work: Callable[[Tell], Any], log: Path | None, line: Connection) -> None:
+def _work(work: Callable[[Tell], Any], log: Path, line: Connection) -> None:
     """In the new process: call, and send what is emitted and what comes of it."""
     import bench.run.executors.patience  # noqa: F401 — for its effect, where no server has imported it
 
@@ -148,18 +178,35 @@ def _end_with(line: Connection) -> None:
     """End this process, at once and writing nothing more, when the one that started it is gone."""
     # Nothing is ever sent this way: what can be read is the end.
     wait([line])
+    _kill_children()
     os._exit(ORPHANED)
 
 
-def _redirect(log: Path | None) -> None:
+def _redirect(log: Path) -> None:
     """Everything printed from here on, by C++ too, goes to the log, and never through the progress bar."""
     try:
-        target = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     except OSError as error:
-        raise unwritten(log or Path(os.devnull), error) from None
+        raise unwritten(log, error) from None
     os.dup2(target, 1)
     os.dup2(target, 2)
     os.close(target)
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A file for what is printed, gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder) / "log.txt"
+
+
+def _last_line(file: Path) -> str:
+    """Of what was printed: of a traceback that is the error."""
+    try:
+        lines = file.read_text(errors="replace").split("\n")
+    except OSError:  # it died before it had any
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def _how_it_died(exitcode: int | None) -> str:

@@ -72,6 +72,74 @@ def test_work_that_ends_without_an_answer_says_how(work: Tell, says: str) -> Non
         follow(Local().run(work), print)
 
 
+def complain(emit: Tell) -> None:
+    os.write(2, b"warning: old\nterminate called after throwing an instance of 'std::bad_alloc'\n\n")
+    os._exit(3)
+
+
+@pytest.mark.parametrize(
+    ("work", "says"),
+    [
+        (fail, "its process ended with exit status 1: ZeroDivisionError: one by nought"),
+        (complain, "its process ended with exit status 3: terminate called after throwing an instance of"),
+    ],
+)
+def test_what_work_without_a_log_said_last_is_told(work: Tell, says: str, tmp_path: Path) -> None:
+    with pytest.raises(DiedError) as without:
+        follow(Local().run(work), print)
+    assert str(without.value).startswith(says)
+    with pytest.raises(DiedError) as with_log:
+        follow(Local().run(work, log=tmp_path / "log.txt"), print)
+    assert says.startswith(f"{with_log.value}: ")
+    assert says.rpartition(": ")[2] in (tmp_path / "log.txt").read_text()
+
+
+def through_a_loader(emit: Tell) -> list[int]:
+    from torch.utils.data import DataLoader
+
+    return [int(number) for batch in DataLoader(list(range(10)), batch_size=5, num_workers=2) for number in batch]
+
+
+def test_work_may_start_processes_of_its_own() -> None:
+    assert follow(Local().run(through_a_loader), print) == list(range(10))
+
+
+def start_and_wait(emit: Tell) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    emit(Note(str(child.pid)))
+    time.sleep(60)
+
+
+def test_what_work_has_started_ends_with_it() -> None:
+    working = Local().run(start_and_wait)
+    child = next(working)
+    working.close()
+    assert isinstance(child, Note)
+    for _ in range(100):
+        if not psutil.pid_exists(int(child.text)) or psutil.Process(int(child.text)).status() == psutil.STATUS_ZOMBIE:
+            return
+        time.sleep(0.02)
+    pytest.fail("it lives on")
+
+
+def leave_slowly_to(file: str, emit: Tell) -> str:
+    from multiprocessing.util import Finalize
+
+    Finalize(None, _leave, (file,), exitpriority=0)  # done when the process ends
+    return "done"
+
+
+def _leave(file: str) -> None:
+    time.sleep(1)
+    Path(file).write_text("left")
+
+
+def test_work_that_has_answered_may_end_by_itself(tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    assert follow(Local().run(partial(leave_slowly_to, str(left))), print) == "done"
+    assert left.read_text() == "left"
+
+
 def test_work_that_takes_too_long_is_ended() -> None:
     told: list[Event] = []
     with pytest.raises(TimedOutError):
