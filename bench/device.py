@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ import torch
 from bench.errors import RequestError
 
 Module = TypeVar("Module", bound=torch.nn.Module)
+Given = TypeVar("Given")
 
 # How errors say so that are no OutOfMemoryError: the CPU's allocator, pinned memory, cuBLAS, cuDNN.
 NO_MEMORY = ("allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
@@ -124,7 +125,7 @@ class Device:
 
     def let_go(self, tensor: torch.Tensor) -> torch.Tensor:
         """What was kept, in main memory: its room on the accelerator is for others."""
-        if self._accelerator is not None and tensor.device.type == self.kind:
+        if self._accelerator is not None and tensor.device.type == self.torch_device.type:
             self._kept -= tensor.nbytes
         return tensor.cpu()
 
@@ -135,6 +136,38 @@ class Device:
             return False
         free, _ = self._accelerator.get_memory_info()
         return bool(size + self._kept < (free + self._kept) / 2)
+
+    @property
+    def has_graphs(self) -> bool:
+        """Whether launches can be recorded, and replayed as one."""
+        return self.kind == "cuda"
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Within it, work goes into a queue of its own: so it is to be begun where it will be recorded."""
+        queue = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        queue.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(queue):
+            yield
+        torch.cuda.current_stream().wait_stream(queue)
+
+    def record(self, run: Callable[[], Given], warm_up: int = 0) -> tuple[Callable[[], object], Given]:
+        """The launches of `run` as one graph, recorded and not carried out: what replays it, and what `run` gave.
+
+        Each replay reads and writes the same tensors. `run` is called `warm_up` times before; whoever asks for none
+        has run it `aside`. Raises what torch does where it cannot be recorded: it waits for the device, say.
+        """
+        with self.aside():
+            for _ in range(warm_up):
+                run()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            given = run()
+
+        def replay(_reads: object = run) -> None:  # what it reads must live as long as it does
+            graph.replay()
+
+        return replay, given
 
     def choose_kernels(self, precision: str, *, deterministic: bool) -> None:
         """How this process computes: in which float32, and by which kernels.
@@ -169,10 +202,21 @@ def choose_device(name: str, accelerator: Any = None) -> Device:
     count = accelerator.device_count() if found is not None else 0
     known = ["cpu"] if present == "cpu" else ["cpu", present, *(f"{present}:{one}" for one in range(count))]
     if name not in known:
-        raise RequestError(f"--device {name}: torch finds none on this machine; choose among auto, {', '.join(known)}")
+        why = f" ({reason})" if name.startswith("cuda") and (reason := why_no_cuda()) else ""
+        choices = ", ".join(known)
+        raise RequestError(f"--device {name}: torch finds none on this machine{why}; choose among auto, {choices}")
     if colon:
         accelerator.set_device_index(int(number))
     return Device(name, accelerator)
+
+
+def why_no_cuda() -> str:
+    """What CUDA says where it cannot start: no driver, one that is too old, a torch without it; else empty."""
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+        return ""
+    except (RuntimeError, AssertionError) as error:
+        return str(error).partition("\n")[0].rstrip(".")
 
 
 @contextmanager

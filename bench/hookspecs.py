@@ -288,6 +288,13 @@ class Subject(Protocol):
     def inference(self, batch: int) -> Callable[[], Tensor]:
         """A forward pass of `batch` images (random, made once), and nothing else, as the options say."""
 
+    def graph(self, batch: int) -> Callable[[], object]:
+        """The same pass with its launches replayed as one; only where `device.has_graphs`, else it raises."""
+
+    @property
+    def inference_bytes(self) -> int:
+        """Bytes of the parameters and buffers of what `inference` runs: it may hold them in another precision."""
+
     def inference_options(self) -> dict[str, Any]:
         """How `inference` computes: `precision`, `casting`, `channels_last`, `compile`; to be recorded with a time."""
 

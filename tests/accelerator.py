@@ -2,9 +2,44 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
 import torch
+from torch.utils._pytree import tree_leaves
 
 from bench.device import Device
+
+T = TypeVar("T")
+
+
+def tensors(value: Any) -> list[torch.Tensor]:
+    """All that the value holds."""
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
+
+
+class NVMLError(Exception):
+    """What NVML raises for what it does not tell."""
+
+
+class Nvml:
+    """NVML of one GPU, which answers what it is told to, and nothing else."""
+
+    NVMLError = NVMLError
+    NVML_CLOCK_GRAPHICS, NVML_CLOCK_SM, NVML_CLOCK_MEM = 0, 1, 2
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = {"nvmlInit": None, "nvmlDeviceGetHandleByUUID": "handle", **answers}
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*_: object) -> Any:
+            if name not in self.answers:
+                raise NVMLError(name)
+            return self.answers[name]
+
+        return call
 
 
 class StandIn:
@@ -59,10 +94,29 @@ class Gpu(Device):
     name = "Stand-in"
     nvml_uuid = None
 
-    def __init__(self, accelerator: StandIn) -> None:
-        super().__init__("cuda", accelerator)
+    def __init__(self, accelerator: StandIn | None = None) -> None:
+        super().__init__("cuda", accelerator or StandIn())
         self.torch_device = torch.device("cpu")
         self.moved: list[torch.Tensor] = []
+        self.recorded = self.replayed = 0
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        yield
+
+    def record(self, run: Callable[[], T], warm_up: int = 0) -> tuple[Callable[[], object], T]:
+        """A replay calls `run` again, and puts what it gives into the tensors that recording gave."""
+        for _ in range(warm_up):
+            run()
+        self.recorded += 1
+        given = copy.deepcopy(run())
+
+        def replay() -> None:
+            self.replayed += 1
+            for held, new in zip(tensors(given), tensors(run()), strict=True):
+                held.copy_(new)
+
+        return replay, given
 
     def move(self, tensor: torch.Tensor) -> torch.Tensor:
         self.moved.append(tensor)

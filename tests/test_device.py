@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import groupby
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from bench.device import WORKSPACE, Device, choose_device, exact_float32
 from bench.errors import RequestError
 from bench.measure.environment import environment
 from bench.measure.memory import inference_memory, training_memory
+from bench.measure.step import measure_step
 from bench.run import prepare
 
 CPU = Device("cpu")
@@ -124,29 +127,61 @@ def test_training_memory_resets_then_runs_then_waits_then_reads() -> None:
 
 def test_inference_memory_warms_up_before_the_peak_is_reset() -> None:
     accelerator = StandIn(allocated=1000, peak=1500)
-    device = Device("cuda", accelerator)
-    device.torch_device = torch.device("cpu")  # where the stand-in's tensors really are
-
-    class Net(nn.Module):
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            accelerator.note("run")
-            return images
-
-    assert inference_memory(Net(), 8, [1], device) == {1: 500}
+    forward = partial(accelerator.note, "run")
+    assert inference_memory(lambda batch: forward, 40, [1], Gpu(accelerator)) == {1: 540}
     assert accelerator.without_waiting() == ["release", "run", "read now", "reset", "run", "read peak"]
 
 
 def test_a_batch_too_large_for_the_accelerator_is_none_and_ends_the_series() -> None:
-    device = Device("cuda", StandIn(allocated=0, peak=100))
-    device.torch_device = torch.device("cpu")
     tried: list[int] = []
 
-    class Net(nn.Module):
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            tried.append(len(images))
-            if len(images) > 1:
-                raise torch.OutOfMemoryError("CUDA out of memory")
-            return images
+    def with_batch(batch: int) -> Callable[[], None]:
+        tried.append(batch)
+        if batch > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return lambda: None
 
-    assert inference_memory(Net(), 8, [1, 2, 4], device) == {1: 100, 2: None, 4: None}
+    assert inference_memory(with_batch, 0, [1, 2, 4], Gpu(StandIn(allocated=0, peak=100))) == {1: 100, 2: None, 4: None}
     assert max(tried) == 2
+
+
+def test_a_step_is_timed_without_waiting_and_its_phases_are_shares_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    accelerator = StandIn()
+    model = nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def wait() -> None:
+        nonlocal now
+        accelerator.note("synchronize")
+        now += 0.001  # what waiting costs
+
+    def step() -> None:
+        nonlocal now
+        accelerator.note("step")
+        now += 0.010
+        model(torch.ones(1)).backward()
+        optimizer.step()
+
+    monkeypatch.setattr(accelerator, "synchronize", wait)
+    monkeypatch.setattr("time.perf_counter", lambda: now)
+    found = measure_step(step, model, optimizer, Gpu(accelerator), images=5, runs=4)
+    assert 0.010 < found["seconds"] < 0.0102  # a tenth of what waiting four times would add
+    assert sum(found["phases"].values()) == pytest.approx(found["seconds"])
+    in_a_row = max(len(list(calls)) for call, calls in groupby(accelerator.calls) if call == "step")
+    assert in_a_row >= 8  # as many as fill a tenth of a second
+
+
+def test_data_kept_on_the_accelerator_take_half_of_what_was_free_at_most() -> None:
+    accelerator = StandIn(free=1000)
+    device = Gpu(accelerator)
+    first, second, third = (torch.zeros(size, dtype=torch.uint8) for size in (300, 150, 100))
+    for tensor, kept in ((first, True), (second, True), (third, False)):
+        before = len(device.moved)
+        device.keep(tensor)
+        assert (len(device.moved) > before) == kept
+        accelerator.free -= tensor.nbytes * kept
+    device.let_go(first)
+    accelerator.free += first.nbytes
+    device.keep(third)
+    assert device.moved[-1] is third

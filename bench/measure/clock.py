@@ -18,7 +18,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import psutil
@@ -26,9 +26,11 @@ import torch
 from torch.utils.benchmark import Timer
 
 from bench.device import Device
+from bench.measure.gpu import Load, find_gpu
 from bench.records import median
 
 WARM_UP_SECONDS = 3.0
+ACCELERATOR_SECONDS = 0.5
 # The whole range of eight blocks' medians holds the median with 99 % were they independent, which they are nearly.
 BLOCKS = 8
 # Of all cores: below it lies what a system does by itself.
@@ -57,7 +59,8 @@ class Turns:
             for name, run in models.items()
         }
         for run in models.values():
-            warm_up(run, clock)
+            # A GPU's clock rises with its load: that takes a while.
+            warm_up(run, clock, least=ACCELERATOR_SECONDS if device.is_accelerator else 0.0)
         self._done = 0
 
     def round(self, seconds: float) -> dict[str, list[float]]:
@@ -81,10 +84,12 @@ def timed_rounds(
     return {name: [samples[name] for samples in taken] for name in models}
 
 
-def warm_up(run: Callable[[], object], clock: Callable[[], float], seconds: float = WARM_UP_SECONDS) -> int:
+def warm_up(
+    run: Callable[[], object], clock: Callable[[], float], seconds: float = WARM_UP_SECONDS, least: float = 0.0
+) -> int:
     """Run until three runs in a row bring nothing faster by 3 % than the three before, or for `seconds`.
 
-    The first run, which may compile, does not count. Returns the number of runs.
+    For `least` seconds at least. The first run, which may compile, does not count. Returns the number of runs.
     """
     run()
     times: list[float] = []
@@ -93,7 +98,8 @@ def warm_up(run: Callable[[], object], clock: Callable[[], float], seconds: floa
         before = clock()
         run()
         times.append(clock() - before)
-        if len(times) % 3 == 0 and len(times) > 3 and min(times[-3:]) > 0.97 * min(times[-6:-3]):
+        levelled = len(times) % 3 == 0 and len(times) > 3 and min(times[-3:]) > 0.97 * min(times[-6:-3])
+        if levelled and clock() - start >= least:
             break
     return 1 + len(times)
 
@@ -125,10 +131,16 @@ def percentile(samples: Sequence[float], percent: float) -> float:
 class Watch:
     """Counts the cores that other processes (or a virtual machine's host) keep busy while the context lasts.
 
-    What this process starts counts as its own once it has ended, as others' before.
+    What this process starts counts as its own once it has ended, as others' before. A GPU is asked at the end, when it
+    has just computed: `load` is what it then did, None where there is none. Whatever disturbs there counts in `others`
+    as one core.
     """
 
     others = 0.0
+    load: Load | None = None
+
+    def __init__(self, device: Device) -> None:
+        self._gpu = find_gpu(device)
 
     def __enter__(self) -> Self:
         self._before = cpu_seconds()
@@ -136,13 +148,23 @@ class Watch:
 
     def __exit__(self, *_: object) -> None:
         wall, busy, own = (after - before for after, before in zip(cpu_seconds(), self._before, strict=True))
-        self.others = max(0.0, (busy - own) / wall) if wall > 0 else 0.0
+        self._cores = self.others = max(0.0, (busy - own) / wall) if wall > 0 else 0.0
+        if self._gpu is not None:
+            self.load = self._gpu.load()
+            self.others += bool(self.load.disturbed())
 
     def disturbed(self) -> str | None:
-        """What the others did, where it was too much."""
-        if self.others <= quiet_cores():
-            return None
-        return f"other processes kept {self.others:.1f} of {psutil.cpu_count() or 1} cores busy"
+        """What the others did, where it was too much, and the GPU."""
+        said = []
+        if self._cores > quiet_cores():
+            said.append(f"other processes kept {self._cores:.1f} of {psutil.cpu_count() or 1} cores busy")
+        if self.load is not None and (why := self.load.disturbed()):
+            said.append(why)
+        return "; ".join(said) or None
+
+    def as_dict(self) -> dict[str, Any]:
+        """What goes beside a time into the record."""
+        return {"disturbed": self.disturbed(), "gpu": None if self.load is None else self.load.as_dict()}
 
 
 def quiet_cores() -> float:

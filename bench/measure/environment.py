@@ -18,7 +18,7 @@ import pynvml
 import torch
 
 from bench.device import WORKSPACE, Device
-from bench.measure.energy import nvml_handle
+from bench.measure.gpu import find_gpu
 
 PACKAGES = ("bench", "torch", "torchvision", "timm", "fvcore", "numpy")
 CPUINFO = Path("/proc/cpuinfo")
@@ -139,15 +139,10 @@ def _cpu_mhz() -> int | None:
 def _gpu(device: Device, nvml: Any) -> dict[str, Any]:
     """Driver, clocks and power limit of an NVIDIA GPU; None each elsewhere, or where NVML does not tell."""
     facts: dict[str, Any] = {"driver": None, "clocks_mhz": None, "power_limit_watts": None, "device_memory": None}
-    handle = nvml_handle(device, nvml)
-    if handle is None:
+    gpu = find_gpu(device, nvml)
+    if gpu is None:
         return facts
-
-    def ask(question: Any) -> Any:
-        try:
-            return question()
-        except nvml.NVMLError:  # this GPU, or this user, is not told that
-            return None
+    handle, ask = gpu.handle, gpu.ask
 
     def clocks() -> dict[str, int]:
         return {

@@ -1,5 +1,8 @@
 """Latency: milliseconds of a forward pass of one image, of several models in turn.
 
+On a GPU one image takes longer to start than to compute: `graph` is the same pass with all its launches replayed as
+one, which is near what the GPU itself needs; None where the device has no such graphs, or the model cannot be one.
+
 p50, p90 and p99 are of all runs together; `ci95` is an interval of the median by order statistics that
 drift between rounds widens (see clock.py). `disturbed` says what other processes or drift did, or is None.
 """
@@ -37,6 +40,7 @@ class Latency:
     runs: int
     rounds: tuple[float, ...]
     disturbed: str | None
+    gpu: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The record's `latency_ms`."""
@@ -45,12 +49,28 @@ class Latency:
 
 def measure(subjects: Sequence[Subject]) -> list[dict[str, Any]]:
     """The latency of each, all taking turns; under which options, and with how many others."""
-    runs = {str(number): subject.inference(1) for number, subject in enumerate(subjects)}
     first = subjects[0]
-    latencies = measure_latency(runs, first.device, first.rounds, 0.05 if first.brief else ROUND_SECONDS)
+    eager = {str(number): subject.inference(1) for number, subject in enumerate(subjects)}
+    graphs, why = {}, {}
+    for name, subject in zip(eager, subjects, strict=True):
+        if first.device.has_graphs:
+            try:
+                graphs[f"{name} graph"] = subject.graph(1)
+            except Exception as error:  # of a model that waits for the device, or computes on the CPU
+                why[name] = f"{type(error).__name__}: {error}".partition("\n")[0]
+    seconds = 0.05 if first.brief else ROUND_SECONDS
+    latencies = measure_latency(eager | graphs, first.device, first.rounds, seconds)
     return [
-        {"latency_ms": {**latencies[name].as_dict(), **subject.inference_options(), "interleaved_with": len(runs) - 1}}
-        for name, subject in zip(runs, subjects, strict=True)
+        {
+            "latency_ms": {
+                **latencies[name].as_dict(),
+                **subject.inference_options(),
+                "interleaved_with": len(eager) - 1,
+                "graph": latencies[f"{name} graph"].as_dict() if f"{name} graph" in latencies else None,
+                "no_graph": why.get(name),
+            }
+        }
+        for name, subject in zip(eager, subjects, strict=True)
     ]
 
 
@@ -64,12 +84,12 @@ def measure_latency(
 
     Fewer than 6 rounds are too few for a 95 % interval across them, and 8 are the fewest that fill its blocks.
     """
-    with Watch() as watch:
+    with Watch(device) as watch:
         samples = timed_rounds(models, device, rounds, seconds)
-    return {name: _latency(times, watch.disturbed()) for name, times in samples.items()}
+    return {name: _latency(times, watch) for name, times in samples.items()}
 
 
-def _latency(rounds: Sequence[Sequence[float]], disturbed: str | None) -> Latency:
+def _latency(rounds: Sequence[Sequence[float]], watch: Watch) -> Latency:
     milliseconds = [[1e3 * time for time in samples] for samples in rounds]
     runs = [time for samples in milliseconds for time in samples]
     return Latency(
@@ -79,5 +99,5 @@ def _latency(rounds: Sequence[Sequence[float]], disturbed: str | None) -> Latenc
         ci95=median_interval_of_rounds(milliseconds),
         runs=len(runs),
         rounds=tuple(statistics.median(samples) for samples in milliseconds),
-        disturbed=disturbed,
+        **watch.as_dict(),
     )

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from bench.device import Device, out_of_memory
 from bench.hookspecs import Subject
 from bench.measure.allocations import Block, Recording, record_allocations
-from bench.models.parts import inference_tensors
 
 MODEL_CALLED = "bench: model called"
 INFERENCE_BATCHES = (1, 8, 32)
@@ -39,7 +38,7 @@ def measure(subject: Subject) -> dict[str, Any]:
     )
     training.optimizer.zero_grad(set_to_none=True)
     batches = subject.batches or INFERENCE_BATCHES
-    inference = inference_memory(subject.model, subject.image_size, batches, device, subject.precision)
+    inference = inference_memory(subject.inference, subject.inference_bytes, batches, device)
     return {"memory": {**step, "train_batch": len(labels), "inference_peak": inference}}
 
 
@@ -127,48 +126,37 @@ def _part(block: Block, recording: Recording, gradients: Container[int], model_i
 
 
 def inference_memory(
-    model: nn.Module, image_size: int, batches: Iterable[int], device: Device, precision: str = "fp32"
+    with_batch: Callable[[int], Callable[[], object]], resident: int, batches: Iterable[int], device: Device
 ) -> dict[int, int | None]:
-    """Peak bytes of inference by batch size: parameters, buffers, images and what the forward pass allocates.
+    """Peak bytes of inference by batch size: what is `resident` (parameters and buffers), images, and what a forward
+    pass allocates.
 
-    `model` maps (N, 3, `image_size`, `image_size`) to anything, and is put into evaluation mode for the
-    while. Parameters that serve training alone are left out. A batch for which there is not enough memory
-    is None, and so are all larger ones.
+    `with_batch(n)` gives a forward pass of n images, which it makes. A batch for which there is not enough memory is
+    None, and so are all larger ones.
     """
-    was_training = model.training
-    model.eval()
     peaks: dict[int, int | None] = {}
     growth: int | None = 0
     previous = 1
-    try:
-        for batch in sorted(batches):
-            if growth is not None and _fits(growth * batch // previous, device):
-                growth = inference_growth(model, image_size, batch, device, precision)
-            else:
-                growth = None
-            peaks[batch] = None if growth is None else tensor_bytes(inference_tensors(model)) + growth
-            previous = batch
-    finally:
-        model.train(was_training)
+    for batch in sorted(batches):
+        if growth is not None and _fits(growth * batch // previous, device):
+            growth = inference_growth(with_batch, batch, device)
+        else:
+            growth = None
+        peaks[batch] = None if growth is None else resident + growth
+        previous = batch
     return peaks
 
 
-def inference_growth(model: nn.Module, image_size: int, batch: int, device: Device, precision: str) -> int | None:
+def inference_growth(with_batch: Callable[[int], Callable[[], object]], batch: int, device: Device) -> int | None:
     """Bytes of the images and of all else a forward pass allocates at once; None where memory runs out."""
-
-    def run() -> None:
-        images = torch.zeros(batch, 3, image_size, image_size, device=device.torch_device)
-        with torch.inference_mode(), device.autocast(precision):
-            model(images)
-
     device.release_memory()
     try:
         if not device.is_accelerator:
-            return record_allocations(run, device).peak()[0]
-        run()  # Once before: libraries choose their algorithms, and their workspaces, in the first run.
+            return record_allocations(lambda: with_batch(batch)(), device).peak()[0]
+        with_batch(batch)()  # Once before: libraries choose their algorithms, and their workspaces, in the first run.
         before = device.allocated_memory() or 0
         device.reset_peak_memory()
-        run()
+        with_batch(batch)()
         return (device.peak_memory() or 0) - before
     except (RuntimeError, MemoryError) as error:
         if out_of_memory(error):
@@ -176,18 +164,13 @@ def inference_growth(model: nn.Module, image_size: int, batch: int, device: Devi
         raise
 
 
-def batches_that_fit(
-    model: nn.Module, image_size: int, batches: Sequence[int], device: Device, precision: str = "fp32"
-) -> list[int]:
-    """Those of `batches` for which there is room, judged by what inference of the smallest allocates.
+def room_for(with_batch: Callable[[int], Callable[[], object]], least: int, device: Device) -> Callable[[int], bool]:
+    """Says of a batch size whether there is room for it, judged by what inference of `least` images allocates.
 
     Needed where the system kills a process that takes too much; an accelerator says no by itself.
     """
-    least = min(batches)
-    growth = None if device.is_accelerator else inference_growth(model, image_size, least, device, precision)
-    if growth is None:
-        return sorted(batches)
-    return [batch for batch in sorted(batches) if _fits(growth * batch // least, device)]
+    growth = None if device.is_accelerator else inference_growth(with_batch, least, device)
+    return lambda batch: growth is None or _fits(growth * batch // least, device)
 
 
 def _fits(size: int, device: Device) -> bool:

@@ -58,9 +58,9 @@ def profile_training(
     - `steps`, `seconds`: how many were profiled, and how long one took under the profiler;
     - `phases`: the share of data, forward, backward, optimizer in the time, which add up to 1;
     - `operators`: the ten costliest, {name, calls (a step), seconds (a step, without the operators that it
-      calls), share} of the device's time, or the CPU's where that is the device;
-    - `busy`: on an accelerator the share of the time in which a kernel ran; on the CPU the share of its
-      threads' time in which they computed.
+      calls), share} of the device's time, or the CPU's where that is the device; none where no time was seen;
+    - `busy`: on an accelerator the share of the time in which a kernel ran, None where the profiler saw none of them
+      (it may not be allowed to); on the CPU the share of its threads' time in which they computed.
     """
     quiet_kineto()
     for earlier in folder.glob(f"{WORKER}.*.pt.trace.json*"):
@@ -89,16 +89,18 @@ def profile_training(
             profiler.step()
     (trace,) = folder.glob(f"{WORKER}.*.pt.trace.json*")
     averages = profiler.key_averages()
-    busy = (
-        _kernel_seconds(profiler) / seconds if device.is_accelerator else computed / seconds / torch.get_num_threads()
-    )
+    if device.is_accelerator:
+        running = _kernel_seconds(profiler)
+        busy = None if running is None else running / seconds
+    else:
+        busy = computed / seconds / torch.get_num_threads()
     return {
         "trace": trace.name,
         "steps": steps,
         "seconds": seconds / steps,
         "phases": _phases(averages),
         "operators": costliest_operators(averages, device, steps),
-        "busy": min(1.0, busy),
+        "busy": None if busy is None else min(1.0, busy),
     }
 
 
@@ -146,7 +148,9 @@ def costliest_operators(averages: Iterable[Any], device: Device, steps: int) -> 
     # Operators have a namespace; ranges, steps and the runtime's own calls have none. A kernel may have
     # one, but its time is already that of the operator which started it.
     operators = [a for a in averages if "::" in a.key and not a.is_user_annotation and a.device_type == ON_CPU]
-    whole = sum(map(microseconds, operators)) or 1.0
+    whole = sum(map(microseconds, operators))
+    if not whole:
+        return []
     return [
         {
             "name": operator.key,
@@ -158,8 +162,8 @@ def costliest_operators(averages: Iterable[Any], device: Device, steps: int) -> 
     ]
 
 
-def _kernel_seconds(profiler: profile) -> float:
-    """Seconds in which at least one kernel ran on the accelerator."""
+def _kernel_seconds(profiler: profile) -> float | None:
+    """Seconds in which at least one kernel ran on the accelerator; None where no kernel was seen."""
     results = profiler.profiler.kineto_results if profiler.profiler is not None else None
     events = results.events() if results is not None else []
     spans = sorted(
@@ -167,7 +171,7 @@ def _kernel_seconds(profiler: profile) -> float:
         for event in events
         if event.device_type() != ON_CPU and not event.is_user_annotation()
     )
-    return covered(spans) / 1e9
+    return covered(spans) / 1e9 if spans else None
 
 
 def covered(spans: Iterable[tuple[int, int]]) -> int:

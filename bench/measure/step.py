@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -29,6 +30,10 @@ def measure(subject: Subject) -> dict[str, Any]:
         runs=4 if subject.brief else 10,
     )
     return {"train_step": {**found, "batch": images}}
+
+
+# Seconds of steps that are started before the device is waited for: waiting for it is a small share of them.
+QUEUED = 0.1
 
 
 class _Stopwatch:
@@ -63,26 +68,45 @@ def measure_step(
     images: int,
     runs: int = 10,
 ) -> dict[str, Any]:
-    """Where a training step of `images` images spends its time: the median seconds of each phase (see subject.py).
+    """How long a training step of `images` images takes, and its phases' shares in that (see subject.py).
 
-    `seconds` is the whole step's median, with `ci95`; waiting for the device between phases makes it a little
-    longer than in training, where they overlap.
+    `seconds` is the step's median, with `ci95`. Where the device computes on its own, it is of steps that follow each
+    other without waiting, as in training; only for `phases` is it waited for between them: those are shares of the
+    step, in seconds that add up to it.
     """
     spent: list[dict[str, float]] = []
     stopwatch = _Stopwatch(device)
-    with Watch() as watch, phases_told(model, optimizer, stopwatch.begins):
-        for _ in range(1 + runs):
-            spent.append(stopwatch.start("data"))
-            step()
-            stopwatch.stop()
-    del spent[0]  # the warm-up
-    whole = [sum(phases.values()) for phases in spent]
+    with Watch(device) as watch:
+        with phases_told(model, optimizer, stopwatch.begins):
+            for _ in range(1 + runs):
+                spent.append(stopwatch.start("data"))
+                step()
+                stopwatch.stop()
+        del spent[0]  # the warm-up
+        waiting = [sum(phases.values()) for phases in spent]
+        whole = _without_waiting(step, device, statistics.median(waiting), runs) if device.is_accelerator else waiting
     median = statistics.median(whole)
+    by_phase = {phase: statistics.median([phases[phase] for phases in spent]) for phase in PHASES}
+    share = median / sum(by_phase.values())
     return {
         "seconds": median,
         "ci95": median_interval(whole),
         "images_per_second": images / median,
-        "phases": {phase: statistics.median([phases[phase] for phases in spent]) for phase in PHASES},
+        "phases": {phase: share * seconds for phase, seconds in by_phase.items()},
         "runs": runs,
-        "disturbed": watch.disturbed(),
+        **watch.as_dict(),
     }
+
+
+def _without_waiting(step: Callable[[], object], device: Device, seconds: float, runs: int) -> list[float]:
+    """Seconds of a step, `runs` times, each the mean of as many as fill QUEUED; one takes about `seconds`."""
+    count = math.ceil(QUEUED / seconds)
+    whole = []
+    for _ in range(1 + runs):
+        device.synchronize()
+        start = time.perf_counter()
+        for _ in range(count):
+            step()
+        device.synchronize()
+        whole.append((time.perf_counter() - start) / count)
+    return whole[1:]  # the first warms up

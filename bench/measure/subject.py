@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.device import PRECISIONS, Device, out_of_memory
-from bench.measure.memory import parameter_bytes
+from bench.measure.memory import tensor_bytes
 from bench.models.classifier import Head
+from bench.models.parts import inference_tensors
 
 PHASES = ("data", "forward", "backward", "optimizer")
 
@@ -48,6 +49,7 @@ class Inference:
         self.casting: str | None = None
         self._dtype = PRECISIONS[options.precision]
         self._format = torch.channels_last if options.channels_last else torch.contiguous_format
+        self._compute: Callable[[Tensor], Tensor]
         original = copy.deepcopy(model).eval().requires_grad_(False)
         original.to(device.torch_device, memory_format=self._format)  # type: ignore[call-overload]
         self._model = original
@@ -56,19 +58,19 @@ class Inference:
             for module in self._model.modules():
                 if isinstance(module, Head):
                     module.float()
+            self._compute = self._model
             try:
                 self.with_batch(1)()
             except (RuntimeError, NotImplementedError) as error:
                 if out_of_memory(error):
                     raise
                 self._model, self.casting, self._dtype = original, "autocast", torch.float32
-        if options.compile:
-            self._model = torch.compile(self._model)  # type: ignore[assignment]
+        self._compute = torch.compile(self._model) if options.compile else self._model
 
     @property
     def parameter_bytes(self) -> int:
-        """Bytes of its parameters and buffers."""
-        return parameter_bytes(self._model)
+        """Bytes of its parameters and buffers, without those that serve training alone."""
+        return tensor_bytes(inference_tensors(self._model))
 
     def with_batch(self, batch: int) -> Callable[[], Tensor]:
         """A forward pass of `batch` images (random, made once), and nothing else."""
@@ -78,10 +80,18 @@ class Inference:
 
         def run() -> Tensor:
             with torch.inference_mode(), self.device.autocast(autocast):
-                output: Tensor = self._model(images)
+                output: Tensor = self._compute(images)
                 return output
 
         return run
+
+    def graph(self, batch: int) -> Callable[[], object]:
+        """The same pass, all of its launches replayed as one, where the device has graphs.
+
+        Raises what the device says where the model cannot be one: it waits for the device, or computes elsewhere.
+        """
+        run = self.with_batch(batch)
+        return self.device.record(run, warm_up=3)[0]
 
     def describe(self) -> dict[str, Any]:
         """The options as recorded, with how the precision came about."""

@@ -3,64 +3,85 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal
 
 from bench.device import Device, out_of_memory
 from bench.hookspecs import Subject
 from bench.measure.clock import Watch, median_interval_of_rounds, timed_rounds
-from bench.measure.memory import batches_that_fit
+from bench.measure.memory import room_for
 
-BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 # A larger batch must be faster by this much, or throughput has reached its best.
 GAIN = 1.03
+# A larger batch than one that takes this many seconds brings nothing: starting it costs nothing by then. In brief, and
+# where there is time.
+LONGEST = {True: 0.25, False: 10.0}
+
+Limit = Literal["gain", "memory", "time", "list"]
 
 
 def measure(subject: Subject) -> dict[str, Any]:
-    """Images a second at growing batch sizes, as far as memory allows, up to the best."""
-    fitting = batches_that_fit(
-        subject.model, subject.image_size, subject.batches or BATCHES, subject.device, subject.precision
+    """Images a second at growing batch sizes, up to the best; at those that were asked for, where they were."""
+    asked = subject.batches or (1,)
+    fits = room_for(subject.inference, min(asked), subject.device)
+    found, limit = measure_throughput(
+        subject.inference,
+        subject.device,
+        asked if subject.batches and not subject.brief else growing(asked),
+        seconds=0.05 if subject.brief else 0.2,
+        fits=fits,
+        longest=LONGEST[subject.brief],
     )
-    seconds = 0.05 if subject.brief else 0.2
-    return {"throughput": measure_throughput(subject.inference, subject.device, fitting, seconds=seconds)}
+    return {"throughput": found, "throughput_limited_by": limit}
+
+
+def growing(batches: Iterable[int]) -> Iterator[int]:
+    """The batch sizes in order, and then the largest of them doubled for ever."""
+    batch = 1
+    for batch in sorted(batches):
+        yield batch
+    while True:
+        batch *= 2
+        yield batch
 
 
 def measure_throughput(
     with_batch: Callable[[int], Callable[[], object]],
     device: Device,
-    batches: Iterable[int] = BATCHES,
+    batches: Iterable[int],
     rounds: int = 6,
     seconds: float = 0.2,
-) -> list[dict[str, Any]]:
-    """Images a second over growing batch sizes, up to the best: {batch, images_per_second, ci95, disturbed}.
+    fits: Callable[[int], bool] = lambda batch: True,
+    longest: float = LONGEST[False],
+) -> tuple[list[dict[str, Any]], Limit]:
+    """Images a second over growing batch sizes, up to the best: {batch, images_per_second, ci95, disturbed, gpu}.
 
-    `with_batch(n)` gives a forward pass of n images. Ends after two sizes in a row that are no faster than the
-    best before, or where memory runs out; on a CPU nothing but a limit on `batches` keeps it from being
-    reached (see `memory.batches_that_fit`).
+    `with_batch(n)` gives a forward pass of n images. What ended it: two sizes in a row no faster than the best before
+    ("gain"), no more memory, a batch that took `longest` seconds ("time"), or the end of `batches` ("list").
     """
     found: list[dict[str, Any]] = []
     best, without_gain = 0.0, 0
-    for batch in sorted(batches):
+    for batch in batches:
         device.release_memory()
+        if not fits(batch):
+            return found, "memory"
         try:
-            with Watch() as watch:
+            with Watch(device) as watch:
                 times = timed_rounds({"": with_batch(batch)}, device, rounds, seconds)[""]
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
-            break
+            return found, "memory"
         low, high = median_interval_of_rounds(times)
-        speed = batch / statistics.median([time for samples in times for time in samples])
+        median = statistics.median([time for samples in times for time in samples])
+        speed = batch / median
         found.append(
-            {
-                "batch": batch,
-                "images_per_second": speed,
-                "ci95": (batch / high, batch / low),
-                "disturbed": watch.disturbed(),
-            }
+            {"batch": batch, "images_per_second": speed, "ci95": (batch / high, batch / low), **watch.as_dict()}
         )
         without_gain = 0 if speed > GAIN * best else without_gain + 1
         best = max(best, speed)
         if without_gain == 2:
-            break
-    return found
+            return found, "gain"
+        if median >= longest:
+            return found, "time"
+    return found, "list"

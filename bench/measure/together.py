@@ -62,7 +62,7 @@ def time_together(
     seconds = max(ROUND_SECONDS, BLOCK_SECONDS / BLOCK / len(models))
     start, most = time.perf_counter(), most_seconds * len(models)
     while True:
-        with Watch() as watch:
+        with Watch(device) as watch:
             for _ in range(BLOCK):
                 for name, samples in turns.round(seconds).items():
                     taken.rounds[name].append(statistics.median(samples))

@@ -5,7 +5,7 @@ Sizes in bytes, times in seconds unless the name says otherwise. Keys that this 
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, field_validator
 
@@ -62,8 +62,19 @@ class Memory(Part):
         return self.inference_peak[min(self.inference_peak, key=int)] if self.inference_peak else None
 
 
+class GpuLoad(Part):
+    """What a GPU did when a time had just been taken; `slowed_by` names what kept it from being faster."""
+
+    sm_mhz: Amount | None = None
+    watts: Amount | None = None
+    slowed_by: list[str] = []
+
+
 class Latency(Part):
-    """Milliseconds of one picture: percentiles of all runs, the median's 95 % interval, and each round's median."""
+    """Milliseconds of one picture: percentiles of all runs, the median's 95 % interval, and each round's median.
+
+    `graph` is the same with all launches replayed as one, on a GPU; `no_graph` says why there is none.
+    """
 
     p50: Amount | None = None
     p90: Amount | None = None
@@ -73,6 +84,9 @@ class Latency(Part):
     rounds: list[Amount] = []
     disturbed: str | None = None
     interleaved_with: Count | None = None
+    gpu: GpuLoad | None = None
+    graph: Latency | None = None
+    no_graph: str | None = None
 
 
 class Throughput(Part):
@@ -82,10 +96,11 @@ class Throughput(Part):
     images_per_second: Amount
     ci95: Interval | None = None
     disturbed: str | None = None
+    gpu: GpuLoad | None = None
 
 
 class Step(Part):
-    """Seconds of a training step of `batch` images, and of its phases."""
+    """Seconds of a training step of `batch` images, and its phases' shares of them."""
 
     seconds: Amount | None = None
     ci95: Interval | None = None
@@ -94,6 +109,7 @@ class Step(Part):
     phases: dict[str, Amount] = {}
     runs: Count | None = None
     disturbed: str | None = None
+    gpu: GpuLoad | None = None
 
 
 class Energy(Part):
@@ -129,6 +145,8 @@ class Efficiency(Part):
     memory: Memory | None = None
     latency_ms: Latency | None = None
     throughput: list[Throughput] | None = None
+    # Why no larger batch was tried: two brought no gain, no memory, a batch took too long, or a list ended.
+    throughput_limited_by: Literal["gain", "memory", "time", "list"] | None = None
     train_step: Step | None = None
     profile: Profile | None = None
     energy_joules: Energy | None = None

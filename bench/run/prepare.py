@@ -153,6 +153,13 @@ class PreparedSubject:
     def inference(self, batch: int) -> Callable[[], Tensor]:
         return self._inference.with_batch(batch)
 
+    def graph(self, batch: int) -> Callable[[], object]:
+        return self._inference.graph(batch)
+
+    @property
+    def inference_bytes(self) -> int:
+        return self._inference.parameter_bytes
+
     def inference_options(self) -> dict[str, Any]:
         return self._inference.describe()
 

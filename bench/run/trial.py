@@ -118,6 +118,8 @@ def _train_and_evaluate(
     labels, probabilities = test.labels.numpy(), test.probabilities.float().numpy()
     pictures = pictures_file(spec.stored, batches["train"].subset, batches["test"].subset, labels, probabilities)
     write_bytes(new / PICTURES, pictures)
+    for part in ("val", "test"):
+        batches[part].leave_device()
     return prepared, test
 
 

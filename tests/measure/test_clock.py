@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerator import Gpu
 from moving_clock import Clock
 
 from bench.device import Device
@@ -74,6 +75,19 @@ def test_warming_up_goes_on_while_runs_get_faster(clock: Clock) -> None:
     assert warm_up(getting_faster, clock.perf_counter, seconds=60) == 10
 
 
+def test_an_accelerator_is_warmed_up_until_its_clock_has_risen(clock: Clock) -> None:
+    assert warm_up(clock.takes(0.01), clock.perf_counter, seconds=3) == 7
+    assert warm_up(clock.takes(0.01), clock.perf_counter, seconds=3, least=0.5) == pytest.approx(52, abs=2)
+    ran: list[str] = []
+
+    def run() -> None:
+        clock.now += 0.01
+        ran.append("run")
+
+    timed_rounds({"model": run}, Gpu(), rounds=1, seconds=0.05)
+    assert len(ran) >= 50 + 5
+
+
 def test_warming_up_ends_in_time(clock: Clock) -> None:
     assert warm_up(clock.takes(2.0), clock.perf_counter, seconds=3) == 3
 
@@ -136,7 +150,7 @@ def test_what_other_processes_use_is_the_systems_time_less_our_own(monkeypatch: 
     readings = iter([(0.0, 100.0, 10.0), (10.0, 127.0, 25.0)])
     monkeypatch.setattr(clocks, "cpu_seconds", lambda: next(readings))
     monkeypatch.setattr("psutil.cpu_count", lambda: 4)
-    with Watch() as watch:
+    with Watch(CPU) as watch:
         pass
     assert watch.others == pytest.approx(1.2)
     assert watch.disturbed() == "other processes kept 1.2 of 4 cores busy"

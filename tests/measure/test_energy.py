@@ -119,6 +119,20 @@ def test_nvml_energy_is_the_difference_of_its_counter() -> None:
     assert joules_per_image(run, 32, gpu, meter, seconds=0) == pytest.approx(0.02)
 
 
+def test_energy_begins_and_ends_on_a_step_of_the_counter() -> None:
+    """A counter that moves every 7 runs shows exactly what 7 runs took, though it is asked in between."""
+    nvml, ran = FakeNvml(), 3
+    gpu = Gpu("cuda", accelerator=object())
+
+    def run() -> None:
+        nonlocal ran
+        ran += 1
+        if ran % 7 == 0:
+            nvml.millijoules += 7 * 500
+
+    assert joules_per_image(run, 1, gpu, NvmlMeter("handle", nvml), seconds=0) == 0.5
+
+
 def test_a_gpu_without_counter_is_not_measured() -> None:
     assert find_meter(Gpu("cuda", accelerator=object()), nvml=FakeNvml(counts=False)) is None
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from accelerator import Nvml
 
 from bench.device import Device
 from bench.measure import environment as module
 from bench.measure.environment import cpu_model, environment, git_state
+from bench.measure.gpu import Gpu
 
 CPU = Device("cpu")
 
@@ -68,29 +69,10 @@ def test_without_git_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_what_nvml_does_not_tell_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    class NVMLError(Exception):
-        pass
-
-    class Nvml:
-        """Tells its driver and power limit, but no clocks, as some virtual GPUs do."""
-
-        NVML_CLOCK_GRAPHICS = 0
-
-        def __init__(self) -> None:
-            self.NVMLError = NVMLError
-
-        def __getattr__(self, name: str) -> Any:
-            answers = {"nvmlSystemGetDriverVersion": "580.1", "nvmlDeviceGetPowerManagementLimit": 700_000}
-
-            def call(*_: object) -> Any:
-                if name not in answers:
-                    raise NVMLError(name)
-                return answers[name]
-
-            return call
-
-    monkeypatch.setattr(module, "nvml_handle", lambda device, nvml: "handle")
-    found = environment(CPU, nvml=Nvml())
+    # Its driver and power limit, but no clocks, as some virtual GPUs do.
+    nvml = Nvml(nvmlSystemGetDriverVersion="580.1", nvmlDeviceGetPowerManagementLimit=700_000)
+    monkeypatch.setattr(module, "find_gpu", lambda device, nvml: Gpu("handle", nvml))
+    found = environment(CPU, nvml=nvml)
     assert found["driver"] == "580.1"
     assert found["power_limit_watts"] == 700.0
     assert found["clocks_mhz"] is None

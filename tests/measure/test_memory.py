@@ -11,6 +11,7 @@ from torch import nn
 from bench.device import Device, choose_device
 from bench.measure.allocations import Block, Recording, pair_blocks, record_allocations
 from bench.measure.memory import inference_memory, optimizer_bytes, training_memory
+from bench.measure.subject import Inference, InferenceOptions
 
 CPU = Device("cpu")
 F = 4  # bytes of a float32
@@ -136,29 +137,34 @@ def test_a_step_that_clears_its_gradients_at_its_end_is_refused() -> None:
 def test_inference_keeps_two_neighbouring_tensors_at_a_time() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4000, bias=False), nn.ReLU())
     weights = F * 3 * 16 * 16 * 4000
-    peaks = inference_memory(model, 16, [500, 1000], CPU)
+    inference = Inference(model, 16, CPU, InferenceOptions(channels_last=False))
+    peaks = inference_memory(inference.with_batch, inference.parameter_bytes, [500, 1000], CPU)
     for batch in (500, 1000):
         # The image, the layer's output, ReLU's output.
         assert peaks[batch] == pytest.approx(weights + F * batch * (3 * 16 * 16 + 2 * 4000), rel=1e-3)
     assert model.training
 
 
-def test_inference_in_bfloat16_needs_about_half_for_its_activations() -> None:
+def test_inference_is_measured_of_what_is_timed_weights_in_bfloat16_too() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4000, bias=False), nn.ReLU())
-    full, half = (inference_memory(model, 8, [2000], CPU, precision)[2000] for precision in ("fp32", "bf16"))
+    found = []
+    for precision in ("fp32", "bf16"):
+        inference = Inference(model, 8, CPU, InferenceOptions(precision, channels_last=False))
+        found.append(inference_memory(inference.with_batch, inference.parameter_bytes, [2000], CPU)[2000])
+    full, half = found
     assert full is not None and half is not None
-    assert 0.5 * full < half < 0.6 * full
+    assert half == pytest.approx(full / 2, rel=1e-3)
 
 
 def test_a_batch_that_memory_has_no_room_for_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[int] = []
 
-    def room_for_one(model: nn.Module, image_size: int, batch: int, device: Device, precision: str) -> int | None:
+    def room_for_one(with_batch: Callable[[int], Callable[[], object]], batch: int, device: Device) -> int | None:
         tried.append(batch)
         return 100 if batch == 1 else None
 
     monkeypatch.setattr("bench.measure.memory.inference_growth", room_for_one)
-    assert inference_memory(nn.Identity(), 8, [4, 1, 2], CPU) == {1: 100, 2: None, 4: None}
+    assert inference_memory(lambda batch: lambda: None, 30, [4, 1, 2], CPU) == {1: 130, 2: None, 4: None}
     assert tried == [1, 2]  # nothing larger is tried after a failure
 
 

@@ -17,17 +17,20 @@ from typing import Any
 
 import pytest
 import torch
+from accelerator import Gpu
 from torch import nn
 from torch._C._autograd import DeviceType
+from torch.profiler import ProfilerActivity
 
 from bench.device import Device
+from bench.measure import profile
 from bench.measure.profile import ON_CPU, costliest_operators, covered, profile_training
 
 CPU = Device("cpu")
 PLUGIN = "data/plugin/pytorch_profiler/"
 
 
-def profiled(folder: Path) -> dict[str, Any]:
+def profiled(folder: Path, device: Device = CPU) -> dict[str, Any]:
     model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 30 * 30, 10))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 
@@ -37,7 +40,7 @@ def profiled(folder: Path) -> dict[str, Any]:
         nn.functional.cross_entropy(model(images), labels).backward()
         optimizer.step()
 
-    return profile_training(step, model, optimizer, CPU, folder, steps=3)
+    return profile_training(step, model, optimizer, device, folder, steps=3)
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +159,13 @@ def test_tensorboard_lists_the_trial_and_answers_overview_and_operators(tensorbo
     table = ask(tensorboard, "operation/table", **of, view="Operator", group_by="Operation")
     calls = {operator["name"]: operator["calls"] for operator in table["data"]}
     assert calls["aten::convolution_backward"] == 3
+
+
+def test_where_the_profiler_sees_no_kernel_nothing_is_known_and_nothing_is_nought(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(profile, "activities", lambda device: [ProfilerActivity.CPU])  # as without the right to
+    found = profiled(tmp_path, Gpu())
+    assert found["busy"] is None
+    assert found["operators"] == []
+    assert sum(found["phases"].values()) == pytest.approx(1)

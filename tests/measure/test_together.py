@@ -28,6 +28,9 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     class NoWatch:
         others = 0.0
 
+        def __init__(self, device: Device) -> None:
+            pass
+
         def __enter__(self) -> NoWatch:
             return self
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.files import write_bytes
-from bench.records.efficiency import Latency, Memory, Step, Throughput, others_alone
+from bench.records.efficiency import Efficiency, Latency, Memory, Step, Throughput, others_alone
 from bench.records.machine import described
 from bench.records.measurement import Measurement, read_measurements
 from bench.records.quantities import BY_KEY, Quantity, with_plugins
@@ -109,9 +109,10 @@ def profile_text(measurement: Measurement) -> str:
         for one in profile.operators
     ]
     table = written(Table(["operator", "calls/step", "ms/step", "share"], rows), "plain")
+    busy = "not seen" if profile.busy is None else f"{profile.busy:.0%}"
     return (
         f"{measurement.model['name']}: {profile.steps} training steps of {measurement.settings['train_batch']}, "
-        f"{profile.seconds:.3f} s each under the profiler: {shares}; device busy {profile.busy or 0:.0%}.\n\n{table}"
+        f"{profile.seconds:.3f} s each under the profiler: {shares}; device busy: {busy}.\n\n{table}"
     )
 
 
@@ -127,12 +128,19 @@ def _row(one: Measurement) -> list[str]:
         _scaled(found.activations, 1e6, 2),
         f"{_scaled(latency.p50, 1, 1)}{_between(latency.ci95)}{_mark(latency)}" if latency else "",
         _scaled(latency.p99, 1, 1) if latency else "",
-        f"{fastest.images_per_second:.1f} at {fastest.batch}{_mark(fastest)}" if fastest else "",
+        f"{_fastest(found, fastest)}{_mark(fastest)}" if fastest else "",
         f"{_scaled(step.seconds, 1, 3)} ({step.batch}){_mark(step)}" if step else "",
         _scaled(memory.train_peak, 1e6, 0),
         _scaled(memory.least_inference, 1e6, 0),
         _scaled(energy.inference_per_image, 1, 3) if energy else "",
     ]
+
+
+def _fastest(found: Efficiency, best: Throughput) -> str:
+    """With ≥ where a larger batch than was tried may be faster."""
+    last = found.throughput[-1] if found.throughput else None
+    least = "≥" if best is last and found.throughput_limited_by in ("list", "time") else ""
+    return f"{least}{best.images_per_second:.1f} at {best.batch}"
 
 
 def _scaled(value: float | None, unit: float, decimals: int) -> str:
