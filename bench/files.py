@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,10 +28,37 @@ def write_bytes(file: Path, content: bytes) -> None:
         stream.write(content)
 
 
+class Writes:
+    """How many files this process is writing: one that has to end at once may wait for them."""
+
+    def __init__(self) -> None:
+        self._count, self._changed = 0, threading.Condition()
+
+    def begin(self) -> None:
+        """One more is being written."""
+        with self._changed:
+            self._count += 1
+
+    def end(self) -> None:
+        """One of them is written, or cannot be."""
+        with self._changed:
+            self._count -= 1
+            self._changed.notify_all()
+
+    def wait(self, seconds: float) -> bool:
+        """Until none is being written, but no longer than that; whether none is."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._count == 0, seconds)
+
+
+WRITES = Writes()
+
+
 @contextmanager
 def replacing(file: Path) -> Iterator[BinaryIO]:
     """What is written to the stream takes the file's place when all is on the disk; StorageError where it cannot be."""
     partial = file.with_name(f".{file.name}.{os.getpid()}")
+    WRITES.begin()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -43,6 +71,8 @@ def replacing(file: Path) -> Iterator[BinaryIO]:
             partial.unlink(missing_ok=True)
     except OSError as error:
         raise unwritten(file, error) from None
+    finally:
+        WRITES.end()
 
 
 def unwritten(file: Path, error: OSError) -> StorageError:

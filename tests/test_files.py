@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import StorageError
-from bench.files import trial_folder, write_bytes, write_text
+from bench.files import WRITES, replacing, trial_folder, write_bytes, write_text
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,3 +61,23 @@ def test_a_trial_s_folder_lies_two_below_the_results(name: str) -> None:
     assert folder.parent.parent == Path("results")
     assert folder.name == "seed3"
     assert folder.parent.name not in {".", "..", ""}
+
+
+def test_who_must_end_may_wait_for_what_is_being_written(tmp_path: Path) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with replacing(tmp_path / "file") as stream:
+            begun.set()
+            go_on.wait(10)
+            stream.write(b"whole")
+
+    assert WRITES.wait(0)
+    thread = threading.Thread(target=write)
+    thread.start()
+    begun.wait(10)
+    assert not WRITES.wait(0.05)
+    go_on.set()
+    assert WRITES.wait(10)
+    assert (tmp_path / "file").read_bytes() == b"whole"
+    thread.join()

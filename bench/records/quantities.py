@@ -51,7 +51,6 @@ class Quantity:
     scale: float = 1.0
     interval: str = ""  # of the 95 % interval that the record gives: [low, high]
     rounds: str = ""  # of the list of single measurements that the value sums up
-    warm_up: int = 0  # how many of them, at the start, say more of starting than of noise
     disturbed: str = ""  # of the text that says what disturbed the measurement, null where nothing did
     series: str = ""  # of a timing session (sessions.py): the value is its time of a run, and in no record
     least: float = 0.0  # no value lies below or above these
@@ -91,10 +90,9 @@ class Quantity:
         return None if low is None or high is None else (low, high)
 
     def rounds_in(self, record: Any) -> list[float]:
-        """The single measurements that the value sums up, in their order, without warm-up; none: not known."""
+        """The single measurements that the value sums up, in their order; none: not known."""
         found = at(record, self.rounds) if self.rounds else None
-        kept = found[self.warm_up :] or found if found else ()  # where there are no more, warm-up is all there is
-        return [value for one in kept if (value := self._scaled(one)) is not None]
+        return [value for one in found or () if (value := self._scaled(one)) is not None]
 
     def of_run(self, seconds: float, images: int) -> float:
         """The value where a run of so many images takes so many seconds: images a second, or the time in its unit."""
@@ -185,7 +183,8 @@ QUANTITIES: tuple[Quantity, ...] = (
     ),
     Quantity(
         key="epoch_seconds", label="s/epoch", path="training.seconds_per_epoch", kind="time", better="lower", unit="s",
-        about="mean seconds of a training epoch", decimals=1, cost=True, rounds="training.epoch_seconds", warm_up=1,
+        about="mean seconds of a training epoch after the first", decimals=1, cost=True,
+        rounds="training.steady_seconds",
         judged=True, run_table=True, page=True,
     ),
     Quantity(

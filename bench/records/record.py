@@ -115,7 +115,9 @@ class Training(Part):
     stopped_early: bool
     seconds: Seconds
     epoch_seconds: list[Seconds]
-    images_per_second: Seconds
+    # Those of them in which a process began: kernels are searched for, code is compiled. They are in no mean.
+    warm_up_epochs: list[Count] = [1]
+    images_per_second: Seconds | None = None
     seconds_to_best: Seconds
     history: History
     # Whether the frozen part's features were computed once, what that cost (in `seconds` too), or why not.
@@ -132,9 +134,15 @@ class Training(Part):
         return self
 
     @property
+    def steady_seconds(self) -> list[float]:
+        """Seconds of each epoch's training, without those that warm up."""
+        return [s for epoch, s in enumerate(self.epoch_seconds, start=1) if epoch not in self.warm_up_epochs]
+
+    @property
     def seconds_per_epoch(self) -> float | None:
-        """Mean seconds of an epoch's training."""
-        return math.fsum(self.epoch_seconds) / len(self.epoch_seconds) if self.epoch_seconds else None
+        """Mean seconds of an epoch's training, warm-up left out; None where there was nothing else."""
+        steady = self.steady_seconds
+        return math.fsum(steady) / len(steady) if steady else None
 
     @property
     def overfitting_gap(self) -> float | None:

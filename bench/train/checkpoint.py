@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Self
 import torch
 
 from bench.device import out_of_memory
-from bench.files import replacing
+from bench.files import WRITES, replacing
 
 DIGEST = 32  # bytes of SHA-256, at the end of the file
 # Checkpoints that cost something are written once in so many seconds.
@@ -113,13 +113,16 @@ class Writer:
         """Copy the content now, and let it be written."""
         self.wait()
         self._began = self._clock()
-        self._written = self._thread.submit(self._write, in_main_memory(content, {}))
+        copy = in_main_memory(content, {})
+        WRITES.begin()  # from here on, so that an epoch which is told of is not lost
+        self._written = self._thread.submit(self._write, copy)
 
     def _write(self, content: dict[str, Any]) -> None:
         try:
             write_checkpoint(self._file, content)
         finally:
             self._ended = self._clock()
+            WRITES.end()
 
     @property
     def _is_writing(self) -> bool:

@@ -57,6 +57,7 @@ class Progress:
     extra_loss: list[float] = field(default_factory=list)  # empty where the model has no loss term of its own
     epoch_seconds: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    warm_up_epochs: list[int] = field(default_factory=list)  # the first of each process
     best_epoch: int = 0
 
     @property
@@ -252,6 +253,8 @@ def _train(
 ) -> State:
     """The epochs that are left; gives the best one's state, and enters them into `progress`."""
     model = trainer.model
+    if not progress.is_over(protocol.train):
+        progress.warm_up_epochs.append(progress.epochs + 1)
     while not progress.is_over(protocol.train):
         epoch = progress.epochs
         started = time.perf_counter()

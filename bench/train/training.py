@@ -95,14 +95,13 @@ def training_record(tuned: Tuned, inputs: Inputs, train: Batches) -> records.Tra
     frozen prefix, too.
     """
     progress, protocol = tuned.progress, tuned.protocol
-    seen = min(len(train), train.steps * train.batch_size) * progress.epochs
-    return records.Training(
+    made = records.Training(
         epochs=progress.epochs,
         best_epoch=progress.best_epoch,
         stopped_early=progress.epochs < protocol.train.epochs,
         seconds=inputs.seconds + sum(progress.seconds),
         epoch_seconds=progress.epoch_seconds,
-        images_per_second=seen / sum(progress.epoch_seconds),
+        warm_up_epochs=progress.warm_up_epochs,
         seconds_to_best=inputs.seconds + sum(progress.seconds[: progress.best_epoch]),
         history=records.History(
             train_loss=progress.train_loss,
@@ -114,3 +113,6 @@ def training_record(tuned: Tuned, inputs: Inputs, train: Batches) -> records.Tra
         frozen_prefix=inputs.frozen_prefix,
         tuning=tuned.record() if protocol.tuning.learning_rates else None,
     )
+    if made.seconds_per_epoch is not None:
+        made.images_per_second = min(len(train), train.steps * train.batch_size) / made.seconds_per_epoch
+    return made

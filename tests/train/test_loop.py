@@ -135,6 +135,7 @@ def test_an_interrupted_fit_goes_on_as_if_it_had_not_been(
     torch.rand(99)  # what is drawn in between is of no consequence
     progress = resumed.fit(lambda progress: epochs.append(progress.epochs))
     assert epochs == [3, 4]
+    assert (uninterrupted.warm_up_epochs, progress.warm_up_epochs) == ([1], [1, 3])
     assert history(progress) == history(uninterrupted)
     assert progress.best_epoch == uninterrupted.best_epoch
     assert same(weights(resumed.model), weights(whole.model))

@@ -26,7 +26,7 @@ import psutil
 
 from bench.errors import RequestError
 from bench.events import Event, Tell
-from bench.files import unwritten
+from bench.files import WRITES, unwritten
 from bench.hookspecs import DiedError, TimedOutError
 
 T = TypeVar("T")
@@ -36,6 +36,8 @@ ORPHANED = 3
 
 # Seconds that work which has answered may take to end: leaving a GPU takes most of one.
 LEAVING = 10.0
+# That work which is stopped may take to end the writing of a file: the checkpoint of the last epoch.
+FINISHING = 5.0
 
 # What every trial needs, imported once, in this order. timm takes longest.
 PRELOADED = [
@@ -47,7 +49,7 @@ PRELOADED = [
 class Local:
     """The executor of this machine: see bench.hookspecs.Executor.
 
-    What works ends with the process that started it, at once: each has a line to it, and dies when that is cut.
+    What works ends with the process that started it: each has a line to it, and dies when that is cut.
     """
 
     def run(
@@ -89,8 +91,10 @@ class Local:
                     return cast(T, message)
                 yield message
         finally:
-            _stop(process, LEAVING if answered else 0.0)
-            line.close()
+            if answered:
+                _stop(process, LEAVING)
+            line.close()  # at which it ends, if it has not
+            _stop(process, FINISHING + 1)
 
 
 # Signals that a shell or a batch system sends to every process of a job.
@@ -175,9 +179,10 @@ def _work(work: Callable[[Tell], Any], log: Path, line: Connection) -> None:
 
 
 def _end_with(line: Connection) -> None:
-    """End this process, at once and writing nothing more, when the one that started it is gone."""
+    """End this process when the one that started it is gone: once what it is writing is written, or cannot be."""
     # Nothing is ever sent this way: what can be read is the end.
     wait([line])
+    WRITES.wait(FINISHING)
     _kill_children()
     os._exit(ORPHANED)
 

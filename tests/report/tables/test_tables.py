@@ -68,7 +68,7 @@ def test_a_row_says_what_a_trial_cost_and_gave_with_units_in_the_header(make_rec
         "params (M)": "1.23",
         "trainable (M)": "0.23",
         "GMACs": "2.345",
-        "s/epoch": "2.5",
+        "s/epoch": "3.2",
         "total s": "12.3",
         "peak MB": "346",
         "best epoch": "2",
