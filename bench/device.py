@@ -151,11 +151,11 @@ class Device:
             yield
         torch.cuda.current_stream().wait_stream(queue)
 
-    def record(self, run: Callable[[], Given], warm_up: int = 0) -> tuple[Callable[[], object], Given]:
-        """The launches of `run` as one graph, recorded and not carried out: what replays it, and what `run` gave.
+    def record(self, run: Callable[[], Given], warm_up: int = 0) -> Callable[[], Given]:
+        """The launches of `run` as one graph, recorded and not carried out; called, it replays them.
 
-        Each replay reads and writes the same tensors. `run` is called `warm_up` times before; whoever asks for none
-        has run it `aside`. Raises what torch does where it cannot be recorded: it waits for the device, say.
+        Each replay reads and writes the same tensors, and gives the same that `run` gave. `run` is called `warm_up`
+        times before; whoever asks for none has run it `aside`. Raises what torch does where it cannot be recorded.
         """
         with self.aside():
             for _ in range(warm_up):
@@ -164,10 +164,11 @@ class Device:
         with torch.cuda.graph(graph):
             given = run()
 
-        def replay(_reads: object = run) -> None:  # what it reads must live as long as it does
+        def replay(_reads: object = run) -> Given:  # what it reads must live as long as it does
             graph.replay()
+            return given
 
-        return replay, given
+        return replay
 
     def choose_kernels(self, precision: str, *, deterministic: bool) -> None:
         """How this process computes: in which float32, and by which kernels.

@@ -316,6 +316,12 @@ class Training(Protocol):
     def step(self, images: Tensor, labels: Tensor) -> object:
         """Forward, backward, optimizer; gradients are set to None at the start."""
 
+    def graph(self) -> Callable[[], object]:
+        """A step on the next batch, forward and backward replayed as one; only where `device.has_graphs`.
+
+        Raises, with the reason, where the model cannot be one.
+        """
+
 
 class Evaluation(Protocol):
     """The test pictures, classified: mean cross-entropy, top-1 (0..1), probabilities (N, classes), classes (N)."""

@@ -34,12 +34,17 @@ class Place:
     working_directory: Path = field(default_factory=Path.cwd)
 
 
+# torch.compile's, its default first.
+COMPILE_MODES = ("default", "reduce-overhead", "max-autotune")
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """How trials are run, and what is kept of them: nothing that changes what they compute.
 
     `feature_memory`: the most bytes of main memory for a frozen prefix's features; None: half of what is free. `fit`:
-    whether batches that do not fit into the memory are computed in parts. `deterministic`: by kernels that always give
+    whether batches that do not fit into the memory are computed in parts. `compile_mode`: torch.compile's. `graphs`:
+    whether training steps are replayed as one where the device can. `deterministic`: by kernels that always give
     the same, which are slower. `keep_weights`: whether the trained weights are left beside the record. `timing`:
     whether the finished models are timed side by side at the end. `executor`: the name of where trials run.
     """
@@ -47,17 +52,21 @@ class RunOptions:
     frozen_prefix: bool = True
     feature_memory: int | None = None
     compile: bool = False
+    compile_mode: str = COMPILE_MODES[0]
+    graphs: bool = True
     deterministic: bool = False
     fit: bool = False
     keep_weights: bool = True
     timing: bool = True
     executor: str = "local"
 
-    def record(self) -> dict[str, bool]:
+    def record(self) -> dict[str, bool | str | None]:
         """What a record says of them: what changes the times that are shown, or whether a repeat gives the same."""
         return {
             "frozen_prefix": self.frozen_prefix,
             "compile": self.compile,
+            "compile_mode": self.compile_mode if self.compile else None,
+            "graphs": self.graphs,
             "deterministic": self.deterministic,
         }
 
@@ -167,7 +176,15 @@ class Ready:
     def way(self, options: RunOptions) -> Way:
         """How trials with those options would run."""
         threads = self.threads if self.device == "cpu" else None
-        return Way(self.device, threads, options.compile, options.frozen_prefix, options.deterministic)
+        return Way(
+            self.device,
+            threads,
+            options.compile,
+            options.frozen_prefix,
+            deterministic=options.deterministic,
+            compile_mode=options.compile_mode if options.compile and options.compile_mode != COMPILE_MODES[0] else "",
+            without_graphs=self.device == "cuda" and not options.graphs,
+        )
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,13 @@ def run(
         typer.Option(help="Most memory for those features, else a file; default: half of what is free.", metavar="GB"),
     ] = None,
     compiled: Annotated[bool, typer.Option("--compile", help="Train through torch.compile.")] = False,
+    compile_mode: Annotated[
+        str,
+        typer.Option(help="Train through torch.compile in this mode.", metavar="default|reduce-overhead|max-autotune"),
+    ] = "default",
+    graphs: Annotated[
+        bool, typer.Option(help="On a CUDA GPU, replay training steps as one graph, or start their kernels singly.")
+    ] = True,
     deterministic: Annotated[
         bool,
         typer.Option("--deterministic", help="Only kernels that always give the same: slower, repeats to the bit."),
@@ -83,7 +90,7 @@ def run(
     from bench import api
     from bench.cli.progress import watch
     from bench.report.tables.comparison import run_text
-    from bench.request import Place, RunOptions, RunRequest
+    from bench.request import COMPILE_MODES, Place, RunOptions, RunRequest
 
     request = RunRequest(
         models=tuple(models or ()),
@@ -99,7 +106,9 @@ def run(
         options=RunOptions(
             frozen_prefix=frozen_prefix,
             feature_memory=None if feature_memory is None else int(feature_memory * 1e9),
-            compile=compiled,
+            compile=compiled or compile_mode != COMPILE_MODES[0],
+            compile_mode=compile_mode,
+            graphs=graphs,
             deterministic=deterministic,
             fit=fit,
             keep_weights=keep_weights,
@@ -149,7 +158,7 @@ def measure(
     rounds: Annotated[int, typer.Option(help="Interleaved rounds of latency.", min=6)] = 24,
     precision: Precision = "fp32",
     channels_last: Annotated[bool, typer.Option(help="Inference in channels-last order, as in trials.")] = True,
-    compiled: Annotated[bool, typer.Option("--compile", help="Inference through torch.compile.")] = False,
+    compiled: Annotated[bool, typer.Option("--compile", help="Through torch.compile, inference and training.")] = False,
     device: Device = "auto",
     results: Results = RESULTS,
     plugins: Plugins = None,

@@ -62,8 +62,9 @@ class Batches:
     def __init__(
         self, stored: Stored, subset: Subset, preparation: Preparation, batch_size: int, device: Device
     ) -> None:
-        images = np.ascontiguousarray(stored.images(subset.part)[subset.indices])
-        self.images = device.keep(torch.from_numpy(images))  # (N, H, W, 3) of uint8
+        images = torch.from_numpy(np.ascontiguousarray(stored.images(subset.part)[subset.indices]))
+        self.images = device.keep(images)  # (N, H, W, 3) of uint8
+        self.resident = not device.is_accelerator or self.images is not images  # where batches are gathered
         labels = stored.labels(subset.part)[subset.indices] if subset.labels is None else subset.labels
         self.labels = device.move(torch.from_numpy(labels))
         self.subset = subset
@@ -87,6 +88,7 @@ class Batches:
     def leave_device(self) -> None:
         """Keep the pictures in main memory from now on: what is measured has the accelerator's for itself."""
         self.images = self.device.let_go(self.images)
+        self.resident = not self.device.is_accelerator
 
     def shuffled(self, seed: int, epoch: int, augmentation: Augmentation) -> Iterator[Batch]:
         """One training epoch: each picture at most once, in the order and with the changes of that seed and epoch."""
@@ -96,7 +98,7 @@ class Batches:
             flipped = None if moved.flipped is None else moved.flipped[step]
             shifts = None if moved.shifts is None else moved.shifts[:, step]
             chosen = moved.chosen[step]
-            if self._resident:
+            if self.resident:
                 images = augmented(self.images, chosen, flipped, shifts)
             else:
                 images = augmented(self._gathered(drawn.chosen[step]), None, flipped, shifts)
@@ -112,10 +114,6 @@ class Batches:
             own = slice(start, start + self.batch_size)
             images = self.device.move(self.images[own])
             yield self._prepared(images.flip(2) if flipped else images), self.labels[own]
-
-    @property
-    def _resident(self) -> bool:
-        return self.images.device == self.labels.device
 
     def _gathered(self, chosen: torch.Tensor) -> torch.Tensor:
         return self.device.move(self.images.index_select(0, chosen))

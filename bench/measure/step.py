@@ -18,18 +18,25 @@ from bench.measure.subject import PHASES, phases_told
 
 
 def measure(subject: Subject) -> dict[str, Any]:
-    """Seconds of a training step by phase, fetching its batch included."""
-    training = subject.training
+    """Seconds of a training step by phase, fetching its batch included; on a GPU as one graph, too."""
+    training, device = subject.training, subject.device
     images = len(training.batch()[1])
+    runs = 4 if subject.brief else 10
     found = measure_step(
         lambda: training.step(*training.batch()),
         training.model,
         training.optimizer,
-        subject.device,
+        device,
         images,
-        runs=4 if subject.brief else 10,
+        runs,
     )
-    return {"train_step": {**found, "batch": images}}
+    graph, why = None, None
+    if device.has_graphs:
+        try:
+            graph = statistics.median(_without_waiting(training.graph(), device, found["seconds"], runs))
+        except Exception as error:  # a model may do anything that a graph cannot
+            why = f"{type(error).__name__}: {error}".partition("\n")[0]
+    return {"train_step": {**found, "batch": images, "graph_seconds": graph, "no_graph": why}}
 
 
 # Seconds of steps that are started before the device is waited for: waiting for it is a small share of them.

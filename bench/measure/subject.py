@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from bench.device import PRECISIONS, Device, out_of_memory
 from bench.measure.memory import tensor_bytes
 from bench.models.classifier import Head
+from bench.models.compiling import compiled
 from bench.models.parts import inference_tensors
 
 PHASES = ("data", "forward", "backward", "optimizer")
@@ -32,6 +33,7 @@ class InferenceOptions:
     precision: str = "fp32"
     channels_last: bool = True
     compile: bool = False
+    compile_mode: str = "default"
 
 
 class Inference:
@@ -65,7 +67,7 @@ class Inference:
                 if out_of_memory(error):
                     raise
                 self._model, self.casting, self._dtype = original, "autocast", torch.float32
-        self._compute = torch.compile(self._model) if options.compile else self._model
+        self._compute = compiled(self._model, options.compile_mode) if options.compile else self._model
 
     @property
     def parameter_bytes(self) -> int:
@@ -91,7 +93,7 @@ class Inference:
         Raises what the device says where the model cannot be one: it waits for the device, or computes elsewhere.
         """
         run = self.with_batch(batch)
-        return self.device.record(run, warm_up=3)[0]
+        return self.device.record(run, warm_up=3)
 
     def describe(self) -> dict[str, Any]:
         """The options as recorded, with how the precision came about."""

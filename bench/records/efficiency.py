@@ -100,7 +100,10 @@ class Throughput(Part):
 
 
 class Step(Part):
-    """Seconds of a training step of `batch` images, and its phases' shares of them."""
+    """Seconds of a training step of `batch` images, and its phases' shares of them.
+
+    `graph_seconds`: with forward and backward replayed as one, on a GPU; `no_graph` says why there is none.
+    """
 
     seconds: Amount | None = None
     ci95: Interval | None = None
@@ -110,6 +113,8 @@ class Step(Part):
     runs: Count | None = None
     disturbed: str | None = None
     gpu: GpuLoad | None = None
+    graph_seconds: Amount | None = None
+    no_graph: str | None = None
 
 
 class Energy(Part):

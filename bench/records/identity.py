@@ -16,7 +16,7 @@ from typing import Any
 from bench.records.record import Record
 
 # Fields of a way that folders and checkpoints were named without.
-LATER = {"deterministic"}
+LATER = {"deterministic", "compile_mode", "without_graphs"}
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,17 @@ class Way:
     compiled: bool = False
     frozen_prefix: bool = True
     deterministic: bool = False
+    compile_mode: str = ""  # where it is not the default
+    without_graphs: bool = False
 
     def __str__(self) -> str:
         threads = "" if self.threads is None else f", {self.threads} threads"
-        compiled = ", compiled" if self.compiled else ""
-        cached = "" if self.frozen_prefix else ", without cached features"
-        return f"{self.device}{threads}{compiled}{cached}{', deterministic' if self.deterministic else ''}"
+        compiled = (f", compiled {self.compile_mode}".rstrip()) if self.compiled else ""
+        parts = [f"{self.device}{threads}{compiled}"]
+        parts += [] if self.frozen_prefix else ["without cached features"]
+        parts += ["deterministic"] if self.deterministic else []
+        parts += ["without graphs"] if self.without_graphs else []
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,9 @@ def way_of(record: Record) -> Way | None:
         environment.get("threads") if on_cpu else None,
         bool(options.get("compile", False)),
         bool(options.get("frozen_prefix", True)),
-        bool(options.get("deterministic", False)),
+        deterministic=bool(options.get("deterministic", False)),
+        compile_mode=mode if (mode := options.get("compile_mode") or "default") != "default" else "",
+        without_graphs=environment["device_kind"] == "cuda" and not options.get("graphs", True),
     )
 
 

@@ -122,6 +122,8 @@ class Training(Part):
     history: History
     # Whether the frozen part's features were computed once, what that cost (in `seconds` too), or why not.
     frozen_prefix: dict[str, Any] | None = None
+    # On a device with graphs: whether steps were replayed as one, or why not.
+    graph: dict[str, Any] | None = None
     # Of how many pictures the parts were that each batch was computed in, where whole ones did not fit.
     micro_batch: Count | None = None
     # The tries of each learning rate, where the protocol tunes.

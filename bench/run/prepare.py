@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.data.batches import Batch, Batches
 from bench.data.cache import Stored
@@ -24,6 +24,7 @@ from bench.models.freezing import freeze, train_mode
 from bench.plugins import Model
 from bench.protocol import Protocol
 from bench.request import Weights
+from bench.train.graph import WARM_UP, CannotRecordError, Graph
 from bench.train.loop import Trainer
 
 
@@ -97,8 +98,9 @@ class TrainingCopy:
     fetch: Callable[[], Batch]
 
     @property
-    def model(self) -> Classifier:
-        return self.trainer.model
+    def model(self) -> nn.Module:
+        forward = self.trainer.forward  # where it is compiled, that is what is called
+        return forward if isinstance(forward, nn.Module) else self.trainer.model
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -109,6 +111,15 @@ class TrainingCopy:
 
     def step(self, images: Tensor, labels: Tensor) -> object:
         return self.trainer.step(images, labels)
+
+    def graph(self) -> Callable[[], object]:
+        graph = Graph(self.trainer.device)
+        trainer = replace(self.trainer, graph=graph)
+        for _ in range(WARM_UP + 1):
+            trainer.step(*self.fetch())
+        if graph.why_not is not None:
+            raise CannotRecordError(graph.why_not)
+        return lambda: trainer.step(*self.fetch())
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench.errors import RequestError, StorageError, UnreachableError
+from bench.errors import RequestError, StorageError, UnreachableError, unknown
 from bench.events import Checking, Event, Note, Tell
 from bench.files import check_writable, checksum
 from bench.hookspecs import DiedError, Executor, TimedOutError
@@ -20,7 +20,7 @@ from bench.records.comparison import Comparison
 from bench.records.folder import record_files
 from bench.records.identity import Terms, differences, identity_of, terms_of
 from bench.records.record import NAME, Record, RecordError, read_record
-from bench.request import CheckRequest, Ready, RunRequest, TrialSpec
+from bench.request import COMPILE_MODES, CheckRequest, Ready, RunRequest, TrialSpec
 from bench.run import plan
 from bench.run.executors import follow, run_trials, work
 from bench.run.leftovers import clear_done
@@ -98,6 +98,9 @@ def opened(request: RunRequest, registry: Registry, tell: Tell) -> Iterator[Swee
     extensions = [registry.extension(text) for text in request.extensions]
     if not request.models and not request.all_models:
         raise RequestError("name a model, or --all; `python -m bench models` lists them")
+    if request.options.compile_mode not in COMPILE_MODES:
+        mode = request.options.compile_mode
+        raise unknown("mode of torch.compile", mode, COMPILE_MODES, "python -m bench run --help")
     executor = registry.executor(request.options.executor).start()
     name = request.protocol or follow(executor.run(partial(work.default_protocol, request.place.device)), tell)
     for problem in registry.problems:

@@ -26,6 +26,8 @@ from bench.hookspecs import Subject, Trained
 from bench.measure import Found, measure
 from bench.measure.environment import environment
 from bench.measure.subject import InferenceOptions
+from bench.models.classifier import Classifier
+from bench.models.compiling import compiled
 from bench.models.kept import KeptModel, write_model
 from bench.plugins import Model, Registry, load_plugins
 from bench.records import record as records
@@ -43,6 +45,7 @@ from bench.run.thumbnails import pictures_file
 from bench.train.loop import DivergedError, Evaluation, evaluate, make_trainer
 from bench.train.metrics import accuracy
 from bench.train.parts import DoesNotFitError
+from bench.train.prefix.features import Forward
 from bench.train.training import train
 
 # Of latency: the fewest that fill the blocks of its interval.
@@ -162,17 +165,22 @@ def trained_subject(spec: TrialSpec, prepared: Prepared, test: Evaluation, most:
     training_batches = itertools.chain.from_iterable(
         train_batches.shuffled(spec.seed, epoch, protocol.augmentation) for epoch in later
     )
+    way = spec.options
+
+    def compute(model: Classifier) -> Forward | None:
+        return compiled(model, way.compile_mode) if way.compile else None
+
     return PreparedSubject(
         name=spec.model,
         shape=prepared.model,
         make_model=lambda: prepared.model,
         make_trainer=lambda model: replace(
-            make_trainer(model, protocol, train_batches.steps, prepared.precision, device), most=most
+            make_trainer(model, protocol, train_batches.steps, prepared.precision, device, compute(model)), most=most
         ),
         fetch=lambda: next(training_batches),
         image_size=protocol.data.image_size,
         device=device,
-        options=InferenceOptions(prepared.precision),
+        options=InferenceOptions(prepared.precision, compile=way.compile, compile_mode=way.compile_mode),
         brief=True,
         rounds=ROUNDS,
         batches=tuple(sorted({min(8, largest), largest})),

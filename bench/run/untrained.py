@@ -28,6 +28,7 @@ from bench.measure.doctor import doctor
 from bench.measure.environment import environment
 from bench.measure.subject import InferenceOptions
 from bench.models.classifier import Classifier, assembled
+from bench.models.compiling import compiled
 from bench.models.extensions import resolved_options
 from bench.models.parts import parameter_counts, training_only_parameters
 from bench.plugins import Model, load_plugins
@@ -165,7 +166,7 @@ def _subject(
         name=model.name,
         shape=shape,
         make_model=make_model,
-        make_trainer=lambda copied: _trainer(copied, request.precision, device),
+        make_trainer=lambda copied: _trainer(copied, request, device),
         fetch=fetch,
         image_size=request.image_size,
         device=device,
@@ -204,20 +205,22 @@ def build(model: Model, request: MeasureRequest) -> Classifier:
     return assembled(model, request.image_size, request.classes, {}, Head())
 
 
-def _trainer(model: Classifier, precision: str, device: Device) -> Trainer:
+def _trainer(model: Classifier, request: MeasureRequest, device: Device) -> Trainer:
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
     schedule = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
-    return Trainer(model, optimizer, schedule, device.gradient_scaler(precision), precision, device)
+    scaler = device.gradient_scaler(request.precision)
+    forward = compiled(model) if request.compile else None
+    return Trainer(model, optimizer, schedule, scaler, request.precision, device, forward)
 
 
 def random_batches(count: int, size: int, classes: int, device: Device) -> Callable[[], Batch]:
     """Fetches a batch of so many pictures as training does: uint8, gathered, converted and normalised on the device."""
-    pictures = device.keep(torch.randint(0, 256, (2 * count, 3, size, size), dtype=torch.uint8))
-    labels = device.keep(torch.randint(0, classes, (2 * count,)))
+    pictures = device.move(torch.randint(0, 256, (2 * count, size, size, 3), dtype=torch.uint8))
+    labels = device.move(torch.randint(0, classes, (2 * count,)))
 
     def fetch() -> Batch:
-        chosen = torch.randperm(2 * count)[:count].to(pictures.device)
-        return device.move(pictures[chosen]).float().div_(127.5).sub_(1), device.move(labels[chosen])
+        chosen = torch.randint(0, 2 * count, (count,), device=labels.device)
+        return pictures[chosen].permute(0, 3, 1, 2).float().div_(127.5).sub_(1), labels[chosen]
 
     return fetch
 

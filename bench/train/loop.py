@@ -26,6 +26,7 @@ from bench.models.classifier import Classifier
 from bench.models.freezing import train_mode
 from bench.protocol import Protocol, Train
 from bench.train.checkpoint import DamagedError, Writer, in_main_memory, read_checkpoint, set_aside
+from bench.train.graph import Graph, holds_update
 from bench.train.optimizer import Loss, make_loss, make_optimizer, make_schedule
 from bench.train.parts import in_parts
 from bench.train.prefix.features import Forward, Source
@@ -114,6 +115,9 @@ class Trainer:
     most: int | None = None
     # Told where a batch does not fit and is computed in parts; None: then it is an error.
     warn: Callable[[str], None] | None = None
+    # Replays steps where the device has graphs, and whether the optimizer's update is part of them.
+    graph: Graph | None = None
+    updates_in_graph: bool = False
 
     def step(self, inputs: Any, labels: torch.Tensor) -> Step:
         """Forward, backward, optimizer. What is minimised is the loss and, where the model has one, its own term.
@@ -122,22 +126,37 @@ class Trainer:
         """
         while True:
             try:
-                done = self.gradients(inputs, labels)
+                if self.graph is None:
+                    done = self._begun(inputs, labels)
+                else:
+                    done = self.graph.carry_out(self._begun, inputs, labels)
                 break
             except Exception as error:
                 held = min(self.most or len(labels), len(labels))
                 if self.warn is None or held == 1 or not out_of_memory(error):
                     raise
             # Only here are the frames gone that hold what filled the memory.
+            if self.graph is not None:
+                self.graph.give_up("batches are computed in parts")
             self.device.release_memory()
             self.most = (held + 1) // 2
             self.warn(
                 f"out of memory in parts of {held} pictures: each batch is computed in parts of {self.most}, with the "
                 "same update; batch norm sees the parts"
             )
+        if not self.updates_in_graph:
+            self._update()
+        return done
+
+    def _begun(self, inputs: Any, labels: torch.Tensor) -> Step:
+        done = self.gradients(inputs, labels)
+        if self.updates_in_graph:
+            self._update()
+        return done
+
+    def _update(self) -> None:
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return done
 
     def gradients(self, inputs: Any, labels: torch.Tensor) -> Step:
         """Forward and backward: the gradients of the batch, whatever parts it is computed in."""
@@ -200,22 +219,44 @@ class Trainer:
 
     def _put(self, state: State, parts: dict[str, Any]) -> None:
         self.model.load_state_dict(state, strict=False)
+        rates = [group["lr"] for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(parts["optimizer"])
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            if isinstance(rate, torch.Tensor):  # on the device, where a graph reads it
+                group["lr"] = torch.as_tensor(group["lr"], dtype=rate.dtype, device=rate.device)
         self.schedule.load_state_dict(parts["schedule"])
         self.scaler.load_state_dict(parts["scaler"])
 
 
 def make_trainer(
-    model: Classifier, protocol: Protocol, steps: int, precision: str, device: Device, forward: Forward | None = None
+    model: Classifier,
+    protocol: Protocol,
+    steps: int,
+    precision: str,
+    device: Device,
+    forward: Forward | None = None,
+    graph: Graph | None = None,
 ) -> Trainer:
     """The model with the protocol's optimizer over what trains, and its schedule for epochs of `steps` batches.
 
-    `forward` computes the logits in place of the model itself.
+    `forward` computes the logits in place of the model itself; `graph` replays its steps.
     """
-    optimizer = make_optimizer(model, protocol)
+    updates = graph is not None and graph.why_not is None and holds_update(protocol, device)
+    optimizer = make_optimizer(model, protocol, device if updates else None)
     schedule = make_schedule(optimizer, protocol, steps)
     scaler = device.gradient_scaler(precision)
-    return Trainer(model, optimizer, schedule, scaler, precision, device, forward, make_loss(protocol))
+    return Trainer(
+        model,
+        optimizer,
+        schedule,
+        scaler,
+        precision,
+        device,
+        forward,
+        make_loss(protocol),
+        graph=graph,
+        updates_in_graph=updates,
+    )
 
 
 def fit(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bench.device import Device
 from bench.protocol import Protocol
 
 # From logits (B, classes) in float32 and classes (B) to the scalar that a training step minimises.
@@ -20,14 +21,16 @@ def make_loss(protocol: Protocol) -> Loss:
     return functional.cross_entropy
 
 
-def make_optimizer(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer:
-    """The protocol's optimizer over what trains."""
+def make_optimizer(model: nn.Module, protocol: Protocol, graph_on: Device | None = None) -> torch.optim.Optimizer:
+    """The protocol's optimizer over what trains; `graph_on`: one whose update can be recorded in a graph there."""
     settings = protocol.optimizer
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     common: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
     if settings.name == "sgd":
         return torch.optim.SGD(trained, momentum=settings.momentum, **common)
     kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
+    if graph_on is not None:  # which reads the rate of each replay from the device
+        common |= {"lr": torch.tensor(settings.learning_rate, device=graph_on.torch_device), "capturable": True}
     return kind(trained, **common, fused=True)
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bench.data.batches import Batches
-from bench.device import out_of_memory
+from bench.device import Device, out_of_memory
 from bench.events import EpochEnded, Event, Note
 from bench.models.classifier import Classifier
 from bench.plugins import Model
 from bench.protocol import Protocol
 from bench.records import record as records
-from bench.request import TrialSpec
+from bench.request import RunOptions, TrialSpec
+from bench.train.graph import Graph
 from bench.train.loop import Progress, Trainer, fit, make_trainer
 from bench.train.parts import DoesNotFitError, in_parts, largest_that_fits, what_fits
 from bench.train.prefix import Inputs, make_inputs
@@ -35,12 +36,15 @@ def train(
     protocol, device = spec.protocol, train.device
     inputs = make_inputs(model, train, val, protocol, precision, spec.options, asked.split)
     parts: list[int | None] = []
+    graphs: list[Graph | None] = []
 
     def warn(text: str) -> None:
         emit(Note(f"{spec.model}: {text}"))
 
     def once(number: int, tried: Protocol) -> Progress:
-        trainer = make_trainer(model, tried, inputs.train.steps, precision, device, inputs.forward)
+        graph = make_graph(spec.options, precision, device)
+        trainer = make_trainer(model, tried, inputs.train.steps, precision, device, inputs.forward, graph)
+        graphs.append(graph)
         trainer.warn = warn if spec.options.fit else None
         checkpoint = spec.checkpoint(asked, number)
 
@@ -56,12 +60,26 @@ def train(
                 raise
             said = str(error).partition("\n")[0] or type(error).__name__
         # Only here are the frames gone that hold what filled the memory.
+        if graph is not None:
+            graph.give_up("it did not fit")
         device.release_memory()
         raise DoesNotFitError(_what_fits(trainer, inputs.train, spec, said))
 
     record = training_record(tune(model, protocol, once), inputs, train)
+    record.graph = graphs[-1].record() if graphs[-1] is not None else None
     record.micro_batch = min((most for most in parts if most is not None), default=None)
     return record
+
+
+def make_graph(options: RunOptions, precision: str, device: Device) -> Graph | None:
+    """What replays the steps of a training that runs so; None where the device has no graphs."""
+    if not device.has_graphs:
+        return None
+    if not options.graphs:
+        return Graph(device, "switched off by --no-graphs")
+    if options.compile:
+        return Graph(device, "torch.compile starts the kernels in its own way")
+    return Graph(device, "fp16's loss scaling waits for the device" if precision == "fp16" else None)
 
 
 def _what_fits(trainer: Trainer, train: Source, spec: TrialSpec, said: str) -> str:

@@ -30,7 +30,13 @@ def test_reduced_precision_stores_the_weights_in_it_and_leaves_the_model_alone()
     model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4))
     inference = Inference(model, 8, CPU, InferenceOptions(precision="bf16"))
     assert inference.with_batch(2)().dtype == torch.bfloat16
-    assert inference.describe() == {"precision": "bf16", "channels_last": True, "compile": False, "casting": "weights"}
+    assert inference.describe() == {
+        "precision": "bf16",
+        "channels_last": True,
+        "compile": False,
+        "compile_mode": "default",
+        "casting": "weights",
+    }
     assert all(parameter.dtype == torch.float32 and parameter.requires_grad for parameter in model.parameters())
     assert model.training
 

@@ -9,6 +9,7 @@ import torch
 
 from bench.data.batches import Batches
 from bench.models.classifier import Classifier
+from bench.models.compiling import compiled
 from bench.protocol import Protocol
 from bench.request import RunOptions
 from bench.train.prefix.cut import CannotSplitError
@@ -53,7 +54,7 @@ def make_inputs(
         found = Inputs(train, val, model, {"used": False, "why": str(why)})
     if not options.compile:
         return found
-    return Inputs(found.train, found.val, torch.compile(found.forward), found.frozen_prefix)
+    return Inputs(found.train, found.val, compiled(found.forward, options.compile_mode), found.frozen_prefix)
 
 
 def _on_features(

@@ -1,0 +1,13 @@
+"""torch.compile, with the mode that a user chose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+
+def compiled(forward: Callable[..., torch.Tensor], mode: str = "default") -> Any:
+    """What computes the same; a module, where a module is given."""
+    return torch.compile(forward) if mode == "default" else torch.compile(forward, mode=mode)
