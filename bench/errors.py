@@ -17,6 +17,17 @@ class UnfitError(RequestError):
     """An extension cannot be applied to a model; it may be to others."""
 
 
+class NoSuchOptionError(RequestError):
+    """A model has no such `option`."""
+
+    def __init__(self, message: str, option: str) -> None:
+        super().__init__(message, option)
+        self.option = option
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class UnreachableError(RequestError):
     """What is not on this machine cannot be downloaded; on another, or another day, it may be."""
 

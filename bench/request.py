@@ -163,6 +163,14 @@ class Weights:
 
 
 @dataclass(frozen=True)
+class Checked:
+    """A model that can be built: the file of its weights, if any, and which of the protocol's options it has."""
+
+    weights: Weights | None
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Ready:
     """What is found ready for a request: the decoded data, the weights of each model that takes a file's, and on what
     kind of device trials would run, with how many threads; `counts`: the pictures of train, val and test."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import inspect
 from contextlib import nullcontext
 from typing import Any
 
@@ -11,8 +11,8 @@ from torch import nn
 
 from bench import protocol as protocols
 from bench.data.batches import Preparation
-from bench.errors import RequestError
-from bench.models.extensions import Extended, extend, features_of
+from bench.errors import NoSuchOptionError, RequestError
+from bench.models.extensions import Extended, extend, features_of, resolved_options
 from bench.models.weights.load import build_with_weights
 from bench.plugins import Model
 from bench.request import Weights
@@ -117,11 +117,26 @@ def build_backbone(
     With `weights`, it has those; `pretrained` alone leaves it to the plugin to get some. Raises RequestError where
     the model or an extension cannot take the image size, one of its options, or the weights.
     """
-    options = model.options_under(defaults)
-    build = functools.partial(model.spec.build, num_classes=classes, image_size=image_size, **options)
+    options, offered = model.options_under(defaults), model.offered(defaults)
+
+    def built_base(*, pretrained: bool) -> nn.Module:
+        """With as many of the offered options as it has, which are then said to be resolved."""
+        given = dict(num_classes=classes, image_size=image_size, pretrained=pretrained, **options)
+        while True:
+            try:
+                backbone: nn.Module = model.spec.build(**given, **offered)
+                break
+            except NoSuchOptionError as error:
+                if error.option not in offered:
+                    raise
+                del offered[error.option]
+        named = inspect.signature(type(backbone).__init__).parameters  # others were swallowed by a **kwargs
+        if taken := {key: value for key, value in offered.items() if key in named}:
+            backbone.resolved_options = resolved_options(backbone) | taken  # type: ignore[assignment]
+        return backbone
 
     def extended(*, pretrained: bool) -> Extended:
-        backbone = build(pretrained=pretrained)
+        backbone = built_base(pretrained=pretrained)
         check_image_size(model.base, backbone, image_size)
         return extend(backbone, model, image_size)
 

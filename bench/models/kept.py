@@ -54,11 +54,12 @@ class KeptModel(BaseModel):
     @classmethod
     def of(cls, model: Model, protocol: Protocol, classes: Sequence[str], prepare: Preparation) -> Self:
         """The description of that model as trained by that protocol on those classes."""
+        asked = dict(protocol.model.options)
         return cls(
             name=model.name,
             plugin=model.plugin.name,
             code=model.code,
-            options=model.options_under(dict(protocol.model.options)),
+            options=model.options_under(asked) | model.offered(asked),
             classes=tuple(classes),
             image_size=prepare.image_size,
             mean=prepare.mean,

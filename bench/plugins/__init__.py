@@ -21,7 +21,7 @@ from bench.files import file_name
 from bench.guard import LIMIT, guarded, is_the_users
 from bench.hookspecs import GIVEN, Claim, DatasetSpec, ExecutorSpec, ExtensionSpec, MeasureSpec, ModelSpec
 from bench.plugins.finding import Plugin, at_fault, check_hooks, find_plugins, plugin_files, what_went_wrong
-from bench.plugins.names import FORMER, PLUS, Extension, Model, read_options, timm_model, written_as
+from bench.plugins.names import FORMER, PLUS, TIMM, Extension, Model, read_options, timm_model, written_as
 from bench.plugins.probe import why_not
 from bench.protocol import LONGEST_NAME
 from bench.records.efficiency import LONGEST
@@ -126,7 +126,7 @@ class Registry:
         written, *extending = PLUS.split(text)
         name, _, options = written.partition(":")
         if name.startswith("timm/"):
-            spec, plugin = timm_model(name), Plugin("timm", "any timm model", "")
+            spec, plugin = timm_model(name), TIMM
         elif name in self.models:
             spec, plugin = self.models[name]
         elif name in FORMER:

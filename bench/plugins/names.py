@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bench.errors import RequestError, unknown
+from bench.errors import NoSuchOptionError, RequestError, unknown
 from bench.hookspecs import ExtensionSpec, ModelSpec
 from bench.plugins.finding import Plugin
 from bench.protocol import toml_value
@@ -77,6 +77,17 @@ class Model:
         known = self.spec.options()
         return {key: value for key, value in defaults.items() if key in known} | self.options
 
+    def offered(self, defaults: dict[str, Any]) -> dict[str, Any]:
+        """Those of the protocol's options that it may have: only timm knows, when it builds the model."""
+        if self.plugin.name != TIMM.name:
+            return {}
+        return {key: value for key, value in defaults.items() if key not in self.options}
+
+
+# Any of timm's models. Where bench changes what it makes of them, that is other code: since 2 the protocol's options
+# are offered to them.
+TIMM = Plugin("timm", "any timm model", "2")
+
 
 def read_options(text: str, written: str) -> Iterator[tuple[str, Any]]:
     for part in re.split(r",(?![^\[]*\])", written) if written else []:  # commas within a list separate nothing
@@ -121,5 +132,5 @@ def _build_timm(
     except TypeError as error:  # timm hands options on to the model's constructor, which names the one it lacks
         if "unexpected keyword argument" not in str(error):
             raise
-        option = str(error).rpartition("argument ")[2]
-        raise RequestError(f"timm/{timm_name} has no option {option}") from None
+        option = str(error).rpartition("argument ")[2].strip("'")
+        raise NoSuchOptionError(f"timm/{timm_name} has no option {option!r}", option) from None

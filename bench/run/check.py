@@ -18,19 +18,20 @@ from bench.errors import RequestError, UnfitError
 from bench.events import Checking, DataProgress, Note, Tell
 from bench.guard import is_the_users
 from bench.models.classifier import build_classifier, build_weightless
+from bench.models.extensions import resolved_options
 from bench.models.freezing import freeze
 from bench.models.parts import layers
 from bench.models.weights.find import find_weights
 from bench.plugins import load_plugins
-from bench.request import CheckRequest, Ready, Weights
+from bench.request import Checked, CheckRequest, Ready
 from bench.run.prepare import prepare_device
 
 # Seconds after which the user is told which model it is that takes so long.
 LONG = 10.0
 
 
-def check_models(request: CheckRequest, emit: Tell) -> dict[str, Weights]:
-    """Build every model, and find the weights that it is to start from.
+def check_models(request: CheckRequest, emit: Tell) -> dict[str, Checked]:
+    """Build every model, and find the weights that it is to start from, and which of the protocol's options it has.
 
     Raises RequestError for what the user has to change. A model that fails in another way is left to
     its trial, whose record will say so.
@@ -40,7 +41,7 @@ def check_models(request: CheckRequest, emit: Tell) -> dict[str, Weights]:
     pretrained = protocol.model.weights == "pretrained"
     if request.weights and not pretrained:
         raise RequestError("weights are named, but the protocol trains from scratch; set model.weights=pretrained")
-    weights: dict[str, Weights] = {}
+    checked: dict[str, Checked] = {}
     for name in request.models:
         emit(Checking(name))
         slow = threading.Timer(LONG, lambda text: emit(Note(text)), [f"{name}: still checking whether it can be built"])
@@ -50,14 +51,17 @@ def check_models(request: CheckRequest, emit: Tell) -> dict[str, Weights]:
             model = registry.model(name)
             classifier = build_weightless(model, protocol, classes=2)
             freeze(classifier, protocol.train.what, model.last_block, model.name)
+            found = None
             if pretrained:
                 found = find_weights(
                     model, classifier.backbone, request.weights.get(name), lambda text: emit(Note(text))
                 )
                 if found is not None:
-                    weights[name] = found
                     with torch.device("meta"):
                         build_classifier(model, protocol, 2, found)
+            asked = dict(protocol.model.options)
+            has = model.options_under(asked) | resolved_options(classifier.backbone)
+            checked[name] = Checked(found, tuple(key for key in asked if key in has))
         except RequestError:
             raise
         except BaseException as error:  # a stranger's code may raise anything
@@ -66,7 +70,7 @@ def check_models(request: CheckRequest, emit: Tell) -> dict[str, Weights]:
             emit(Note(f"{name} will probably fail: {type(error).__name__}: {error}".partition("\n")[0]))
         finally:
             slow.cancel()
-    return weights
+    return checked
 
 
 def find_unfit(request: CheckRequest, emit: Tell) -> dict[str, str]:

@@ -10,7 +10,7 @@ from bench.files import trial_folder
 from bench.plugins import Extension, Model, Registry
 from bench.plugins.names import PLUS
 from bench.protocol import Protocol
-from bench.request import Ready, RunRequest, TrialSpec
+from bench.request import Checked, Ready, RunRequest, TrialSpec
 from bench.run.outline import known_of
 
 
@@ -64,6 +64,16 @@ def with_extended(
         found |= {one.name: one for one in fitting if one.name.startswith(f"{model.name}+")}
     lines = [f"left out: {name} does not fit {'; '.join(reasons)}" for name, reasons in left_out.items()]
     return list(found.values()), lines
+
+
+def unequal_options(protocol: Protocol, checked: Mapping[str, Checked]) -> list[str]:
+    """A line for each of the protocol's options that some models have and others have not."""
+    lines = []
+    for key, value in protocol.model.options.items():
+        without = [name for name, one in checked.items() if key not in one.options]
+        if without and len(without) < len(checked):
+            lines.append(f"model.options.{key} = {value}: {', '.join(without)} have no such option; the others get it")
+    return lines
 
 
 def trials(

@@ -175,7 +175,10 @@ def _ready(
     """The data and weights of the run, once everything is found right; RequestError where it is not."""
     names = tuple(model.name for model in models)
     asked = CheckRequest(names, protocol, request.place, plan.named_weights(request.weights, names))
-    weights = _of_each(work.check_models, models, asked, registry, executor, request.timeout, tell)
+    checked = _of_each(work.check_models, models, asked, registry, executor, request.timeout, tell)
+    for line in plan.unequal_options(protocol, checked):
+        tell(Note(line))
+    weights = {name: one.weights for name, one in checked.items() if one.weights is not None}
     registry.dataset(protocol.data.dataset)
     _, dataset = registry.datasets[protocol.data.dataset.partition(":")[0]]
     data = partial(work.prepare_data, replace(asked, plugins=registry.needed(dataset)))

@@ -11,7 +11,15 @@ import torch
 from torch import nn
 
 from bench import ModelSpec, RequestError
-from bench.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Classifier, build_classifier, build_head, preparation
+from bench.models.classifier import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Classifier,
+    build_classifier,
+    build_head,
+    build_weightless,
+    preparation,
+)
 from bench.plugins import Model, Plugin, Registry
 from bench.protocol import Head, Protocol, load_protocol
 
@@ -156,3 +164,22 @@ def test_the_head_computes_in_float32_whatever_autocast_says() -> None:
     best, second = logits.bfloat16().topk(2).values.unbind(1)
     assert int((best == second).sum()) > 10
     assert head.state_dict().keys() == {"0.weight", "0.bias", "3.weight", "3.bias"}
+
+
+@pytest.mark.parametrize(
+    ("name", "takes"), [("timm/vit_tiny_patch16_224", True), ("timm/resnet18", False), ("timm/repvgg_a0", False)]
+)
+def test_the_protocol_s_options_reach_timm_s_models_that_take_them(name: str, takes: bool, registry: Registry) -> None:
+    protocol = load_protocol("quick", ["data.image_size=32", "model.options={patch_size=8}"])
+    classifier = build_weightless(registry.model(name), protocol, 10)
+    assert getattr(classifier.backbone, "resolved_options", {}) == ({"patch_size": 8} if takes else {})
+    if takes:
+        assert classifier.backbone.patch_embed.patch_size == (8, 8)  # type: ignore[union-attr]
+
+
+def test_a_typed_option_comes_before_the_protocol_s_and_must_be_one(registry: Registry) -> None:
+    protocol = load_protocol("quick", ["data.image_size=32", "model.options={patch_size=8}"])
+    typed = build_weightless(registry.model("timm/vit_tiny_patch16_224:patch_size=4"), protocol, 10)
+    assert typed.backbone.patch_embed.patch_size == (4, 4)  # type: ignore[union-attr]
+    with pytest.raises(RequestError, match="timm/resnet18 has no option 'patch_size'"):
+        build_weightless(registry.model("timm/resnet18:patch_size=8"), protocol, 10)

@@ -34,7 +34,9 @@ def preflight(names: tuple[str, ...], plugins: Path, texts: tuple[str, ...], *ov
         Place(device="cpu", plugins=(plugins,), working_directory=plugins),
         named_weights(texts, names),
     )
-    return replace(prepare_data(asked, events.append), weights=check_models(asked, events.append))
+    checked = check_models(asked, events.append)
+    weights = {name: one.weights for name, one in checked.items() if one.weights is not None}
+    return replace(prepare_data(asked, events.append), weights=weights)
 
 
 def test_what_is_wrong_with_weights_is_found_before_anything_trains(

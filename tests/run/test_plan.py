@@ -10,8 +10,8 @@ import pytest
 from bench import RequestError
 from bench.data.cache import Stored
 from bench.plugins import Registry
-from bench.protocol import Protocol
-from bench.request import Place, Ready, RunOptions, RunRequest
+from bench.protocol import Protocol, load_protocol
+from bench.request import Checked, Place, Ready, RunOptions, RunRequest
 from bench.run import plan
 
 
@@ -61,3 +61,12 @@ def test_weights_are_named_for_a_model_with_or_without_its_options() -> None:
 def test_weights_for_a_model_that_is_not_run_are_refused(text: str) -> None:
     with pytest.raises(RequestError, match="write MODEL=FILE, MODEL being one that is run: vit_tiny"):
         plan.named_weights([text], ["vit_tiny"])
+
+
+def test_one_line_names_every_model_without_an_option_that_others_get() -> None:
+    protocol = load_protocol("quick")
+    (key,) = protocol.model.options
+    having, without = Checked(None, (key,)), Checked(None, ())
+    (line,) = plan.unequal_options(protocol, {"vit": having, "vgg": without, "densenet": without})
+    assert f"{key} = " in line and "vgg, densenet have no such option" in line
+    assert plan.unequal_options(protocol, {"vit": having}) == plan.unequal_options(protocol, {"vgg": without}) == []

@@ -23,6 +23,7 @@ def caveat_lines(comparison: Comparison, answers: Answers) -> list[str]:
         return []
     return [
         *_seeds(contenders),
+        *_options(records),
         _pictures(records[0]),
         *_unread(answers),
         *_machines(records),
@@ -45,6 +46,18 @@ def _seeds(contenders: Sequence[Contender]) -> list[str]:
     )
     alone = " Those with one have no interval over seeds." if single else ""
     return [f"The models have unequal numbers of finished seeds ({shown}).{alone}"]
+
+
+def _options(records: Sequence[Record]) -> list[str]:
+    """Options of the protocol that only some of the models have."""
+    asked = (records[0].protocol.settings.get("model") or {}).get("options") or {}
+    lines = []
+    for key, value in asked.items():
+        has = {one.model.name: key in {**one.model.options, **one.model.resolved_options} for one in records}
+        without = [name for name, having in has.items() if not having]
+        if without and len(without) < len(has):
+            lines.append(f"{markdown(f'{key} = {value}')} of the protocol is no option of {listed(without, most=8)}.")
+    return lines
 
 
 def _pictures(record: Record) -> str:

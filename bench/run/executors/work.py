@@ -12,7 +12,7 @@ from typing import Any
 from bench.events import Tell
 from bench.records.measurement import Measurement
 from bench.records.record import Record
-from bench.request import AppliedRequest, CheckRequest, MeasureRequest, Ready, TimingRequest, TrialSpec, Weights
+from bench.request import AppliedRequest, Checked, CheckRequest, MeasureRequest, Ready, TimingRequest, TrialSpec
 
 
 def default_protocol(device: str, emit: Tell) -> str:
@@ -22,8 +22,8 @@ def default_protocol(device: str, emit: Tell) -> str:
     return "cifar10" if choose_device(device).kind == "cuda" else "quick"
 
 
-def check_models(request: CheckRequest, emit: Tell) -> dict[str, Weights]:
-    """Which weights each model of a run starts from; RequestError for what the user has to change."""
+def check_models(request: CheckRequest, emit: Tell) -> dict[str, Checked]:
+    """Which weights each model of a run starts from, and which options it has; RequestError for a mistake."""
     from bench.run import check
 
     return check.check_models(request, emit)
