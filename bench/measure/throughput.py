@@ -15,7 +15,7 @@ from bench.measure.memory import room_for
 GAIN = 1.03
 # A larger batch than one that takes this many seconds brings nothing: starting it costs nothing by then. In brief, and
 # where there is time.
-LONGEST = {True: 0.25, False: 10.0}
+LONGEST = {True: 0.05, False: 10.0}
 
 Limit = Literal["gain", "memory", "time", "list"]
 
