@@ -259,7 +259,7 @@ class Subject(Protocol):
 
     @property
     def precision(self) -> str:
-        """Of training and inference: fp32, bf16 or fp16."""
+        """Of training and inference: fp32, tf32, bf16 or fp16."""
 
     @property
     def brief(self) -> bool:

@@ -16,6 +16,8 @@ GAIN = 1.03
 # A larger batch than one that takes this many seconds brings nothing: starting it costs nothing by then. In brief, and
 # where there is time.
 LONGEST = {True: 0.05, False: 10.0}
+# A batch is so many times as large as the one before.
+FACTOR = {True: 4, False: 2}
 
 Limit = Literal["gain", "memory", "time", "list"]
 
@@ -27,21 +29,21 @@ def measure(subject: Subject) -> dict[str, Any]:
     found, limit = measure_throughput(
         subject.inference,
         subject.device,
-        asked if subject.batches and not subject.brief else growing(asked),
-        seconds=0.05 if subject.brief else 0.2,
+        asked if subject.batches and not subject.brief else growing(asked, FACTOR[subject.brief]),
+        seconds=0.03 if subject.brief else 0.2,
         fits=fits,
         longest=LONGEST[subject.brief],
     )
     return {"throughput": found, "throughput_limited_by": limit}
 
 
-def growing(batches: Iterable[int]) -> Iterator[int]:
-    """The batch sizes in order, and then the largest of them doubled for ever."""
+def growing(batches: Iterable[int], factor: int = 2) -> Iterator[int]:
+    """The batch sizes in order, and then the largest of them times the factor, for ever."""
     batch = 1
     for batch in sorted(batches):
         yield batch
     while True:
-        batch *= 2
+        batch *= factor
         yield batch
 
 

@@ -6,6 +6,7 @@ Gives the record's `training`, and leaves the model with the weights of its best
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from bench.data.batches import Batches
 from bench.device import Device, out_of_memory
@@ -36,7 +37,7 @@ def train(
     protocol, device = spec.protocol, train.device
     inputs = make_inputs(model, train, val, protocol, precision, spec.options, asked.split)
     parts: list[int | None] = []
-    graphs: list[Graph | None] = []
+    graphs: list[dict[str, Any] | None] = []
 
     def warn(text: str) -> None:
         emit(Note(f"{spec.model}: {text}"))
@@ -44,7 +45,6 @@ def train(
     def once(number: int, tried: Protocol) -> Progress:
         graph = make_graph(spec.options, precision, device)
         trainer = make_trainer(model, tried, inputs.train.steps, precision, device, inputs.forward, graph)
-        graphs.append(graph)
         trainer.warn = warn if spec.options.fit else None
         checkpoint = spec.checkpoint(asked, number)
 
@@ -54,6 +54,7 @@ def train(
         try:
             progress = fit(trainer, inputs.train, inputs.val, tried, spec.seed, checkpoint, epoch_ended, warn)
             parts.append(trainer.most)
+            graphs.append(None if graph is None else graph.record())
             return progress
         except Exception as error:
             if not out_of_memory(error):
@@ -66,7 +67,7 @@ def train(
         raise DoesNotFitError(_what_fits(trainer, inputs.train, spec, said))
 
     record = training_record(tune(model, protocol, once), inputs, train)
-    record.graph = graphs[-1].record() if graphs[-1] is not None else None
+    record.graph = graphs[-1]
     record.micro_batch = min((most for most in parts if most is not None), default=None)
     return record
 

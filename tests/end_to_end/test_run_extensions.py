@@ -179,3 +179,18 @@ def test_what_cannot_be_is_a_line_before_anything_trains(
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("bench: ") and says in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr and not list((place / "elsewhere").rglob("record.json"))
+
+
+def test_a_merging_model_trains_its_last_block_on_cached_features_as_it_does_without(place: Path, bench: Bench) -> None:
+    """The frozen blocks merge tokens; what is cached holds them, and the sizes that they have come to."""
+    asked = ("vit+token_merging:r=2", *SMALL, "--set", "train.what=last-block", "--set", "train.epochs=2")
+    records = {}
+    for cached in ("--frozen-prefix", "--no-frozen-prefix"):
+        done = bench("run", *asked, cached, "--results", cached.strip("-"), in_folder=place)
+        assert done.returncode == 0, done.stderr
+        (file,) = (place / cached.strip("-")).glob("small*/*/seed0/record.json")
+        records[cached] = json.loads(file.read_bytes())
+    used, without = (one["training"] for one in records.values())
+    assert (used["frozen_prefix"]["used"], without["frozen_prefix"]["used"]) == (True, False)
+    assert used["history"]["train_loss"] == pytest.approx(without["history"]["train_loss"], rel=1e-3)
+    assert records["--frozen-prefix"]["predictions_sha256"] and records["--frozen-prefix"]["status"] == "ok"

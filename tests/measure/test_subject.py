@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.device import Device
+from bench.device import Device, choose_device
 from bench.measure.subject import Inference, InferenceOptions
 
 CPU = Device("cpu")
@@ -65,3 +65,17 @@ def test_compile_compiles_the_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     model = nn.Flatten()
     Inference(model, 8, CPU, InferenceOptions(compile=True)).with_batch(1)()
     assert len(compiled) == 1 and compiled[0] is not model
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
+def test_on_cuda_a_graph_of_a_pass_computes_what_the_pass_does() -> None:
+    device = choose_device("cuda")
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 4))
+    inference = Inference(model, 8, device, InferenceOptions("bf16"))
+    torch.manual_seed(0)
+    eager = inference.with_batch(2)()
+    torch.manual_seed(0)
+    replay = inference.graph(2)
+    torch.testing.assert_close(replay(), eager)
+    assert not device.has_graphs or torch.equal(replay(), replay())

@@ -15,7 +15,7 @@ import torch
 from accelerator import Gpu, StandIn
 
 from bench.data.cache import Stored
-from bench.device import Device, choose_device
+from bench.device import Device, choose_device, require_deterministic
 from bench.plugins import Registry
 from bench.protocol import Protocol
 from bench.request import RunOptions
@@ -23,6 +23,8 @@ from bench.run.prepare import prepare
 from bench.train.graph import WARM_UP, Graph
 from bench.train.loop import Progress, Trainer, fit, make_trainer, train_epoch
 from bench.train.training import make_graph
+
+require_deterministic()  # before CUDA starts, where there is any
 
 Trained = tuple[Progress, dict[str, torch.Tensor], Trainer]
 
@@ -225,3 +227,15 @@ def test_on_cuda_replayed_steps_train_as_eager_ones_to_noise(schedule: str, trai
     replayed = trained(graph, setting, device=device)
     assert graph.record() == {"used": True, "why": None}
     assert replayed[0].train_loss == pytest.approx(eager[0].train_loss, rel=0.02)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
+def test_on_cuda_a_deterministic_repeat_is_the_same_to_the_bit(trained: Callable[..., Trained]) -> None:
+    device = choose_device("cuda")
+    device.choose_kernels("fp32", deterministic=True)
+    try:
+        first, second = (trained(Graph(device), device=device, file=f"{number}.pt") for number in range(2))
+    finally:
+        device.choose_kernels("fp32", deterministic=False)
+    assert same(first, second)

@@ -617,3 +617,17 @@ def test_evaluation_changes_nothing_of_the_model(fitting: Callable[..., Fitting]
     first, second = (evaluate(made.model, made.val, "fp32", CPU) for _ in range(2))
     assert torch.equal(first.probabilities, second.probabilities)
     assert same(weights(made.model), before)
+
+
+def test_an_evaluation_opens_mixed_precision_once(fitting: Callable[..., Fitting]) -> None:
+    class Counting(Device):
+        opened = 0
+
+        def autocast(self, precision: str) -> Any:
+            self.opened += 1
+            return super().autocast(precision)
+
+    made, device = fitting("train.batch_size=16"), Counting("cpu")
+    expected = evaluate(made.model, made.val, "bf16", CPU).probabilities
+    assert torch.equal(evaluate(made.model, made.val, "bf16", device).probabilities, expected)
+    assert len(list(made.val.in_order())) > 1 and device.opened == 1
