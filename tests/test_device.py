@@ -12,7 +12,7 @@ import torch
 from accelerator import Gpu, StandIn
 from torch import nn
 
-from bench.device import WORKSPACE, Device, choose_device, exact_float32
+from bench.device import WORKSPACE, Device, choose_device, exact_float32, out_of_memory
 from bench.errors import RequestError
 from bench.measure.environment import environment
 from bench.measure.memory import inference_memory, training_memory
@@ -185,3 +185,19 @@ def test_data_kept_on_the_accelerator_take_half_of_what_was_free_at_most() -> No
     accelerator.free += first.nbytes
     device.keep(third)
     assert device.moved[-1] is third
+
+
+@pytest.mark.parametrize(
+    ("error", "memory"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), True),
+        (RuntimeError("CUDA error: out of memory"), True),  # pinned memory
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), True),
+        (MemoryError(), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+    ],
+)
+def test_memory_that_runs_out_is_known_whoever_says_so(error: Exception, memory: bool) -> None:
+    assert out_of_memory(error) is memory

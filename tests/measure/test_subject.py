@@ -47,6 +47,15 @@ def test_where_an_operator_cannot_autocast_is_used_and_said() -> None:
     assert inference.with_batch(2)().dtype == torch.bfloat16
 
 
+def test_memory_that_runs_out_is_not_taken_for_an_operator_that_cannot() -> None:
+    class Full(FloatOnly):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        Inference(Full(), 8, CPU, InferenceOptions(precision="bf16"))
+
+
 def test_channels_last_reaches_weights_and_images() -> None:
     seen: list[bool] = []
 

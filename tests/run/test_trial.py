@@ -27,6 +27,27 @@ from bench.run import keep, trial
 from bench.run.failure import record_failure
 from bench.train.loop import Evaluation, evaluate
 
+# A model with an operator that has no kernel which always gives the same, on the CPU either.
+PUTS = """
+from bench import ModelSpec, hookimpl
+
+def build(*, num_classes, image_size, pretrained):
+    import torch
+    class Puts(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(3 * image_size**2, 8)
+        def forward(self, images):
+            features = self.layer(images.flatten(1))
+            place = torch.zeros(1, dtype=torch.long, device=images.device)
+            return features + torch.zeros(8, device=images.device).put_(place, features[0, :1].float())
+    return Puts()
+
+@hookimpl
+def bench_models():
+    yield ModelSpec("puts", build, "mlp")
+"""
+
 
 def as_read(record: records.Record) -> records.Record:
     """The record as it comes out of its file: tuples are lists there, and keys text."""
@@ -310,3 +331,22 @@ def test_a_compiled_trial_trains_and_says_so(tiny_trial: Callable[..., TrialSpec
     record = trial.run(spec)
     assert (record.status, record.error) == ("ok", None)
     assert record.environment is not None and record.environment["options"]["compile"]
+    measured = record.to_json()["efficiency"]
+    assert measured["errors"] is None
+    assert measured["latency_ms"]["compile"] and measured["train_step"]["seconds"] > 0  # of the compiled model
+    assert measured["memory"]["train_peak"] > 0
+
+
+def test_an_operator_without_a_deterministic_kernel_is_named_in_the_record(
+    tiny_trial: Callable[..., TrialSpec], tmp_path: Path
+) -> None:
+    (tmp_path / "puts").mkdir()
+    (tmp_path / "puts" / "puts.py").write_text(PUTS)
+    spec = tiny_trial("train.epochs=1", "train.limit=64", model="puts", plugins=tmp_path / "puts")
+    try:
+        refused = trial.run(replace(spec, options=RunOptions(deterministic=True)))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert refused.status == "error" and refused.error is not None
+    assert "put_" in refused.error.message and "does not have a deterministic implementation" in refused.error.message
+    assert trial.run(spec).status == "ok"
