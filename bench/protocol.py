@@ -85,6 +85,21 @@ class Optimizer(_Section):
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)  # sgd only
+    # What weight decay is of: all that trains, or only the matrices and kernels: no norm, bias, embedding or token.
+    decayed: Literal["all", "weights"] = "all"
+    # Each layer's rate is so many times that of the next one: below 1, early layers of the backbone change less.
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    # Gradients are scaled down to this norm at most; 0: never.
+    clip_norm: float = Field(default=0.0, ge=0)
+
+
+class Loss(_Section):
+    """What training minimises; evaluation has the plain cross-entropy, so that losses compare."""
+
+    # This share of the target is spread over all classes.
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    # A picture's weight by its class: balanced, so that every class weighs the same; or each class's, by its name.
+    class_weights: Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0)]] = "none"
 
 
 class Schedule(_Section):
@@ -92,6 +107,8 @@ class Schedule(_Section):
 
     name: Literal["constant", "exponential", "cosine", "one-cycle"]
     gamma: float = Field(default=1.0, gt=0, le=1)
+    # Before it, the rate rises from nought to its first value, in so many epochs.
+    warm_up: float = Field(default=0.0, ge=0)
 
 
 class Train(_Section):
@@ -100,6 +117,10 @@ class Train(_Section):
     # Stop after so many epochs without a better validation top-1; 0: never.
     patience: int = Field(default=0, ge=0)
     batch_size: int = Field(ge=1)
+    # Each batch is computed in parts of so many pictures, with the same update (batch norm sees the parts); 0: whole.
+    micro_batch: int = Field(default=0, ge=0)
+    # Evaluate and keep a moving average of the weights, of which each step replaces one minus this share; 0: none.
+    ema: float = Field(default=0.0, ge=0, lt=1)
     # auto: bf16 where the hardware multiplies it itself, else fp32; the record says which it was. tf32: float32 with
     # the shorter mantissa of NVIDIA's tensor cores, for convolutions and matrix products alike; fp32: for neither.
     precision: Literal["auto", Precision]
@@ -132,6 +153,7 @@ class Protocol(_Section):
     head: Head = Head()
     optimizer: Optimizer
     schedule: Schedule
+    loss: Loss = Loss()
     train: Train
     tuning: Tuning = Tuning()
     # Names or patterns of models that `--all` leaves out, and why.
@@ -148,6 +170,19 @@ class Protocol(_Section):
     def _last_batch_norm_needs_company(self) -> Protocol:
         if self.train.batch_size < 2 and self.train.what != "head":
             raise ValueError("train.batch_size: batch norm cannot train on one picture; use 2 or more")
+        return self
+
+    @model_validator(mode="after")
+    def _settings_that_contradict(self) -> Protocol:
+        train, rising = self.train, self.schedule.warm_up
+        if train.micro_batch and train.batch_size % train.micro_batch:
+            raise ValueError(f"train.micro_batch = {train.micro_batch} does not divide batch_size = {train.batch_size}")
+        if train.micro_batch == 1 and train.what != "head":
+            raise ValueError("train.micro_batch: batch norm cannot train on one picture; use 2 or more")
+        if train.ema and train.what == "head":
+            raise ValueError("train.ema: what = head trains too little for an average; train more, or leave it out")
+        if rising >= train.epochs:
+            raise ValueError(f"schedule.warm_up = {rising:g} leaves none of {train.epochs} epochs to the schedule")
         return self
 
     def settings(self) -> dict[str, Any]:

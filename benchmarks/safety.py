@@ -25,7 +25,8 @@ from bench.run.executors import follow
 from bench.run.executors.local import Local
 from bench.run.prepare import prepare_device, prepare_model
 from bench.train.checkpoint import Writer
-from bench.train.loop import Progress, copied, make_trainer, trained_state
+from bench.train.loop import Progress, make_trainer
+from bench.train.state import copied, trained_state
 
 EPOCHS, PICTURES, BATCH = 3, 5_000, 32
 

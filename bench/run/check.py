@@ -25,6 +25,7 @@ from bench.models.weights.find import find_weights
 from bench.plugins import load_plugins
 from bench.request import Checked, CheckRequest, Ready
 from bench.run.prepare import prepare_device
+from bench.train.optimizer import check_class_weights
 
 # Seconds after which the user is told which model it is that takes so long.
 LONG = 10.0
@@ -112,6 +113,7 @@ def prepare_data(request: CheckRequest, emit: Tell) -> Ready:
         raise
     except Exception as error:  # a stranger's dataset may raise anything
         raise RequestError(f"dataset {protocol.data.dataset}: {type(error).__name__}: {error}") from error
+    check_class_weights(protocol, stored.classes)
     counts = {part: len(subset.indices) for part, subset in subsets(stored, protocol).items()}
     if counts["train"] < 2:
         raise RequestError(f"dataset {stored.name}: {counts['train']} picture is left to train on")

@@ -12,6 +12,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,8 +31,7 @@ from bench.train.graph import Graph, holds_update
 from bench.train.optimizer import Loss, make_loss, make_optimizer, make_schedule
 from bench.train.parts import in_parts
 from bench.train.prefix.features import Forward, Source
-
-State = dict[str, torch.Tensor]
+from bench.train.state import Average, State, copied, trained_state
 
 
 class DivergedError(Exception):
@@ -118,6 +118,10 @@ class Trainer:
     # Replays steps where the device has graphs, and whether the optimizer's update is part of them.
     graph: Graph | None = None
     updates_in_graph: bool = False
+    # To what norm gradients are scaled down at most; 0: they are left as they are.
+    clip_norm: float = 0.0
+    # Of the weights, over the steps: what is evaluated and kept, where there is one.
+    average: Average | None = None
 
     def step(self, inputs: Any, labels: torch.Tensor) -> Step:
         """Forward, backward, optimizer. What is minimised is the loss and, where the model has one, its own term.
@@ -146,6 +150,8 @@ class Trainer:
             )
         if not self.updates_in_graph:
             self._update()
+        if self.average is not None:
+            self.average.update()
         return done
 
     def _begun(self, inputs: Any, labels: torch.Tensor) -> Step:
@@ -155,6 +161,10 @@ class Trainer:
         return done
 
     def _update(self) -> None:
+        if self.clip_norm:
+            self.scaler.unscale_(self.optimizer)
+            parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, self.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
 
@@ -183,11 +193,13 @@ class Trainer:
     def checkpoint(self, progress: Progress, best: State) -> dict[str, Any]:
         """All that is needed to go on after this epoch: the tensors themselves, which training changes."""
         # The best epoch's own tensors where this is the best epoch: they are then stored once.
-        own = best if progress.best_epoch == progress.epochs else trained_state(self.model)
+        is_best = progress.best_epoch == progress.epochs and self.average is None
+        own = best if is_best else trained_state(self.model)
         return {"model": own, "best": best, "progress": asdict(progress)} | self._state()
 
     def _state(self) -> dict[str, Any]:
         parts: dict[str, Any] = {"optimizer": self.optimizer, "schedule": self.schedule, "scaler": self.scaler}
+        parts |= {} if self.average is None else {"average": self.average}
         return {name: part.state_dict() for name, part in parts.items()}
 
     def load(self, saved: dict[str, Any]) -> tuple[Progress, State]:
@@ -226,6 +238,8 @@ class Trainer:
                 group["lr"] = torch.as_tensor(group["lr"], dtype=rate.dtype, device=rate.device)
         self.schedule.load_state_dict(parts["schedule"])
         self.scaler.load_state_dict(parts["scaler"])
+        if self.average is not None:
+            self.average.load_state_dict(parts["average"])
 
 
 def make_trainer(
@@ -236,10 +250,12 @@ def make_trainer(
     device: Device,
     forward: Forward | None = None,
     graph: Graph | None = None,
+    loss: Loss | None = None,
 ) -> Trainer:
     """The model with the protocol's optimizer over what trains, and its schedule for epochs of `steps` batches.
 
-    `forward` computes the logits in place of the model itself; `graph` replays its steps.
+    `forward` computes the logits in place of the model itself; `graph` replays its steps; `loss` is the protocol's
+    where the classes weigh differently.
     """
     updates = graph is not None and graph.why_not is None and holds_update(protocol, device)
     optimizer = make_optimizer(model, protocol, device if updates else None)
@@ -253,9 +269,12 @@ def make_trainer(
         precision,
         device,
         forward,
-        make_loss(protocol),
+        loss or make_loss(protocol),
+        most=protocol.train.micro_batch or None,
         graph=graph,
         updates_in_graph=updates,
+        clip_norm=protocol.optimizer.clip_norm,
+        average=Average(model, protocol.train.ema) if protocol.train.ema else None,
     )
 
 
@@ -307,7 +326,8 @@ def _train(
             became = loss if extra is None else f"{loss} + {extra}"
             message = f"the training loss became {became} in epoch {epoch + 1}; a lower learning rate may help"
             raise DivergedError(message, epoch + 1, sum(progress.seconds) + progress.epoch_seconds[-1])
-        validated = evaluate(model, val, trainer.precision, trainer.device, trainer.forward, trainer.most)
+        with nullcontext() if trainer.average is None else trainer.average.in_place():
+            validated = evaluate(model, val, trainer.precision, trainer.device, trainer.forward, trainer.most)
         if not math.isfinite(validated.loss):
             message = f"the validation loss became {validated.loss} in epoch {epoch + 1}"
             raise DivergedError(message, epoch + 1, sum(progress.seconds) + progress.epoch_seconds[-1])
@@ -315,7 +335,7 @@ def _train(
         progress.train_top1.append(top1)
         progress.extra_loss += [] if extra is None else [extra]
         if progress.validated(validated.loss, validated.top1):
-            best = copied(trained_state(model))
+            best = copied(trained_state(model) if trainer.average is None else trainer.average.state)
         progress.seconds.append(time.perf_counter() - started)
         if writer.is_due or progress.is_over(protocol.train):
             writer.write(trainer.checkpoint(progress, best))
@@ -394,14 +414,3 @@ def evaluate(
     loss = functional.cross_entropy(logits, labels).item()
     top1 = (logits.argmax(1) == labels).float().mean().item()
     return Evaluation(loss, top1, logits.softmax(1).cpu(), labels.cpu())
-
-
-def trained_state(model: nn.Module) -> State:
-    """All that training changes: what trains, and the buffers (not copies). Frozen parameters never change."""
-    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
-    return {name: tensor.detach() for name, tensor in model.state_dict().items() if name not in frozen}
-
-
-def copied(state: State) -> State:
-    """The state as it is now, whatever training goes on to do."""
-    return {name: tensor.clone() for name, tensor in state.items()}

@@ -18,6 +18,7 @@ from bench.records import record as records
 from bench.request import RunOptions, TrialSpec
 from bench.train.graph import Graph
 from bench.train.loop import Progress, Trainer, fit, make_trainer
+from bench.train.optimizer import make_loss
 from bench.train.parts import DoesNotFitError, in_parts, largest_that_fits, what_fits
 from bench.train.prefix import Inputs, make_inputs
 from bench.train.prefix.features import Source
@@ -44,7 +45,8 @@ def train(
 
     def once(number: int, tried: Protocol) -> Progress:
         graph = make_graph(spec.options, precision, device)
-        trainer = make_trainer(model, tried, inputs.train.steps, precision, device, inputs.forward, graph)
+        loss = make_loss(tried, spec.stored.classes, train.labels)
+        trainer = make_trainer(model, tried, inputs.train.steps, precision, device, inputs.forward, graph, loss)
         trainer.warn = warn if spec.options.fit else None
         checkpoint = spec.checkpoint(asked, number)
 

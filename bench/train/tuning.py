@@ -11,7 +11,8 @@ from typing import Any
 
 from bench.models.classifier import Classifier
 from bench.protocol import Protocol
-from bench.train.loop import DivergedError, Progress, copied, trained_state
+from bench.train.loop import DivergedError, Progress
+from bench.train.state import copied, trained_state
 
 
 @dataclass(frozen=True)
