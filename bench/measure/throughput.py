@@ -30,7 +30,7 @@ def measure(subject: Subject) -> dict[str, Any]:
         subject.inference,
         subject.device,
         asked if subject.batches and not subject.brief else growing(asked, FACTOR[subject.brief]),
-        seconds=0.03 if subject.brief else 0.2,
+        seconds=0.01 if subject.brief else 0.2,
         fits=fits,
         longest=LONGEST[subject.brief],
     )

@@ -18,7 +18,7 @@ def test_the_checks_for_a_gpu_run_and_hold_on_a_cpu(tmp_path: Path) -> None:
     found = json.loads(out.read_text())
     held = {one["check"]: one["held"] for one in found["checks"]}
     assert held["CUDA is not started before a trial forks"] is True
-    assert held["run vit_tiny: records are complete"] is True
+    assert held["run small: records are complete"] is True
     assert held["a repeat agrees to the bit"] is True
     assert held["--deterministic repeats to the bit, a killed run that goes on too"] is True
     assert held["pytest tests -m cuda"] is None  # needs a GPU, and says so

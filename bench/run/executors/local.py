@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -164,6 +165,8 @@ def _work(work: Callable[[Tell], Any], log: Path, line: Connection) -> None:
     # Both reach the whole group, and the server hands its own on; the one who started us decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if os.name == "posix":
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, partial(_end_by, os.getpid()))
         signal.pthread_sigmask(signal.SIG_SETMASK, set())
     threading.Thread(target=_end_with, args=(line,), daemon=True).start()
     try:
@@ -185,6 +188,19 @@ def _end_with(line: Connection) -> None:
     WRITES.wait(FINISHING)
     _kill_children()
     os._exit(ORPHANED)
+
+
+def _end_by(worker: int, number: int, _: object) -> None:
+    """The signal ends this process: once what it is writing is written, or cannot be; one forked of it, at once."""
+
+    def end() -> None:
+        if os.getpid() == worker:
+            WRITES.wait(FINISHING)
+            _kill_children()
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+
+    signal.signal(number, signal.SIG_DFL)
+    threading.Thread(target=end, daemon=True).start()  # what is being written may be this thread's own
 
 
 def _redirect(log: Path) -> None:
