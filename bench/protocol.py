@@ -63,6 +63,20 @@ class Augmentation(_Section):
     flip: bool = False
     # Shift by up to this share of the side, the border mirrored.
     crop: float = Field(default=0.0, ge=0, lt=0.5)
+    # Show a box of at least this share of the picture, of an aspect of 3:4 to 4:3, at the image size; 0: the whole.
+    resized_crop: float = Field(default=0.0, ge=0, lt=1)
+    # Brightness, contrast and saturation, each times a factor of up to this far from one.
+    color_jitter: float = Field(default=0.0, ge=0, lt=1)
+    # With this probability erase a box of 2 to 33 % of a picture (Zhong et al., 2020).
+    erase: float = Field(default=0.0, ge=0, le=1)
+    # Mix pictures and their classes by a share from Beta(α, α): blended, or a box pasted; of both, by chance. 0: off.
+    mixup: float = Field(default=0.0, ge=0)
+    cutmix: float = Field(default=0.0, ge=0)
+
+    @property
+    def varies(self) -> bool:
+        """Whether it does more than to flip and to shift."""
+        return any((self.resized_crop, self.color_jitter, self.erase, self.mixup, self.cutmix))
 
 
 class Model(_Section):
@@ -181,6 +195,8 @@ class Protocol(_Section):
             raise ValueError("train.micro_batch: batch norm cannot train on one picture; use 2 or more")
         if train.ema and train.what == "head":
             raise ValueError("train.ema: what = head trains too little for an average; train more, or leave it out")
+        if self.augmentation.crop and self.augmentation.resized_crop:
+            raise ValueError("augmentation.crop and augmentation.resized_crop: choose one of them")
         if rising >= train.epochs:
             raise ValueError(f"schedule.warm_up = {rising:g} leaves none of {train.epochs} epochs to the schedule")
         return self

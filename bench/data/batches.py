@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from bench.data import augment
 from bench.data.cache import Stored
 from bench.data.splits import Subset
 from bench.device import Device
@@ -67,6 +68,7 @@ class Batches:
         self.resident = not device.is_accelerator or self.images is not images  # where batches are gathered
         labels = stored.labels(subset.part)[subset.indices] if subset.labels is None else subset.labels
         self.labels = device.move(torch.from_numpy(labels))
+        self.classes = len(stored.classes)
         self.subset = subset
         self.preparation = preparation
         self.batch_size = batch_size
@@ -94,6 +96,7 @@ class Batches:
         """One training epoch: each picture at most once, in the order and with the changes of that seed and epoch."""
         drawn = self.drawn(seed, epoch, augmentation)
         moved = drawn.on(self.device)
+        further = self._further(seed, epoch, augmentation)
         for step in range(self.steps):
             flipped = None if moved.flipped is None else moved.flipped[step]
             shifts = None if moved.shifts is None else moved.shifts[:, step]
@@ -102,7 +105,17 @@ class Batches:
                 images = augmented(self.images, chosen, flipped, shifts)
             else:
                 images = augmented(self._gathered(drawn.chosen[step]), None, flipped, shifts)
-            yield self._prepared(images), self.labels[chosen]
+            if further is None:
+                yield self._prepared(images), self.labels[chosen]
+            else:
+                yield self._varied(images, self.labels[chosen], further.of(step))
+
+    def _further(self, seed: int, epoch: int, augmentation: Augmentation) -> augment.Drawn | None:
+        """What that epoch draws beyond order, flips and shifts; from a seed of its own, so that those stay the same."""
+        if not augmentation.varies:
+            return None
+        own = epoch_seed(epoch_seed(seed, epoch), 1)
+        return augment.draw(self.steps, min(self.batch_size, len(self)), augmentation, own).on(self.device)
 
     def drawn(self, seed: int, epoch: int, augmentation: Augmentation) -> Drawn:
         """What that epoch draws."""
@@ -120,12 +133,30 @@ class Batches:
 
     def _prepared(self, images: torch.Tensor) -> torch.Tensor:
         """Pictures (B, H, W, 3; uint8) as images (B, 3, S, S; float32), channels last in memory."""
-        floats = images.permute(0, 3, 1, 2).float()
+        return self._resized(images.permute(0, 3, 1, 2).float()).mul_(self._scale).add_(self._shift)
+
+    def _resized(self, floats: torch.Tensor) -> torch.Tensor:
         size = self.image_size
-        if floats.shape[2:] != (size, size):
-            shrinks = floats.shape[2] > size or floats.shape[3] > size
-            floats = functional.interpolate(floats, (size, size), mode="bilinear", antialias=shrinks)
-        return floats.mul_(self._scale).add_(self._shift)
+        if floats.shape[2:] == (size, size):
+            return floats
+        shrinks = floats.shape[2] > size or floats.shape[3] > size
+        return functional.interpolate(floats, (size, size), mode="bilinear", antialias=shrinks)
+
+    def _varied(self, images: torch.Tensor, labels: torch.Tensor, drawn: augment.Drawn) -> Batch:
+        """As `_prepared`, with what was drawn; where pictures are mixed, with each class's share (B, classes)."""
+        floats = images.permute(0, 3, 1, 2).float()
+        if drawn.crop is None:
+            floats = self._resized(floats)
+        else:
+            floats = augment.resized_crop(floats, drawn.crop, self.image_size)
+        if drawn.jitter is not None:
+            floats = augment.jittered(floats, drawn.jitter)
+        floats = floats.mul_(self._scale).add_(self._shift)
+        if drawn.erased is not None:
+            floats = augment.erased(floats, drawn.erased)
+        if drawn.mix is not None:
+            floats, labels = augment.mixed(floats, functional.one_hot(labels, self.classes).float(), drawn.mix)
+        return floats.contiguous(memory_format=torch.channels_last), labels
 
 
 def draw(pictures: int, batch_size: int, size: Sequence[int], seed: int, augmentation: Augmentation) -> Drawn:
@@ -137,7 +168,7 @@ def draw(pictures: int, batch_size: int, size: Sequence[int], seed: int, augment
     own = min(batch_size, pictures)
     steps = pictures // own
     chosen = torch.randperm(pictures, generator=generator)[: steps * own].view(steps, own)
-    if augmentation == Augmentation():
+    if not (augmentation.flip or augmentation.crop):
         return Drawn(chosen, None, None)
     reach = max(1, round(augmentation.crop * min(size)))
     flips, shifts = [], []

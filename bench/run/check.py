@@ -114,6 +114,8 @@ def prepare_data(request: CheckRequest, emit: Tell) -> Ready:
     except Exception as error:  # a stranger's dataset may raise anything
         raise RequestError(f"dataset {protocol.data.dataset}: {type(error).__name__}: {error}") from error
     check_class_weights(protocol, stored.classes)
+    if len(stored.classes) < 2 and (protocol.augmentation.mixup or protocol.augmentation.cutmix):
+        raise RequestError(f"augmentation.mixup, cutmix: dataset {stored.name} has one class, there is nothing to mix")
     counts = {part: len(subset.indices) for part, subset in subsets(stored, protocol).items()}
     if counts["train"] < 2:
         raise RequestError(f"dataset {stored.name}: {counts['train']} picture is left to train on")

@@ -374,7 +374,9 @@ def train_epoch(trainer: Trainer, batches: Iterator[tuple[Any, torch.Tensor]]) -
         loss, logits, extra = trainer.step(inputs, labels)
         trainer.schedule.step()
         loss_sum += loss * len(labels)
-        correct += (logits.argmax(1) == labels).sum()
+        # Of a mixture the class with the larger share.
+        classes = labels if labels.ndim == 1 else labels.argmax(1)
+        correct += (logits.argmax(1) == classes).sum()
         if extra is not None:
             extra_sum = extra * len(labels) + (0 if extra_sum is None else extra_sum)
         seen += len(labels)

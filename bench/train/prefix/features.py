@@ -97,6 +97,8 @@ def fixed_views(augmentation: Augmentation) -> int:
     """In how many ways the augmentation shows a picture. Raises CannotSplitError where they are not fixed."""
     if augmentation.crop:
         raise CannotSplitError("the crop shows each epoch other pictures")
+    if augmentation.varies:
+        raise CannotSplitError("the augmentation shows each epoch other pictures")
     return 2 if augmentation.flip else 1
 
 

@@ -462,6 +462,8 @@ def test_the_record_counts_the_extraction_and_says_what_was_kept(
 
 WHY_NOT = {
     "augmentation.crop=0.1": "the crop shows each epoch other pictures",
+    "augmentation.erase=0.5": "the augmentation shows each epoch other pictures",
+    "augmentation.mixup=0.2": "the augmentation shows each epoch other pictures",
     "train.what=full": "everything trains",
     "train.epochs=1": "so few epochs do not repay it",
 }
