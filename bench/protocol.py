@@ -65,6 +65,9 @@ class Augmentation(_Section):
     crop: float = Field(default=0.0, ge=0, lt=0.5)
     # Show a box of at least this share of the picture, of an aspect of 3:4 to 4:3, at the image size; 0: the whole.
     resized_crop: float = Field(default=0.0, ge=0, lt=1)
+    # So many of RandAugment's operations on each picture, of this magnitude (0..30); 0: none.
+    rand_augment: int = Field(default=0, ge=0, le=10)
+    magnitude: int = Field(default=9, ge=0, le=30)
     # Brightness, contrast and saturation, each times a factor of up to this far from one.
     color_jitter: float = Field(default=0.0, ge=0, lt=1)
     # With this probability erase a box of 2 to 33 % of a picture (Zhong et al., 2020).
@@ -76,7 +79,7 @@ class Augmentation(_Section):
     @property
     def varies(self) -> bool:
         """Whether it does more than to flip and to shift."""
-        return any((self.resized_crop, self.color_jitter, self.erase, self.mixup, self.cutmix))
+        return any((self.resized_crop, self.rand_augment, self.color_jitter, self.erase, self.mixup, self.cutmix))
 
 
 class Model(_Section):

@@ -7,13 +7,15 @@ means the same for every model and image size.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bench.data import randaugment
+from bench.data.randaugment import Rounds
 from bench.device import Device
 from bench.protocol import Augmentation
 
@@ -31,22 +33,23 @@ class Drawn:
     `crop`: top, left, height and width as shares of the picture's sides (4); `jitter`: factors of brightness, contrast
     and saturation (3); `erased`: as crop, of height nought where nothing is; `mix`: for each batch the share λ of a
     picture in its mixture, and the box, as crop, that is the other's (5); of height nought where they are blended.
+    `rand`: RandAugment's.
     """
 
     crop: Tensor | None = None
     jitter: Tensor | None = None
     erased: Tensor | None = None
     mix: Tensor | None = None
+    rand: Rounds | None = None
 
     def on(self, device: Device) -> Drawn:
         """The same on the device."""
-        parts = {one.name: getattr(self, one.name) for one in fields(self)}
-        return Drawn(**{name: None if part is None else device.move(part) for name, part in parts.items()})
 
-    def of(self, step: int) -> Drawn:
-        """What is drawn for that batch."""
-        parts = {one.name: getattr(self, one.name) for one in fields(self)}
-        return Drawn(**{name: None if part is None else part[step] for name, part in parts.items()})
+        def moved(part: Tensor | None) -> Tensor | None:
+            return None if part is None else device.move(part)
+
+        rand = None if self.rand is None else self.rand.on(device)
+        return Drawn(moved(self.crop), moved(self.jitter), moved(self.erased), moved(self.mix), rand)
 
 
 def draw(steps: int, count: int, augmentation: Augmentation, seed: int) -> Drawn:
@@ -56,7 +59,7 @@ def draw(steps: int, count: int, augmentation: Augmentation, seed: int) -> Drawn
     def uniform(*shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         return low + (high - low) * torch.rand(shape, generator=generator)
 
-    crop = jitter = erased = mix = None
+    crop = jitter = erased = mix = rand = None
     if augmentation.resized_crop:
         area = uniform(steps, count, low=augmentation.resized_crop)
         crop = _boxes(area, _log_uniform(uniform(steps, count), CROP_ASPECT), uniform(2, steps, count))
@@ -70,7 +73,9 @@ def draw(steps: int, count: int, augmentation: Augmentation, seed: int) -> Drawn
     if augmentation.mixup or augmentation.cutmix:
         numbers = np.random.default_rng(seed)  # torch draws no beta variate from a generator of one's own
         mix = torch.tensor([_mixture(augmentation, numbers) for _ in range(steps)], dtype=torch.float32)
-    return Drawn(crop, jitter, erased, mix)
+    if augmentation.rand_augment:
+        rand = randaugment.draw(steps, count, augmentation.rand_augment, augmentation.magnitude, generator)
+    return Drawn(crop, jitter, erased, mix, rand)
 
 
 def _log_uniform(uniform: Tensor, ends: tuple[float, float]) -> Tensor:
@@ -113,13 +118,8 @@ def jittered(images: Tensor, factors: Tensor) -> Tensor:
     """Images (B, 3, H, W) of 0..255, by factors (B, 3) of brightness, then contrast, then saturation."""
     brightness, contrast, saturation = factors[..., None, None, None].unbind(1)
     images = (images * brightness).clamp(0, 255)
-    images = (_grey(images).mean((2, 3), keepdim=True) * (1 - contrast) + images * contrast).clamp(0, 255)
-    return (_grey(images) * (1 - saturation) + images * saturation).clamp(0, 255)
-
-
-def _grey(images: Tensor) -> Tensor:
-    red, green, blue = images.unbind(1)
-    return (0.299 * red + 0.587 * green + 0.114 * blue)[:, None]
+    images = randaugment.contrast(images, contrast).clamp(0, 255)
+    return randaugment.saturation(images, saturation).clamp(0, 255)
 
 
 def erased(images: Tensor, boxes: Tensor) -> Tensor:

@@ -108,7 +108,7 @@ class Batches:
             if further is None:
                 yield self._prepared(images), self.labels[chosen]
             else:
-                yield self._varied(images, self.labels[chosen], further.of(step))
+                yield self._varied(images, self.labels[chosen], further, step)
 
     def _further(self, seed: int, epoch: int, augmentation: Augmentation) -> augment.Drawn | None:
         """What that epoch draws beyond order, flips and shifts; from a seed of its own, so that those stay the same."""
@@ -142,20 +142,22 @@ class Batches:
         shrinks = floats.shape[2] > size or floats.shape[3] > size
         return functional.interpolate(floats, (size, size), mode="bilinear", antialias=shrinks)
 
-    def _varied(self, images: torch.Tensor, labels: torch.Tensor, drawn: augment.Drawn) -> Batch:
-        """As `_prepared`, with what was drawn; where pictures are mixed, with each class's share (B, classes)."""
+    def _varied(self, images: torch.Tensor, labels: torch.Tensor, drawn: augment.Drawn, step: int) -> Batch:
+        """As `_prepared`, with what was drawn for that step; of mixed pictures each class's share (B, classes)."""
         floats = images.permute(0, 3, 1, 2).float()
         if drawn.crop is None:
             floats = self._resized(floats)
         else:
-            floats = augment.resized_crop(floats, drawn.crop, self.image_size)
+            floats = augment.resized_crop(floats, drawn.crop[step], self.image_size)
+        if drawn.rand is not None:
+            floats = drawn.rand.apply(step, floats.round().to(torch.uint8)).float()
         if drawn.jitter is not None:
-            floats = augment.jittered(floats, drawn.jitter)
+            floats = augment.jittered(floats, drawn.jitter[step])
         floats = floats.mul_(self._scale).add_(self._shift)
         if drawn.erased is not None:
-            floats = augment.erased(floats, drawn.erased)
+            floats = augment.erased(floats, drawn.erased[step])
         if drawn.mix is not None:
-            floats, labels = augment.mixed(floats, functional.one_hot(labels, self.classes).float(), drawn.mix)
+            floats, labels = augment.mixed(floats, functional.one_hot(labels, self.classes).float(), drawn.mix[step])
         return floats.contiguous(memory_format=torch.channels_last), labels
 
 

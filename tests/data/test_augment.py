@@ -105,7 +105,7 @@ def test_of_mixup_and_cutmix_each_is_chosen_half_of_the_time() -> None:
 Made = Callable[..., Protocol]
 SETTINGS = (
     "augmentation.flip=true", "augmentation.resized_crop=0.3", "augmentation.color_jitter=0.4",
-    "augmentation.erase=0.5", "augmentation.mixup=0.8", "augmentation.cutmix=1.0",
+    "augmentation.erase=0.5", "augmentation.mixup=0.8", "augmentation.cutmix=1.0", "augmentation.rand_augment=2",
 )  # fmt: skip
 
 
