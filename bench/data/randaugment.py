@@ -110,7 +110,10 @@ def _done(kind: int, pictures: Tensor, matrices: Tensor, factors: Tensor, magnit
     if name == "identity":
         return pictures
     if name in ("posterize", "solarize", "autocontrast", "equalize"):
-        own = {"posterize": [8 - round(magnitude / (MOST / 4))], "solarize": [255 - 255 * magnitude / MOST]}
+        own: dict[str, list[float]] = {
+            "posterize": [8 - round(magnitude / (MOST / 4))],
+            "solarize": [255 - 255 * magnitude / MOST],
+        }
         changed: Tensor = getattr(operators, name)(pictures, *own.get(name, []))
     else:
         floats = pictures.float()
