@@ -21,10 +21,8 @@ from bench.device import out_of_memory
 from bench.files import WRITES, replacing
 
 DIGEST = 32  # bytes of SHA-256, at the end of the file
-# Checkpoints that cost something are written once in so many seconds.
-EVERY = 60.0
-# One that takes fewer seconds than this, or than this share of the time since the last, is written after each epoch.
-CHEAP, SHARE = 0.5, 0.02
+# Where one takes no more seconds than this, there is one after each epoch; else one in so many seconds.
+CHEAP, EVERY = 2.0, 60.0
 
 
 class DamagedError(Exception):
@@ -107,7 +105,7 @@ class Writer:
         """Whether to write one now."""
         now = self._clock()
         took = (now if self._is_writing else self._ended) - self._began if self._written else 0.0
-        return now - self._began >= EVERY or took <= max(CHEAP, SHARE * (now - self._began))
+        return took <= CHEAP or now - self._began >= EVERY
 
     def write(self, content: dict[str, Any]) -> None:
         """Copy the content now, and let it be written."""

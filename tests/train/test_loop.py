@@ -277,16 +277,17 @@ def test_a_checkpoint_is_due_after_each_epoch_where_it_is_cheap_and_else_once_a_
         now += takes
 
     monkeypatch.setattr(checkpoint, "write_checkpoint", write)
+    monkeypatch.setattr(checkpoint, "CHEAP", 2.0)
     with Writer(tmp_path / "checkpoint.pt", lambda: now) as writer:
         assert writer.is_due  # the first
-        # Seconds that one took, and the fewest after which another is due.
-        for takes, after in ((0.4, 0.5), (2.0, 60.0), (0.9, 45.0), (0.3, 0.4)):
+        # Seconds that one took, and whether another is due after half a minute; after a whole one it is.
+        for takes, due in ((1.9, True), (2.1, False), (40.0, False), (0.1, True)):
             begun = now
             writer.write({})
             writer.wait()
-            now = begun + after - 0.01
-            assert writer.is_due == (takes < 0.5)
-            now = begun + after + 0.01
+            now = begun + 30 + takes * (takes > 30)
+            assert writer.is_due == due
+            now = begun + 60 + takes
             assert writer.is_due
 
 
