@@ -65,6 +65,20 @@ def bench_models():
 '''
 
 
+# Their files take longest: where several are tested at a time, nobody waits for them at the end.
+FIRST = ("end_to_end", "train", "run")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those first, all else in its order."""
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(CHECKOUT / "tests").parts[0]
+        return FIRST.index(folder) if folder in FIRST else len(FIRST)
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A cache that starts empty, no network for pretrained weights, and no plugins of the user's."""

@@ -101,6 +101,8 @@ def opened(request: RunRequest, registry: Registry, tell: Tell) -> Iterator[Swee
     if request.options.compile_mode not in COMPILE_MODES:
         mode = request.options.compile_mode
         raise unknown("mode of torch.compile", mode, COMPILE_MODES, "python -m bench run --help")
+    if request.options.compile_mode != COMPILE_MODES[0] and not request.options.compile:
+        raise RequestError("compile_mode says how to compile; say compile, too")
     executor = registry.executor(request.options.executor).start()
     name = request.protocol or follow(executor.run(partial(work.default_protocol, request.place.device)), tell)
     for problem in registry.problems:

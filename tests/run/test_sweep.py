@@ -336,6 +336,13 @@ def test_the_outcome_as_json_holds_every_record(run: Callable[..., Sweep]) -> No
     assert read_record(outcome.folder / "tiny" / "seed0" / "record.json").to_json() == document["records"][0]
 
 
+def test_a_mode_of_compiling_is_one_of_torch_s_and_needs_compiling(run: Callable[..., Sweep]) -> None:
+    with pytest.raises(RequestError, match="did you mean reduce-overhead"):
+        run("tiny", compile=True, compile_mode="reduce_overhead")
+    with pytest.raises(RequestError, match="say compile, too"):
+        run("tiny", compile_mode="max-autotune")
+
+
 def test_an_unknown_executor_is_answered_with_the_nearest(run: Callable[..., Sweep], stand_in: StandIn) -> None:
     with pytest.raises(RequestError, match="unknown executor 'locl': did you mean local"):
         run("tiny", executor="locl")
