@@ -439,3 +439,41 @@ def test_a_run_on_the_real_pictures_of_cifar10_learns(
     assert (record["data"]["train"], record["data"]["val"], record["data"]["test"]) == (850, 150, 200)
     assert record["data"]["name"] == f"folder:{cifar10_sample.name}"
     assert record["accuracy"]["test_top1"] > 0.16  # chance is 0.1, its deviation on 200 pictures 0.02
+
+
+# As a machine with CUDA and without a network: the local executor, but for which protocol is the default.
+WITH_CUDA = """
+from bench import ExecutorSpec, hookimpl
+
+def start():
+    from bench.run.executors import work
+    from bench.run.executors.local import Local
+
+    class WithCuda(Local):
+        def run(self, asked, **how):
+            if asked.func is work.default_protocol:
+                return "cifar10"
+                yield
+            return (yield from super().run(asked, **how))
+
+    return WithCuda()
+
+@hookimpl
+def bench_executors():
+    yield ExecutorSpec("with_cuda", start)
+"""
+
+
+def test_without_a_network_the_default_of_a_gpu_gives_way_to_quick_in_one_line(
+    tmp_path: Path, bench: Callable[..., Any]
+) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "with_cuda.py").write_text(WITH_CUDA)
+    (tmp_path / "plugins" / "mine.py").write_text(MINE)
+    few = ("--set", "train.epochs=1", "--set", "train.limit=32", "--no-timing", "--executor", "with_cuda")
+    done = bench("run", "vit_tiny", "mine", *few, in_folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "quick needs no network" in line]
+    assert "its pretrained weights are not on this machine" in line and "runs in the place of cifar10" in line
+    (record,) = tmp_path.glob("results/quick*/vit_tiny/seed0/record.json")
+    assert json.loads(record.read_bytes())["status"] == "ok"
