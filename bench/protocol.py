@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -185,8 +185,9 @@ class Protocol(_Section):
 
     @model_validator(mode="after")
     def _last_batch_norm_needs_company(self) -> Protocol:
-        if self.train.batch_size < 2 and self.train.what != "head":
-            raise ValueError("train.batch_size: batch norm cannot train on one picture; use 2 or more")
+        for name in ("batch_size", "micro_batch"):
+            if getattr(self.train, name) == 1 and self.train.what != "head":
+                raise ValueError(f"train.{name}: batch norm cannot train on one picture; use 2 or more")
         return self
 
     @model_validator(mode="after")
@@ -194,8 +195,6 @@ class Protocol(_Section):
         train, rising = self.train, self.schedule.warm_up
         if train.micro_batch and train.batch_size % train.micro_batch:
             raise ValueError(f"train.micro_batch = {train.micro_batch} does not divide batch_size = {train.batch_size}")
-        if train.micro_batch == 1 and train.what != "head":
-            raise ValueError("train.micro_batch: batch norm cannot train on one picture; use 2 or more")
         if train.ema and train.what == "head":
             raise ValueError("train.ema: what = head trains too little for an average; train more, or leave it out")
         if self.augmentation.crop and self.augmentation.resized_crop:
@@ -226,6 +225,15 @@ class Protocol(_Section):
     def why_excluded(self, model: str) -> str | None:
         """Why `--all` leaves this model out under this protocol, or None."""
         return next((why for pattern, why in self.exclude.items() if fnmatchcase(model, pattern)), None)
+
+
+def unequal(options: Mapping[str, Any], has: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
+    """Of a protocol's options those that only some models have: by option, the models without it.
+
+    `has` are the options of each model.
+    """
+    without = {key: [model for model, own in has.items() if key not in own] for key in options}
+    return {key: models for key, models in without.items() if models and len(models) < len(has)}
 
 
 def fingerprint_of(settings: Mapping[str, Any], kind: type[BaseModel] = Protocol) -> str:

@@ -190,7 +190,7 @@ class Ready:
             options.compile,
             options.frozen_prefix,
             deterministic=options.deterministic,
-            compile_mode=options.compile_mode if options.compile and options.compile_mode != COMPILE_MODES[0] else "",
+            compile_mode=options.compile_mode,
             without_graphs=self.device == "cuda" and not options.graphs,
         )
 

@@ -27,7 +27,7 @@ ERASED_AREA = (0.02, 1 / 3)
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Variations:
     """What is drawn for the batches of an epoch, each (steps, B, …) or (steps, …); None where that is off.
 
     `crop`: top, left, height and width as shares of the picture's sides (4); `jitter`: factors of brightness, contrast
@@ -42,17 +42,17 @@ class Drawn:
     mix: Tensor | None = None
     rand: Rounds | None = None
 
-    def on(self, device: Device) -> Drawn:
+    def on(self, device: Device) -> Variations:
         """The same on the device."""
 
         def moved(part: Tensor | None) -> Tensor | None:
             return None if part is None else device.move(part)
 
         rand = None if self.rand is None else self.rand.on(device)
-        return Drawn(moved(self.crop), moved(self.jitter), moved(self.erased), moved(self.mix), rand)
+        return Variations(moved(self.crop), moved(self.jitter), moved(self.erased), moved(self.mix), rand)
 
 
-def draw(steps: int, count: int, augmentation: Augmentation, seed: int) -> Drawn:
+def draw(steps: int, count: int, augmentation: Augmentation, seed: int) -> Variations:
     """What the augmentation draws for so many batches of `count` pictures, whatever else an epoch draws."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -75,7 +75,7 @@ def draw(steps: int, count: int, augmentation: Augmentation, seed: int) -> Drawn
         mix = torch.tensor([_mixture(augmentation, numbers) for _ in range(steps)], dtype=torch.float32)
     if augmentation.rand_augment:
         rand = randaugment.draw(steps, count, augmentation.rand_augment, augmentation.magnitude, generator)
-    return Drawn(crop, jitter, erased, mix, rand)
+    return Variations(crop, jitter, erased, mix, rand)
 
 
 def _log_uniform(uniform: Tensor, ends: tuple[float, float]) -> Tensor:

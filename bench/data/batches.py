@@ -110,7 +110,7 @@ class Batches:
             else:
                 yield self._varied(images, self.labels[chosen], further, step)
 
-    def _further(self, seed: int, epoch: int, augmentation: Augmentation) -> augment.Drawn | None:
+    def _further(self, seed: int, epoch: int, augmentation: Augmentation) -> augment.Variations | None:
         """What that epoch draws beyond order, flips and shifts; from a seed of its own, so that those stay the same."""
         if not augmentation.varies:
             return None
@@ -142,7 +142,7 @@ class Batches:
         shrinks = floats.shape[2] > size or floats.shape[3] > size
         return functional.interpolate(floats, (size, size), mode="bilinear", antialias=shrinks)
 
-    def _varied(self, images: torch.Tensor, labels: torch.Tensor, drawn: augment.Drawn, step: int) -> Batch:
+    def _varied(self, images: torch.Tensor, labels: torch.Tensor, drawn: augment.Variations, step: int) -> Batch:
         """As `_prepared`, with what was drawn for that step; of mixed pictures each class's share (B, classes)."""
         floats = images.permute(0, 3, 1, 2).float()
         if drawn.crop is None:

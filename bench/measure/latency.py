@@ -22,6 +22,7 @@ from bench.measure.clock import (
     percentile,
     timed_rounds,
 )
+from bench.records.record import Failure
 
 # Many short rounds: models that take turns quickly see the same machine.
 ROUNDS = 24
@@ -57,7 +58,7 @@ def measure(subjects: Sequence[Subject]) -> list[dict[str, Any]]:
             try:
                 graphs[f"{name} graph"] = subject.graph(1)
             except Exception as error:  # of a model that waits for the device, or computes on the CPU
-                why[name] = f"{type(error).__name__}: {error}".partition("\n")[0]
+                why[name] = str(Failure.of(error))
     seconds = 0.05 if first.brief else ROUND_SECONDS
     latencies = measure_latency(eager | graphs, first.device, first.rounds, seconds)
     return [

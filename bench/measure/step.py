@@ -15,6 +15,7 @@ from bench.device import Device
 from bench.hookspecs import Subject
 from bench.measure.clock import Watch, median_interval
 from bench.measure.subject import PHASES, phases_told
+from bench.records.record import Failure
 
 
 def measure(subject: Subject) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def measure(subject: Subject) -> dict[str, Any]:
         try:
             graph = statistics.median(_without_waiting(training.graph(), device, found["seconds"], runs))
         except Exception as error:  # a model may do anything that a graph cannot
-            why = f"{type(error).__name__}: {error}".partition("\n")[0]
+            why = str(Failure.of(error))
     return {"train_step": {**found, "batch": images, "graph_seconds": graph, "no_graph": why}}
 
 

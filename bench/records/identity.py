@@ -15,9 +15,6 @@ from typing import Any
 
 from bench.records.record import Record
 
-# Fields of a way that folders and checkpoints were named without.
-LATER = {"deterministic", "compile_mode", "without_graphs"}
-
 
 @dataclass(frozen=True)
 class Way:
@@ -28,13 +25,13 @@ class Way:
     compiled: bool = False
     frozen_prefix: bool = True
     deterministic: bool = False
-    compile_mode: str = ""  # where it is not the default
+    compile_mode: str = "default"
     without_graphs: bool = False
 
     def __str__(self) -> str:
         threads = "" if self.threads is None else f", {self.threads} threads"
-        compiled = (f", compiled {self.compile_mode}".rstrip()) if self.compiled else ""
-        parts = [f"{self.device}{threads}{compiled}"]
+        mode = "" if self.compile_mode == "default" else f" {self.compile_mode}"
+        parts = [f"{self.device}{threads}", *([f"compiled{mode}"] if self.compiled else [])]
         parts += [] if self.frozen_prefix else ["without cached features"]
         parts += ["deterministic"] if self.deterministic else []
         parts += ["without graphs"] if self.without_graphs else []
@@ -82,7 +79,7 @@ def way_of(record: Record) -> Way | None:
         bool(options.get("compile", False)),
         bool(options.get("frozen_prefix", True)),
         deterministic=bool(options.get("deterministic", False)),
-        compile_mode=mode if (mode := options.get("compile_mode") or "default") != "default" else "",
+        compile_mode=options.get("compile_mode") or "default",
         without_graphs=environment["device_kind"] == "cuda" and not options.get("graphs", True),
     )
 
@@ -146,12 +143,16 @@ class Terms:
         return same and (self.way is None or other.way is None or self.way == other.way)
 
 
+# Fields of a way that folders and checkpoints were named without, and what they are where nothing is chosen.
+LATER = {"deterministic": False, "compile_mode": "default", "without_graphs": False}
+
+
 def _digest(one: Identity | Terms) -> str:
     """Of all its fields; what a way has got since (LATER) counts where it is chosen, so that names stay as they are."""
-    fields = asdict(one)
+    said = asdict(one)
     if one.way is not None:
-        fields["way"] = {key: value for key, value in fields["way"].items() if value or key not in LATER}
-    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+        said["way"] = {key: value for key, value in said["way"].items() if key not in LATER or value != LATER[key]}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def terms_of(record: Record) -> Terms:

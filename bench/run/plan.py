@@ -9,7 +9,7 @@ from bench.errors import RequestError
 from bench.files import trial_folder
 from bench.plugins import Extension, Model, Registry
 from bench.plugins.names import PLUS
-from bench.protocol import Protocol
+from bench.protocol import Protocol, unequal
 from bench.request import Checked, Ready, RunRequest, TrialSpec
 from bench.run.outline import known_of
 
@@ -68,12 +68,11 @@ def with_extended(
 
 def unequal_options(protocol: Protocol, checked: Mapping[str, Checked]) -> list[str]:
     """A line for each of the protocol's options that some models have and others have not."""
-    lines = []
-    for key, value in protocol.model.options.items():
-        without = [name for name, one in checked.items() if key not in one.options]
-        if without and len(without) < len(checked):
-            lines.append(f"model.options.{key} = {value}: {', '.join(without)} have no such option; the others get it")
-    return lines
+    options = protocol.model.options
+    return [
+        f"model.options.{key} = {options[key]}: {', '.join(without)} have no such option; the others get it"
+        for key, without in unequal(options, {name: one.options for name, one in checked.items()}).items()
+    ]
 
 
 def trials(

@@ -29,7 +29,7 @@ from bench.measure.environment import environment
 from bench.measure.subject import InferenceOptions
 from bench.measure.together import BLOCKS, MOST_SECONDS, WIDTH, Taken, time_together
 from bench.models.classifier import Classifier, build_classifier
-from bench.models.compiling import compiled
+from bench.models.compiling import compiled_if
 from bench.models.freezing import freeze
 from bench.models.kept import DESCRIPTION, load_model, read_description
 from bench.models.parts import parameter_counts
@@ -41,8 +41,7 @@ from bench.records.sessions import Series, Session, TimedModel, next_file
 from bench.request import TimingRequest
 from bench.run.prepare import PreparedSubject, prepare_device
 from bench.run.untrained import random_batches
-from bench.train.loop import make_trainer
-from bench.train.prefix.features import Forward
+from bench.train.loop import Trainer, make_trainer
 
 # A model that trains holds its weights, their gradients and Adam's two means; two more copies infer.
 COPIES = 6
@@ -196,20 +195,19 @@ def _entrant(
     torch.manual_seed(record.seed)
     way = way_of(record) or Way(device.kind, None)
 
-    def compute(copied: Classifier) -> Forward | None:
-        return compiled(copied, way.compile_mode or "default") if way.compiled else None
+    def make(copied: Classifier) -> Trainer:
+        forward = compiled_if(way.compiled, copied, way.compile_mode)
+        return make_trainer(copied, protocol, record.data.train // batch, precision, device, forward)
 
     subject = PreparedSubject(
         name=record.model.name,
         shape=model,
         make_model=lambda: device.place(model),
-        make_trainer=lambda copied: make_trainer(
-            copied, protocol, record.data.train // batch, precision, device, compute(copied)
-        ),
+        make_trainer=make,
         fetch=random_batches(batch, size, len(record.data.classes), device),
         image_size=size,
         device=device,
-        options=InferenceOptions(precision, compile=way.compiled, compile_mode=way.compile_mode or "default"),
+        options=InferenceOptions(precision, compile=way.compiled, compile_mode=way.compile_mode),
         brief=False,
         rounds=0,
         batches=(batch,),

@@ -27,7 +27,7 @@ from bench.measure import Found, measure
 from bench.measure.environment import environment
 from bench.measure.subject import InferenceOptions
 from bench.models.classifier import Classifier
-from bench.models.compiling import compiled
+from bench.models.compiling import compiled_if
 from bench.models.kept import KeptModel, write_model
 from bench.plugins import Model, Registry, load_plugins
 from bench.records import record as records
@@ -42,10 +42,9 @@ from bench.run.lock import sole_user
 from bench.run.outline import known_of, outline
 from bench.run.prepare import Prepared, PreparedSubject, prepare
 from bench.run.thumbnails import pictures_file
-from bench.train.loop import DivergedError, Evaluation, evaluate, make_trainer
+from bench.train.loop import DivergedError, Evaluation, Trainer, evaluate, make_trainer
 from bench.train.metrics import accuracy
 from bench.train.parts import DoesNotFitError
-from bench.train.prefix.features import Forward
 from bench.train.training import train
 
 # Of latency: the fewest that fill the blocks of its interval.
@@ -167,16 +166,16 @@ def trained_subject(spec: TrialSpec, prepared: Prepared, test: Evaluation, most:
     )
     way = spec.options
 
-    def compute(model: Classifier) -> Forward | None:
-        return compiled(model, way.compile_mode) if way.compile else None
+    def make(model: Classifier) -> Trainer:
+        forward = compiled_if(way.compile, model, way.compile_mode)
+        trainer = make_trainer(model, protocol, train_batches.steps, prepared.precision, device, forward)
+        return replace(trainer, most=most)
 
     return PreparedSubject(
         name=spec.model,
         shape=prepared.model,
         make_model=lambda: prepared.model,
-        make_trainer=lambda model: replace(
-            make_trainer(model, protocol, train_batches.steps, prepared.precision, device, compute(model)), most=most
-        ),
+        make_trainer=make,
         fetch=lambda: next(training_batches),
         image_size=protocol.data.image_size,
         device=device,

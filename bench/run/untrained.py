@@ -28,7 +28,7 @@ from bench.measure.doctor import doctor
 from bench.measure.environment import environment
 from bench.measure.subject import InferenceOptions
 from bench.models.classifier import Classifier, assembled
-from bench.models.compiling import compiled
+from bench.models.compiling import compiled_if
 from bench.models.extensions import resolved_options
 from bench.models.parts import parameter_counts, training_only_parameters
 from bench.plugins import Model, load_plugins
@@ -209,7 +209,7 @@ def _trainer(model: Classifier, request: MeasureRequest, device: Device) -> Trai
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
     schedule = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
     scaler = device.gradient_scaler(request.precision)
-    forward = compiled(model) if request.compile else None
+    forward = compiled_if(request.compile, model)
     return Trainer(model, optimizer, schedule, scaler, request.precision, device, forward)
 
 

@@ -13,6 +13,7 @@ import torch
 
 from bench.device import Device, out_of_memory
 from bench.protocol import Protocol
+from bench.records.record import Failure
 
 Given = TypeVar("Given")
 
@@ -73,7 +74,7 @@ class Graph:
         except Exception as error:  # a model may do anything that a graph cannot
             if out_of_memory(error):
                 raise
-            self.give_up(f"{type(error).__name__}: {error}".partition("\n")[0])
+            self.give_up(str(Failure.of(error)))
             return None
         self._inputs = [*(held if isinstance(held, tuple) else (held,)), held_labels]
         return replay

@@ -161,4 +161,4 @@ def test_a_shift_and_a_resized_crop_are_not_both(tiny_protocol: Made) -> None:
 
 
 def test_nothing_is_drawn_where_nothing_is_on() -> None:
-    assert draw(3, 4, Augmentation(flip=True, crop=0.1), 0) == augment.Drawn()
+    assert draw(3, 4, Augmentation(flip=True, crop=0.1), 0) == augment.Variations()

@@ -4,8 +4,18 @@ import math
 from collections.abc import Iterator
 
 import pytest
+import torch
 
 import bench.models  # noqa: F401
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """More of them only cost time where tensors are tiny."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True)

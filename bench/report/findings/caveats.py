@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.protocol import unequal
 from bench.records.comparison import Comparison, Contender
 from bench.records.machine import described
 from bench.records.record import Record
@@ -51,13 +52,11 @@ def _seeds(contenders: Sequence[Contender]) -> list[str]:
 def _options(records: Sequence[Record]) -> list[str]:
     """Options of the protocol that only some of the models have."""
     asked = (records[0].protocol.settings.get("model") or {}).get("options") or {}
-    lines = []
-    for key, value in asked.items():
-        has = {one.model.name: key in {**one.model.options, **one.model.resolved_options} for one in records}
-        without = [name for name, having in has.items() if not having]
-        if without and len(without) < len(has):
-            lines.append(f"{markdown(f'{key} = {value}')} of the protocol is no option of {listed(without, most=8)}.")
-    return lines
+    has = {one.model.name: one.model.options | one.model.resolved_options for one in records}
+    return [
+        f"{markdown(f'{key} = {asked[key]}')} of the protocol is no option of {listed(without)}."
+        for key, without in unequal(asked, has).items()
+    ]
 
 
 def _pictures(record: Record) -> str:

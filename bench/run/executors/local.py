@@ -185,9 +185,14 @@ def _end_with(line: Connection) -> None:
     """End this process when the one that started it is gone: once what it is writing is written, or cannot be."""
     # Nothing is ever sent this way: what can be read is the end.
     wait([line])
+    _finish()
+    os._exit(ORPHANED)
+
+
+def _finish() -> None:
+    """What is being written is written, or cannot be; nothing that was started here lives on."""
     WRITES.wait(FINISHING)
     _kill_children()
-    os._exit(ORPHANED)
 
 
 def _end_by(worker: int, number: int, _: object) -> None:
@@ -195,8 +200,7 @@ def _end_by(worker: int, number: int, _: object) -> None:
 
     def end() -> None:
         if os.getpid() == worker:
-            WRITES.wait(FINISHING)
-            _kill_children()
+            _finish()
         signal.pthread_kill(threading.main_thread().ident or 0, number)
 
     signal.signal(number, signal.SIG_DFL)
