@@ -173,7 +173,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         parts = []
         for part, own in in_parts(inputs, labels, self.most):
-            with self.device.autocast(self.precision):
+            with self.device.training(self.precision):
                 logits = (self.model if self.forward is None else self.forward)(part)
                 extra = self.model.training_loss()
             loss = self.loss(logits.float(), own)
