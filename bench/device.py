@@ -235,7 +235,7 @@ def why_no_cuda() -> str:
 @contextmanager
 def _by_single_operations() -> Iterator[None]:
     """Within it attention is matrix products and a softmax, in the numbers of its inputs."""
-    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
+    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()  # type: ignore[no-untyped-call]
     torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # for CPUs, too
     try:
         with sdpa_kernel(SDPBackend.MATH):

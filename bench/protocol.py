@@ -75,18 +75,26 @@ class Augmentation(_Section):
     # Mix pictures and their classes by a share from Beta(α, α): blended, or a box pasted; of both, by chance. 0: off.
     mixup: float = Field(default=0.0, ge=0)
     cutmix: float = Field(default=0.0, ge=0)
+    # Show each picture in so many ways, drawn once, which every epoch chooses from; 0: each epoch draws anew. What is
+    # behind a frozen prefix can then be trained on features that are computed once.
+    views: int = Field(default=0, ge=0, le=1000)
 
     @property
     def varies(self) -> bool:
-        """Whether it does more than to flip and to shift."""
-        return any((self.resized_crop, self.rand_augment, self.color_jitter, self.erase, self.mixup, self.cutmix))
+        """Whether it does more to a picture than to flip and to shift it."""
+        return any((self.resized_crop, self.rand_augment, self.color_jitter, self.erase))
+
+    @property
+    def mixes(self) -> bool:
+        """Whether it mixes the pictures of a batch."""
+        return bool(self.mixup or self.cutmix)
 
 
 class Model(_Section):
     """What is asked of every model."""
 
     weights: Literal["pretrained", "scratch"]
-    # Options given to each model that has them.
+    # Options given to each model that has them, such as patch_size, or drop_path_rate for stochastic depth.
     options: dict[str, bool | int | float | str] = {}
 
 
@@ -199,6 +207,9 @@ class Protocol(_Section):
             raise ValueError("train.ema: what = head trains too little for an average; train more, or leave it out")
         if self.augmentation.crop and self.augmentation.resized_crop:
             raise ValueError("augmentation.crop and augmentation.resized_crop: choose one of them")
+        shown = self.augmentation
+        if shown.views and not (shown.flip or shown.crop or shown.varies):
+            raise ValueError(f"augmentation.views = {shown.views}: nothing makes them differ; turn on flip, crop, …")
         if rising >= train.epochs:
             raise ValueError(f"schedule.warm_up = {rising:g} leaves none of {train.epochs} epochs to the schedule")
         return self

@@ -5,7 +5,7 @@ import functools
 from bench import ModelSpec, hookimpl
 
 
-def build(size, *, num_classes, image_size, pretrained, patch_size=16):
+def build(size, *, num_classes, image_size, pretrained, patch_size=16, drop_path_rate=0.0):
     import timm
 
     return timm.create_model(
@@ -14,6 +14,7 @@ def build(size, *, num_classes, image_size, pretrained, patch_size=16):
         num_classes=0,
         img_size=image_size,
         patch_size=patch_size,
+        drop_path_rate=drop_path_rate,
     )
 
 

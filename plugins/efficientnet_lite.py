@@ -7,10 +7,12 @@ package's weights are those: their first batch norm expects pictures of that mea
 from bench import ModelSpec, hookimpl
 
 
-def build(*, num_classes, image_size, pretrained):
+def build(*, num_classes, image_size, pretrained, drop_path_rate=0.0):
     import timm
 
-    return timm.create_model("tf_efficientnet_lite0", pretrained=pretrained, num_classes=0)
+    return timm.create_model(
+        "tf_efficientnet_lite0", pretrained=pretrained, num_classes=0, drop_path_rate=drop_path_rate
+    )
 
 
 @hookimpl

@@ -84,7 +84,7 @@ def stage_grids(first, stages):
 def modules():
     """The module classes, defined at the first call: listing models is not to import torch."""
     import torch
-    from timm.layers import Attention
+    from timm.layers import Attention, calculate_drop_path_rates
     from timm.models import checkpoint_seq
     from timm.models.vision_transformer import Block
     from torch import nn
@@ -107,13 +107,14 @@ def modules():
             return self.proj(attended.transpose(1, 2).flatten(2) + near)
 
     class Stage(nn.Module):
-        """ViT blocks on a grid: (N, width, grid, grid) → the same."""
+        """ViT blocks on a grid, one for each rate at which it is dropped: (N, width, grid, grid) → the same."""
 
-        def __init__(self, width, heads, depth, grid):
+        def __init__(self, width, heads, drop_paths, grid):
             super().__init__()
             norm = functools.partial(nn.LayerNorm, eps=1e-6)
             blocks = [
-                Block(width, heads, qkv_bias=True, norm_layer=norm, attn_layer=GridAttention) for _ in range(depth)
+                Block(width, heads, qkv_bias=True, drop_path=rate, norm_layer=norm, attn_layer=GridAttention)
+                for rate in drop_paths
             ]
             for block in blocks:
                 block.attn.grid = (grid, grid)
@@ -135,9 +136,12 @@ def modules():
 
         training_only = ("decoders",)
 
-        def __init__(self, patch_size, stride, grids, widths, heads, depths, mask_ratio, mask_weight):
+        def __init__(
+            self, patch_size, stride, grids, widths, heads, depths, mask_ratio, mask_weight, drop_path_rate=0.0
+        ):
             super().__init__()
             stages = range(len(grids))
+            drop_paths = iter(calculate_drop_path_rates(drop_path_rate, sum(depths)))
             self.pos_embed = nn.Parameter(torch.empty(1, widths[0], grids[0], grids[0]))
             nn.init.trunc_normal_(self.pos_embed, std=0.02)
             self.patch_embed = nn.Sequential(OrderedDict(conv=nn.Conv2d(3, widths[0], patch_size, stride)))
@@ -147,7 +151,9 @@ def modules():
             self.decoders = nn.ModuleList(
                 decoder(widths[i + 1], widths[i], grids[i]) for i in stages[:-1] if mask_weight > 0
             )
-            self.transformers = nn.ModuleList(Stage(widths[i], heads[i], depths[i], grids[i]) for i in stages)
+            self.transformers = nn.ModuleList(
+                Stage(widths[i], heads[i], [next(drop_paths) for _ in range(depths[i])], grids[i]) for i in stages
+            )
             self.norm = nn.LayerNorm(widths[-1], eps=1e-6)
             self.mask_ratio, self.mask_weight = mask_ratio, mask_weight
             self.reconstruction = None
@@ -242,6 +248,7 @@ def build(
     stride=0,
     mask_ratio=0.2,
     mask_weight=0.1,
+    drop_path_rate=0.0,
 ):
     """FDViT-Ti, -S or -B, or one of other `widths`, `heads` and `depths`, a number for each stage.
 
@@ -271,7 +278,7 @@ def build(
         f"size), the patches no larger than the images ({image_size} pixels)",
     )
     grids = stage_grids((image_size - patch_size) // stride + 1, len(widths))
-    model = modules().FDViT(patch_size, stride, grids, widths, heads, depths, mask_ratio, mask_weight)
+    model = modules().FDViT(patch_size, stride, grids, widths, heads, depths, mask_ratio, mask_weight, drop_path_rate)
     model.resolved_options = {"patch_size": patch_size, "stride": stride, "grids": grids}
     model.pretrained_cfg = {"classifier": "head", "first_conv": "patch_embed.conv"}
     if pretrained:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.data import randaugment
-from bench.data.randaugment import Rounds
+from bench.data.randaugment import Choices, Rounds
 from bench.device import Device
 from bench.protocol import Augmentation
 
@@ -27,39 +27,58 @@ ERASED_AREA = (0.02, 1 / 3)
 
 
 @dataclass(frozen=True)
-class Variations:
-    """What is drawn for the batches of an epoch, each (steps, B, …) or (steps, …); None where that is off.
+class Draws:
+    """What is drawn for batches of pictures, each (steps, B, …) or (steps, …); None where that is off.
 
     `crop`: top, left, height and width as shares of the picture's sides (4); `jitter`: factors of brightness, contrast
-    and saturation (3); `erased`: as crop, of height nought where nothing is; `mix`: for each batch the share λ of a
-    picture in its mixture, and the box, as crop, that is the other's (5); of height nought where they are blended.
-    `rand`: RandAugment's.
+    and saturation (3); `erased`: as crop, of height nought where nothing is; `rand`: RandAugment's.
     """
 
     crop: Tensor | None = None
     jitter: Tensor | None = None
     erased: Tensor | None = None
-    mix: Tensor | None = None
-    rand: Rounds | None = None
+    rand: Choices | None = None
 
-    def on(self, device: Device) -> Variations:
-        """The same on the device."""
+    def of(self, rows: Tensor, pictures: Tensor) -> Draws:
+        """Those of other batches (steps, B), of which each picture has the draws of that row and place."""
+
+        def taken(part: Tensor | None) -> Tensor | None:
+            return None if part is None else part[rows, pictures]
+
+        rand = None if self.rand is None else self.rand.of(rows, pictures)
+        return Draws(taken(self.crop), taken(self.jitter), taken(self.erased), rand)
+
+    def on(self, device: Device, mix: Tensor | None = None) -> Variations:
+        """Made ready on the device, with what is drawn for whole batches."""
 
         def moved(part: Tensor | None) -> Tensor | None:
             return None if part is None else device.move(part)
 
         rand = None if self.rand is None else self.rand.on(device)
-        return Variations(moved(self.crop), moved(self.jitter), moved(self.erased), moved(self.mix), rand)
+        return Variations(moved(self.crop), moved(self.jitter), moved(self.erased), rand, moved(mix))
 
 
-def draw(steps: int, count: int, augmentation: Augmentation, seed: int) -> Variations:
+@dataclass(frozen=True)
+class Variations:
+    """What becomes of the batches of an epoch, on the device: as Draws, and `mix`: for each batch the share λ of a
+    picture in its mixture, and the box, as `crop`, that is the other's (5); of height nought where they are blended.
+    """
+
+    crop: Tensor | None = None
+    jitter: Tensor | None = None
+    erased: Tensor | None = None
+    rand: Rounds | None = None
+    mix: Tensor | None = None
+
+
+def draw(steps: int, count: int, augmentation: Augmentation, seed: int) -> Draws:
     """What the augmentation draws for so many batches of `count` pictures, whatever else an epoch draws."""
     generator = torch.Generator().manual_seed(seed)
 
     def uniform(*shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         return low + (high - low) * torch.rand(shape, generator=generator)
 
-    crop = jitter = erased = mix = rand = None
+    crop = jitter = erased = rand = None
     if augmentation.resized_crop:
         area = uniform(steps, count, low=augmentation.resized_crop)
         crop = _boxes(area, _log_uniform(uniform(steps, count), CROP_ASPECT), uniform(2, steps, count))
@@ -70,12 +89,17 @@ def draw(steps: int, count: int, augmentation: Augmentation, seed: int) -> Varia
         area = uniform(steps, count, low=ERASED_AREA[0], high=ERASED_AREA[1])
         erased = _boxes(area, _log_uniform(uniform(steps, count), ERASED_ASPECT), uniform(2, steps, count))
         erased = torch.where((uniform(steps, count) < augmentation.erase)[..., None], erased, 0.0)
-    if augmentation.mixup or augmentation.cutmix:
-        numbers = np.random.default_rng(seed)  # torch draws no beta variate from a generator of one's own
-        mix = torch.tensor([_mixture(augmentation, numbers) for _ in range(steps)], dtype=torch.float32)
     if augmentation.rand_augment:
         rand = randaugment.draw(steps, count, augmentation.rand_augment, augmentation.magnitude, generator)
-    return Variations(crop, jitter, erased, mix, rand)
+    return Draws(crop, jitter, erased, rand)
+
+
+def draw_mixtures(steps: int, augmentation: Augmentation, seed: int) -> Tensor | None:
+    """The mixtures of so many batches (steps, 5; see Variations); None where nothing is mixed."""
+    if not augmentation.mixes:
+        return None
+    numbers = np.random.default_rng(seed)  # torch draws no beta variate from a generator of one's own
+    return torch.tensor([_mixture(augmentation, numbers) for _ in range(steps)], dtype=torch.float32)
 
 
 def _log_uniform(uniform: Tensor, ends: tuple[float, float]) -> Tensor:

@@ -8,7 +8,7 @@ gathers), resizing, normalisation. Pictures lie as on disk, channels last, and s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from bench.data import augment
 from bench.data.cache import Stored
+from bench.data.draws import Drawn, Views, draw, draw_views
 from bench.data.splits import Subset
 from bench.device import Device
 from bench.protocol import Augmentation
@@ -36,25 +37,6 @@ class Preparation:
     image_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """What an epoch draws, a row a batch: which pictures (steps, B), which of them are flipped (steps, B; 0 or 1), and
-    by how many rows and columns each is shifted (2, steps, B); all int64, and None where that is no augmentation.
-    """
-
-    chosen: torch.Tensor
-    flipped: torch.Tensor | None
-    shifts: torch.Tensor | None
-
-    def on(self, device: Device) -> Drawn:
-        """The same on the device, moved at once."""
-        parts = [self.chosen[None], *([] if self.flipped is None else [self.flipped[None]])]
-        parts += [] if self.shifts is None else [self.shifts]
-        chosen, *others = device.move(torch.cat(parts))
-        flipped = None if self.flipped is None else others.pop(0)
-        return Drawn(chosen, flipped, torch.stack(others) if others else None)
 
 
 class Batches:
@@ -95,9 +77,11 @@ class Batches:
     def shuffled(self, seed: int, epoch: int, augmentation: Augmentation) -> Iterator[Batch]:
         """One training epoch: each picture at most once, in the order and with the changes of that seed and epoch."""
         drawn = self.drawn(seed, epoch, augmentation)
+        return self._shown(drawn, self._further(seed, epoch, augmentation, drawn))
+
+    def _shown(self, drawn: Drawn, further: augment.Variations | None) -> Iterator[Batch]:
         moved = drawn.on(self.device)
-        further = self._further(seed, epoch, augmentation)
-        for step in range(self.steps):
+        for step in range(len(drawn.chosen)):
             flipped = None if moved.flipped is None else moved.flipped[step]
             shifts = None if moved.shifts is None else moved.shifts[:, step]
             chosen = moved.chosen[step]
@@ -110,16 +94,31 @@ class Batches:
             else:
                 yield self._varied(images, self.labels[chosen], further, step)
 
-    def _further(self, seed: int, epoch: int, augmentation: Augmentation) -> augment.Variations | None:
-        """What that epoch draws beyond order, flips and shifts; from a seed of its own, so that those stay the same."""
-        if not augmentation.varies:
+    def drawn(self, seed: int, epoch: int, augmentation: Augmentation) -> Drawn:
+        """What that epoch draws of order, flips and shifts."""
+        size = self.images.shape[1:3]
+        if not augmentation.views:
+            return draw(len(self), self.batch_size, size, epoch_seed(seed, epoch), augmentation)
+        chosen = draw(len(self), self.batch_size, size, epoch_seed(seed, epoch), Augmentation()).chosen
+        generator = torch.Generator().manual_seed(epoch_seed(epoch_seed(seed, epoch), 2))
+        views = torch.randint(augmentation.views, chosen.shape, generator=generator)
+        return self._all_views(seed, augmentation).shown(chosen, views)
+
+    def _further(self, seed: int, epoch: int, augmentation: Augmentation, drawn: Drawn) -> augment.Variations | None:
+        """What that epoch draws beyond them; from a seed of its own, so that those stay the same."""
+        if not (augmentation.varies or augmentation.mixes):
             return None
         own = epoch_seed(epoch_seed(seed, epoch), 1)
-        return augment.draw(self.steps, min(self.batch_size, len(self)), augmentation, own).on(self.device)
+        steps, count = drawn.chosen.shape
+        if drawn.views is None:
+            further = augment.draw(steps, count, augmentation, own)
+        else:
+            further = self._all_views(seed, augmentation).further.of(drawn.views, drawn.chosen)
+        return further.on(self.device, augment.draw_mixtures(steps, augmentation, own))
 
-    def drawn(self, seed: int, epoch: int, augmentation: Augmentation) -> Drawn:
-        """What that epoch draws."""
-        return draw(len(self), self.batch_size, self.images.shape[1:3], epoch_seed(seed, epoch), augmentation)
+    def _all_views(self, seed: int, augmentation: Augmentation) -> Views:
+        height, width = self.images.shape[1:3]
+        return draw_views(len(self), (height, width), augmentation, epoch_seed(epoch_seed(seed, 0), 3))
 
     def in_order(self, *, flipped: bool = False) -> Iterator[Batch]:
         """Every picture once, unchanged but for size and normalisation, or all of them flipped."""
@@ -127,6 +126,15 @@ class Batches:
             own = slice(start, start + self.batch_size)
             images = self.device.move(self.images[own])
             yield self._prepared(images.flip(2) if flipped else images), self.labels[own]
+
+    def in_view(self, view: int, seed: int, augmentation: Augmentation) -> Iterator[Batch]:
+        """Every picture once, in that one of the augmentation's fixed number of views."""
+        views = self._all_views(seed, augmentation)
+        for start in range(0, len(self), self.batch_size):
+            own = torch.arange(start, min(start + self.batch_size, len(self)))[None]
+            drawn = views.shown(own, torch.full_like(own, view))
+            further = views.further.of(torch.full_like(own, view), own).on(self.device) if augmentation.varies else None
+            yield from self._shown(drawn, further)
 
     def _gathered(self, chosen: torch.Tensor) -> torch.Tensor:
         return self.device.move(self.images.index_select(0, chosen))
@@ -159,30 +167,6 @@ class Batches:
         if drawn.mix is not None:
             floats, labels = augment.mixed(floats, functional.one_hot(labels, self.classes).float(), drawn.mix[step])
         return floats.contiguous(memory_format=torch.channels_last), labels
-
-
-def draw(pictures: int, batch_size: int, size: Sequence[int], seed: int, augmentation: Augmentation) -> Drawn:
-    """What one epoch draws of so many pictures of that size (H, W), in whole batches; in one, where they fill none.
-
-    Each batch draws its flips first, so that they do not depend on whether the protocol crops.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    own = min(batch_size, pictures)
-    steps = pictures // own
-    chosen = torch.randperm(pictures, generator=generator)[: steps * own].view(steps, own)
-    if not (augmentation.flip or augmentation.crop):
-        return Drawn(chosen, None, None)
-    reach = max(1, round(augmentation.crop * min(size)))
-    flips, shifts = [], []
-    for _ in range(steps):
-        flips.append(torch.rand(own, generator=generator) < 0.5)
-        if augmentation.crop:
-            shifts.append(torch.randint(-reach, reach + 1, (2, own), generator=generator))
-    return Drawn(
-        chosen,
-        torch.stack(flips).long() if augmentation.flip else None,
-        torch.stack(shifts, 1) if shifts else None,
-    )
 
 
 def augmented(

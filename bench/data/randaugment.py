@@ -47,11 +47,6 @@ class Rounds:
     matrices: Tensor
     factors: Tensor
 
-    def on(self, device: Device) -> Rounds:
-        """The same on the device."""
-        order, matrices, factors = map(device.move, (self.order, self.matrices, self.factors))
-        return Rounds(self.magnitude, order, self.counts, matrices, factors)
-
     def apply(self, step: int, pictures: Tensor) -> Tensor:
         """The batch of that step: pictures (B, 3, H, W; uint8) after all their operations."""
         for number, counts in enumerate(self.counts[step]):
@@ -68,21 +63,38 @@ class Rounds:
         return pictures
 
 
-def draw(steps: int, count: int, operations: int, magnitude: int, generator: torch.Generator) -> Rounds:
+@dataclass(frozen=True)
+class Choices:
+    """Which of OPERATIONS each picture undergoes in each round, and in which direction, 1 or -1: (steps, rounds, B)."""
+
+    magnitude: int
+    operation: Tensor
+    sign: Tensor
+
+    def of(self, rows: Tensor, pictures: Tensor) -> Choices:
+        """Those of other batches (steps, B), of which each picture has the choices of that row and place."""
+        operation, sign = (part[rows, :, pictures].movedim(-1, 1) for part in (self.operation, self.sign))
+        return Choices(self.magnitude, operation, sign)
+
+    def on(self, device: Device) -> Rounds:
+        """Made ready on the device, moved at once."""
+        kind = torch.tensor([kind for kind, _ in OPERATIONS])[self.operation]
+        order = kind.sort(dim=-1, stable=True).indices
+        counts = functional.one_hot(kind, len(KINDS)).sum(2).tolist()
+        share = self.magnitude / MOST
+        moves = torch.stack([matrix(name, share) for _, name in OPERATIONS])
+        back = torch.stack([matrix(name, -share) for _, name in OPERATIONS])
+        operation, sign = self.operation.gather(2, order), self.sign.gather(2, order)
+        matrices = torch.where(sign[..., None, None] > 0, moves[operation], back[operation])
+        order, matrices, factors = map(device.move, (order, matrices, 1 + 0.9 * share * sign))
+        return Rounds(self.magnitude, order, counts, matrices, factors)
+
+
+def draw(steps: int, count: int, operations: int, magnitude: int, generator: torch.Generator) -> Choices:
     """What is drawn for so many batches of `count` pictures, each of which undergoes so many operations."""
     shape = (steps, operations, count)
     chosen = torch.randint(0, len(OPERATIONS), shape, generator=generator)
-    sign = 1.0 - 2.0 * torch.randint(0, 2, shape, generator=generator)
-    kind = torch.tensor([kind for kind, _ in OPERATIONS])[chosen]
-    order = kind.sort(dim=-1, stable=True).indices
-    counts = functional.one_hot(kind, len(KINDS)).sum(2).tolist()
-    share = magnitude / MOST
-    moves = torch.stack([matrix(name, share) for _, name in OPERATIONS])
-    back = torch.stack([matrix(name, -share) for _, name in OPERATIONS])
-    matrices = torch.where(sign[..., None, None] > 0, moves[chosen], back[chosen])
-    factors = 1 + 0.9 * share * sign
-    matrices = matrices.gather(2, order[..., None, None].expand_as(matrices))
-    return Rounds(magnitude, order, counts, matrices, factors.gather(2, order))
+    return Choices(magnitude, chosen, 1.0 - 2.0 * torch.randint(0, 2, shape, generator=generator))
 
 
 def matrix(name: str, share: float) -> Tensor:

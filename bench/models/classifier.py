@@ -118,6 +118,7 @@ def build_backbone(
     the model or an extension cannot take the image size, one of its options, or the weights.
     """
     options, offered = model.options_under(defaults), model.offered(defaults)
+    _check_drop_path(model.base, offered | options)
 
     def built_base(*, pretrained: bool) -> nn.Module:
         """With as many of the offered options as it has, which are then said to be resolved."""
@@ -152,6 +153,13 @@ def build_backbone(
         added = extended(pretrained=False).added if model.extensions else ()
     build_with_weights(remembered, weights, model.name, (*model.spec.new_layers, *added))
     return built[-1]
+
+
+def _check_drop_path(name: str, options: dict[str, Any]) -> None:
+    """Raise RequestError for a rate of stochastic depth with which no model would train; timm takes any."""
+    rate = options.get("drop_path_rate", 0.0)
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
+        raise RequestError(f"{name}: drop_path_rate={rate} must be a number from 0 to below 1")
 
 
 def check_image_size(name: str, backbone: nn.Module, image_size: int) -> None:

@@ -36,7 +36,7 @@ def train(
 ) -> records.Training:
     """Train the model, with each learning rate where the protocol tunes; it is left with the best epoch's weights."""
     protocol, device = spec.protocol, train.device
-    inputs = make_inputs(model, train, val, protocol, precision, spec.options, asked.split)
+    inputs = make_inputs(model, train, val, protocol, precision, spec.options, asked.split, spec.seed)
     parts: list[int | None] = []
     graphs: list[dict[str, Any] | None] = []
 

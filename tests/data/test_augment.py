@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from bench import RequestError
 from bench.data import augment
-from bench.data.augment import draw, erased, jittered, mixed, resized_crop
+from bench.data.augment import draw, draw_mixtures, erased, jittered, mixed, resized_crop
 from bench.data.cache import Stored
 from bench.plugins import Registry
 from bench.protocol import Augmentation, Protocol
@@ -92,10 +92,10 @@ def test_a_pasted_box_is_the_neighbour_s_and_weighs_as_much_as_it_covers() -> No
 
 
 def test_of_mixup_and_cutmix_each_is_chosen_half_of_the_time() -> None:
-    drawn = draw(2000, 4, Augmentation(mixup=0.8, cutmix=1.0), 0).mix
+    drawn = draw_mixtures(2000, Augmentation(mixup=0.8, cutmix=1.0), 0)
     assert drawn is not None
     assert float((drawn[:, 3] > 0).float().mean()) == pytest.approx(0.5, abs=0.04)
-    only = draw(500, 4, Augmentation(mixup=0.2), 0).mix
+    only = draw_mixtures(500, Augmentation(mixup=0.2), 0)
     assert only is not None and not only[:, 1:].any()
     # Beta(0.2, 0.2): mostly near one or the other, half of it on each side.
     assert float(((only[:, 0] < 0.1) | (only[:, 0] > 0.9)).float().mean()) > 0.5
@@ -161,4 +161,4 @@ def test_a_shift_and_a_resized_crop_are_not_both(tiny_protocol: Made) -> None:
 
 
 def test_nothing_is_drawn_where_nothing_is_on() -> None:
-    assert draw(3, 4, Augmentation(flip=True, crop=0.1), 0) == augment.Variations()
+    assert draw(3, 4, Augmentation(flip=True, crop=0.1), 0) == augment.Draws()

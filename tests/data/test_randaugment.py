@@ -13,6 +13,7 @@ from torch import Tensor
 
 import bench.models  # noqa: F401 — so that torchvision can be imported where its own operators do not load
 from bench.data.randaugment import KINDS, MOST, OPERATIONS, Rounds, draw, matrix
+from bench.device import Device
 
 NAMES = [name for _, name in OPERATIONS]
 
@@ -78,7 +79,7 @@ def test_each_operation_does_what_torchvision_s_does(name: str, magnitude: int, 
 @given(st.integers(0, 99), st.integers(1, 3))
 def test_each_picture_undergoes_what_was_drawn_for_it_and_no_other_s(seed: int, operations: int) -> None:
     generator = torch.Generator().manual_seed(seed)
-    drawn = draw(2, 9, operations, 10, generator)
+    drawn = draw(2, 9, operations, 10, generator).on(Device("cpu"))
     pictures = torch.randint(0, 256, (9, 3, 8, 8), dtype=torch.uint8)
     whole = drawn.apply(1, pictures)
     for number in range(9):
@@ -88,7 +89,7 @@ def test_each_picture_undergoes_what_was_drawn_for_it_and_no_other_s(seed: int, 
 
 
 def test_all_operations_are_as_likely() -> None:
-    drawn = draw(100, 140, 1, 9, torch.Generator().manual_seed(0))
+    drawn = draw(100, 140, 1, 9, torch.Generator().manual_seed(0)).on(Device("cpu"))
     totals: Counter[int] = Counter()
     for step in drawn.counts:
         totals.update(dict(enumerate(step[0])))

@@ -43,13 +43,14 @@ def make_inputs(
     precision: str,
     options: RunOptions,
     by_hand: Splitter | None = None,
+    seed: int = 0,
 ) -> Inputs:
     """Compute the features of the model's frozen prefix, if it has one and the protocol and options allow it.
 
     Where it does not, training takes the ordinary way, and `frozen_prefix` says why.
     """
     try:
-        found = _on_features(model, train, val, protocol, precision, options, by_hand)
+        found = _on_features(model, train, val, protocol, precision, options, by_hand, seed)
     except CannotSplitError as why:
         found = Inputs(train, val, model, {"used": False, "why": str(why)})
     if not options.compile:
@@ -65,18 +66,19 @@ def _on_features(
     precision: str,
     options: RunOptions,
     by_hand: Splitter | None,
+    seed: int,
 ) -> Inputs:
     if not options.frozen_prefix:
         raise CannotSplitError("switched off by --no-frozen-prefix")
-    views = fixed_views(protocol.augmentation)
-    if views > protocol.train.epochs * len(protocol.tries):
+    views = fixed_views(train, protocol.augmentation, seed)
+    if len(views) > protocol.train.epochs * len(protocol.tries):
         raise CannotSplitError("so few epochs do not repay it")
     split = split_model(model, train.image_size, by_hand)
     model.eval()
     half, memory = protocol.train.half_features, options.feature_memory
     trained = extract(split.prefix, train, views, precision, half, memory)
     left = None if memory is None else memory - (trained.bytes if trained.kept_in == "memory" else 0)
-    validated = extract(split.prefix, val, 1, precision, half, left)
+    validated = extract(split.prefix, val, [val.in_order()], precision, half, left)
 
     def forward(features: tuple[torch.Tensor, ...]) -> torch.Tensor:
         return split.rest(*features)
@@ -85,7 +87,7 @@ def _on_features(
         "used": True,
         "found_by": split.found_by,
         "at": split.at,
-        "views": views,
+        "views": len(views),
         "seconds": trained.seconds + validated.seconds,
         "bytes": trained.bytes + validated.bytes,
         "kept_in": trained.kept_in,

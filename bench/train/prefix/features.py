@@ -1,7 +1,7 @@
 """The features of a frozen prefix, computed once for every picture, as batches to train the rest on.
 
-A protocol that augments by flipping, or not at all, shows each picture in two ways at most: so its
-features are two at most, and every epoch draws from them exactly as bench/data/batches.py draws pictures.
+A protocol that augments by flipping, or not at all, shows each picture in two ways at most; another may name a fixed
+number of views. So many are the features of a picture, and every epoch draws from them as from the pictures.
 They are kept on the accelerator or in memory where they fit, else in a file mapped into memory.
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 import torch
 
-from bench.data.batches import Batches
+from bench.data.batches import Batch, Batches
 from bench.device import Device
 from bench.files import cache_folder
 from bench.protocol import Augmentation
@@ -62,9 +62,10 @@ class FeatureBatches:
         return len(self.batches)
 
     def shuffled(self, seed: int, epoch: int, augmentation: Augmentation) -> Iterator[FeatureBatch]:
-        """One training epoch: the same pictures in the same order, flipped or not, as Batches gives."""
+        """One training epoch: the same pictures in the same order and the same views as Batches gives."""
         drawn = self.batches.drawn(seed, epoch, augmentation)
-        rows = drawn.chosen if drawn.flipped is None else drawn.chosen + len(self) * drawn.flipped
+        views = drawn.flipped if drawn.views is None else drawn.views
+        rows = drawn.chosen if views is None else drawn.chosen + len(self) * views
         # Moved once an epoch: a step waits for nothing.
         chosen, on_device = self.batches.device.move(torch.stack([drawn.chosen, rows]))
         resident = self.features[0].stored.device == on_device.device
@@ -72,7 +73,7 @@ class FeatureBatches:
             yield self._batch(chosen[step], (on_device if resident else rows)[step])
 
     def in_order(self) -> Iterator[FeatureBatch]:
-        """The features of every picture once, not flipped."""
+        """The features of every picture once, in the first of its views."""
         for start in range(0, len(self), self.batch_size):
             own = slice(start, min(start + self.batch_size, len(self)))
             yield self._batch(own, own)
@@ -93,28 +94,36 @@ class Extraction:
     dtypes: list[str]
 
 
-def fixed_views(augmentation: Augmentation) -> int:
-    """In how many ways the augmentation shows a picture. Raises CannotSplitError where they are not fixed."""
-    if augmentation.crop:
-        raise CannotSplitError("the crop shows each epoch other pictures")
-    if augmentation.varies:
-        raise CannotSplitError("the augmentation shows each epoch other pictures")
-    return 2 if augmentation.flip else 1
+def fixed_views(batches: Batches, augmentation: Augmentation, seed: int) -> list[Iterator[Batch]]:
+    """Every way in which the augmentation shows the pictures. Raises CannotSplitError where they are not fixed."""
+    if augmentation.mixes:
+        raise CannotSplitError("what is mixed with a picture is another one in each epoch")
+    if augmentation.views:
+        return [batches.in_view(view, seed, augmentation) for view in range(augmentation.views)]
+    if augmentation.crop or augmentation.varies:
+        what = "crop" if augmentation.crop else "augmentation"
+        raise CannotSplitError(f"the {what} shows each epoch other pictures; augmentation.views would fix their number")
+    return [batches.in_order(flipped=flipped) for flipped in ([False, True] if augmentation.flip else [False])]
 
 
 def extract(
-    prefix: Prefix, batches: Batches, views: int, precision: str, half: bool, memory: int | None = None
+    prefix: Prefix,
+    batches: Batches,
+    views: Sequence[Iterator[Batch]],
+    precision: str,
+    half: bool,
+    memory: int | None = None,
 ) -> Extraction:
-    """Compute the prefix's features of each picture in each of one or two views (the second is flipped).
+    """Compute the prefix's features of each picture in each of its views, of which every one is shown in order.
 
     `half` keeps them in sixteen bits: bfloat16 under bf16, else float16. `memory` is the most bytes of main
     memory to use, by default half of what is free. The prefix's model has to be in evaluation mode. Raises
     CannotSplitError where there is no room for the features, or where they exceed the range of sixteen bits.
     """
     started = time.perf_counter()
-    device, rows = batches.device, views * len(batches)
+    device, rows = batches.device, len(views) * len(batches)
     # In the batches of training, so that the same kernels give the same numbers as without features.
-    parts = chain.from_iterable(batches.in_order(flipped=view == 1) for view in range(views))
+    parts = chain.from_iterable(views)
     shapes, dtypes, last, filled = [], [], [], 0
     sixteen = torch.bfloat16 if precision == "bf16" else torch.float16
     with torch.no_grad(), device.autocast(precision):

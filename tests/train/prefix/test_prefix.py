@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.data.batches import Batches
+from bench.data.batches import Batch, Batches
 from bench.data.cache import Stored
 from bench.data.splits import subsets
 from bench.device import Device
@@ -283,15 +283,30 @@ def flips(tiny_protocol: Callable[..., Protocol]) -> Protocol:
     return tiny_protocol("augmentation.flip=true", "augmentation.crop=0", "train.what=last-block")
 
 
-@pytest.mark.parametrize("flip", [False, True])
-def test_features_come_in_the_order_and_with_the_flips_of_the_pictures(
-    registry: Registry, digits: Stored, tiny_protocol: Callable[..., Protocol], flip: bool
+def both(pictures: Batches) -> list[Iterator[Batch]]:
+    """As they are, and flipped."""
+    return [pictures.in_order(flipped=flipped) for flipped in (False, True)]
+
+
+SHOWN = {
+    "as they are": ("flip=false", "crop=0"),
+    "flipped": ("flip=true", "crop=0"),
+    "in three views": (
+        "flip=true", "crop=0", "resized_crop=0.4", "erase=0.5", "rand_augment=2", "color_jitter=0.3", "views=3",
+    ),
+    "in two shifts": ("flip=false", "crop=0.2", "views=2"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", SHOWN)
+def test_features_come_in_the_order_and_in_the_views_of_the_pictures(
+    registry: Registry, digits: Stored, tiny_protocol: Callable[..., Protocol], how: str
 ) -> None:
-    protocol = tiny_protocol(f"augmentation.flip={str(flip).lower()}", "augmentation.crop=0")
+    protocol = tiny_protocol(*(f"augmentation.{setting}" for setting in SHOWN[how]))
     model = classifier(registry, "tiny", 8).eval()
     pictures = batches_of(digits, protocol, model)
     prefix = split_model(model, 8).prefix
-    cached = extract(prefix, pictures, fixed_views(protocol.augmentation), "fp32", half=False).batches
+    cached = extract(prefix, pictures, fixed_views(pictures, protocol.augmentation, 3), "fp32", half=False).batches
     assert (len(cached), cached.steps, cached.batch_size) == (len(pictures), pictures.steps, pictures.batch_size)
     for epoch in range(2):
         pairs = zip(
@@ -302,14 +317,16 @@ def test_features_come_in_the_order_and_with_the_flips_of_the_pictures(
         for (images, labels), (found, same_labels) in pairs:
             assert torch.equal(labels, same_labels)
             assert torch.allclose(prefix(images)[0], found[0], atol=1e-5)
-    for (images, labels), (found, same_labels) in zip(pictures.in_order(), cached.in_order(), strict=True):
+    first = fixed_views(pictures, protocol.augmentation, 3)[0]
+    for (images, labels), (found, same_labels) in zip(first, cached.in_order(), strict=True):
         assert torch.equal(labels, same_labels)
         assert torch.allclose(prefix(images)[0], found[0], atol=1e-5)
 
 
 def test_features_keep_their_memory_format(registry: Registry, digits: Stored, flips: Protocol) -> None:
     model = classifier(registry, "tiny", 8).eval()
-    cached = extract(split_model(model, 8).prefix, batches_of(digits, flips, model), 2, "fp32", half=False).batches
+    pictures = batches_of(digits, flips, model)
+    cached = extract(split_model(model, 8).prefix, pictures, both(pictures), "fp32", half=False).batches
     (found,), _ = next(cached.in_order())
     assert found.is_contiguous(memory_format=torch.channels_last)
 
@@ -321,7 +338,7 @@ def test_half_precision_takes_half_the_bytes(
     model = classifier(registry, "tiny", 8).eval()
     pictures = batches_of(digits, flips, model)
     prefix = lambda images: (images.float(),)  # noqa: E731 — full precision, also under autocast
-    whole, half = (extract(prefix, pictures, 2, precision, half) for half in (False, True))
+    whole, half = (extract(prefix, pictures, both(pictures), precision, half) for half in (False, True))
     assert half.bytes * 2 == whole.bytes == 2 * len(pictures) * 3 * 8 * 8 * 4
     assert half.dtypes == [str(dtype).removeprefix("torch.")]
     (one,), _ = next(whole.batches.in_order())
@@ -335,7 +352,7 @@ def test_features_beyond_the_range_of_half_precision_are_not_cut_off(
 ) -> None:
     pictures = batches_of(digits, flips, classifier(registry, "tiny", 8))
     with pytest.raises(CannotSplitError, match="exceed the range"):
-        extract(lambda images: (images * 1e6,), pictures, 1, "fp32", half=True)
+        extract(lambda images: (images * 1e6,), pictures, [pictures.in_order()], "fp32", half=True)
 
 
 def test_features_that_exceed_the_budget_go_to_a_file_that_nobody_has_to_remove(
@@ -344,7 +361,7 @@ def test_features_that_exceed_the_budget_go_to_a_file_that_nobody_has_to_remove(
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
     model = classifier(registry, "tiny", 8).eval()
     pictures, prefix = batches_of(digits, flips, model), split_model(model, 8).prefix
-    in_memory, in_file = (extract(prefix, pictures, 2, "fp32", False, memory) for memory in (None, 0))
+    in_memory, in_file = (extract(prefix, pictures, both(pictures), "fp32", False, memory) for memory in (None, 0))
     assert (in_memory.kept_in, in_file.kept_in) == ("memory", "file")
     pairs = zip(in_memory.batches.in_order(), in_file.batches.in_order(), strict=True)
     assert all(torch.equal(one[0], other[0]) for (one, _), (other, _) in pairs)
@@ -392,15 +409,16 @@ def two_ways(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flip", ["true", "false"])
+@pytest.mark.parametrize("shown", [["flip=true"], ["flip=false"], ["resized_crop=0.5", "erase=0.3", "views=2"]])
 @pytest.mark.parametrize("what", ["last-block", "head"])
 def test_the_same_accuracies_with_cached_features_as_without(
-    two_ways: Callable[..., tuple[Record, Record]], tiny_protocol: Callable[..., Protocol], flip: str, what: str
+    two_ways: Callable[..., tuple[Record, Record]], tiny_protocol: Callable[..., Protocol], shown: list[str], what: str
 ) -> None:
     """Losses agree within 1e-4: the arithmetic is the same, but sums over a batch may be rounded in another order."""
     protocol = tiny_protocol(
-        f"augmentation.flip={flip}", "augmentation.crop=0", f"train.what={what}", "head.hidden=[16]", "head.dropout=0.5"
-    )
+        "augmentation.crop=0", *(f"augmentation.{setting}" for setting in shown), f"train.what={what}",
+        "head.hidden=[16]", "head.dropout=0.5",
+    )  # fmt: skip
     cached, plain = two_ways(protocol)
     assert cached.status == plain.status == "ok"
     assert cached.training is not None and plain.training is not None
@@ -460,10 +478,12 @@ def test_the_record_counts_the_extraction_and_says_what_was_kept(
     assert record.efficiency.memory.train_peak == pytest.approx(plain.efficiency.memory.train_peak, rel=0.05)
 
 
+ANEW = "shows each epoch other pictures; augmentation.views would fix their number"
 WHY_NOT = {
-    "augmentation.crop=0.1": "the crop shows each epoch other pictures",
-    "augmentation.erase=0.5": "the augmentation shows each epoch other pictures",
-    "augmentation.mixup=0.2": "the augmentation shows each epoch other pictures",
+    "augmentation.crop=0.1": f"the crop {ANEW}",
+    "augmentation.erase=0.5": f"the augmentation {ANEW}",
+    "augmentation.mixup=0.2": "what is mixed with a picture is another one in each epoch",
+    "augmentation.views=9": "so few epochs do not repay it",
     "train.what=full": "everything trains",
     "train.epochs=1": "so few epochs do not repay it",
 }
