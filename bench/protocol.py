@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import tomllib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -160,10 +162,33 @@ class Train(_Section):
 
 
 class Tuning(_Section):
-    """Equal tuning in place of an equal learning rate: each model tries each rate, validation chooses."""
+    """Equal effort in place of equal settings: each model tries the same values, and validation chooses its own."""
 
-    # Take the place of optimizer.learning_rate; none: no tuning.
+    # They take the place of optimizer.learning_rate and weight_decay, each rate with each decay; none: no tuning.
     learning_rates: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = ()
+    weight_decays: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = ()
+    # So many tries, drawn between the least and the greatest of each, evenly in their logarithms; 0: those named.
+    tries: int = Field(default=0, ge=0, le=1000)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is tried."""
+        return bool(self.learning_rates or self.weight_decays)
+
+    def values(self, optimizer: Optimizer) -> list[tuple[float, float]]:
+        """The learning rate and the weight decay of each try, the same for every model and seed."""
+        rates = self.learning_rates or (optimizer.learning_rate,)
+        decays = self.weight_decays or (optimizer.weight_decay,)
+        if not self.tries:
+            return list(product(rates, decays))
+        chance = random.Random(0)
+        return [(_between(rates, chance), _between(decays, chance)) for _ in range(self.tries)]
+
+
+def _between(values: Sequence[float], chance: random.Random) -> float:
+    """A value from the least to the greatest, to three digits: who reads the record can type it."""
+    low, high = min(values), max(values)
+    return low if low == high else float(f"{low * (high / low) ** chance.random():.2e}")
 
 
 class Protocol(_Section):
@@ -210,6 +235,11 @@ class Protocol(_Section):
         shown = self.augmentation
         if shown.views and not (shown.flip or shown.crop or shown.varies):
             raise ValueError(f"augmentation.views = {shown.views}: nothing makes them differ; turn on flip, crop, …")
+        tried = self.tuning
+        if tried.tries and not any(len(set(one)) > 1 for one in (tried.learning_rates, tried.weight_decays)):
+            raise ValueError("tuning.tries draws between values: name two learning_rates or weight_decays, or more")
+        if tried.tries and len(set(tried.weight_decays)) > 1 and min(tried.weight_decays) == 0:
+            raise ValueError("tuning.weight_decays: tries are drawn in logarithms, and 0 has none; name a small one")
         if rising >= train.epochs:
             raise ValueError(f"schedule.warm_up = {rising:g} leaves none of {train.epochs} epochs to the schedule")
         return self
@@ -228,9 +258,11 @@ class Protocol(_Section):
 
     @property
     def tries(self) -> tuple[Protocol, ...]:
-        """The protocol once for each learning rate that is tried; by itself where nothing is tuned."""
-        rates = self.tuning.learning_rates or (self.optimizer.learning_rate,)
-        optimizers = (self.optimizer.model_copy(update={"learning_rate": rate}) for rate in rates)
+        """The protocol once for each try; by itself where nothing is tuned."""
+        optimizers = (
+            self.optimizer.model_copy(update={"learning_rate": rate, "weight_decay": decay})
+            for rate, decay in self.tuning.values(self.optimizer)
+        )
         return tuple(self.model_copy(update={"optimizer": optimizer}) for optimizer in optimizers)
 
     def why_excluded(self, model: str) -> str | None:

@@ -126,7 +126,7 @@ class Training(Part):
     graph: dict[str, Any] | None = None
     # Of how many pictures the parts were that each batch was computed in, where whole ones did not fit.
     micro_batch: Count | None = None
-    # The tries of each learning rate, where the protocol tunes.
+    # All tries and what they cost, where the protocol tunes; `epoch_seconds` and `seconds` are the chosen one's.
     tuning: dict[str, Any] | None = None
 
     @model_validator(mode="after")

@@ -34,7 +34,7 @@ def train(
     precision: str,
     emit: Callable[[Event], None],
 ) -> records.Training:
-    """Train the model, with each learning rate where the protocol tunes; it is left with the best epoch's weights."""
+    """Train the model, once for each try where the protocol tunes; it is left with the best epoch's weights."""
     protocol, device = spec.protocol, train.device
     inputs = make_inputs(model, train, val, protocol, precision, spec.options, asked.split, spec.seed)
     parts: list[int | None] = []
@@ -132,7 +132,7 @@ def training_record(tuned: Tuned, inputs: Inputs, train: Batches) -> records.Tra
             extra_loss=progress.extra_loss,
         ),
         frozen_prefix=inputs.frozen_prefix,
-        tuning=tuned.record() if protocol.tuning.learning_rates else None,
+        tuning=tuned.record() if protocol.tuning.is_on else None,
     )
     if made.seconds_per_epoch is not None:
         made.images_per_second = min(len(train), train.steps * train.batch_size) / made.seconds_per_epoch

@@ -1,4 +1,4 @@
-"""Equal tuning: each model gets the same number of tries, one for each of the protocol's learning rates.
+"""Equal tuning: each model gets the same tries, of the protocol's learning rates and weight decays.
 
 Validation chooses; the test pictures are not looked at. What all tries cost is in the record.
 """
@@ -17,9 +17,10 @@ from bench.train.state import copied, trained_state
 
 @dataclass(frozen=True)
 class Try:
-    """One training: its learning rate, best validation top-1 (None: it diverged), epochs and seconds."""
+    """One training: its settings, best validation top-1 (None: it diverged), epochs and seconds."""
 
     learning_rate: float
+    weight_decay: float
     val_top1: float | None
     epochs: int
     seconds: float
@@ -34,16 +35,17 @@ class Tuned:
     tries: list[Try]
 
     def record(self) -> dict[str, Any]:
-        """The record's `training.tuning`."""
+        """The record's `training.tuning`; `chosen` is the learning rate."""
         return {
             "chosen": self.protocol.optimizer.learning_rate,
+            "chosen_weight_decay": self.protocol.optimizer.weight_decay,
             "seconds": sum(one.seconds for one in self.tries),
             "tries": [vars(one) for one in self.tries],
         }
 
 
 def tune(model: Classifier, protocol: Protocol, train: Callable[[int, Protocol], Progress]) -> Tuned:
-    """Train the model once with each of the protocol's learning rates, from the same start; keep the best.
+    """Train the model once for each of the protocol's tries, from the same start; keep the best.
 
     `train(number, protocol)` trains it and leaves it with its best epoch's weights. The model is left with
     those of the best try, the first of several equal ones in validation top-1 and loss. Raises DivergedError where
@@ -53,15 +55,15 @@ def tune(model: Classifier, protocol: Protocol, train: Callable[[int, Protocol],
     state, tries = start, []
     best: tuple[Progress, Protocol] | None = None
     for number, tried in enumerate(protocol.tries):
-        rate = tried.optimizer.learning_rate
+        own = tried.optimizer.learning_rate, tried.optimizer.weight_decay
         model.load_state_dict(start, strict=False)
         try:
             progress = train(number, tried)
         except DivergedError as error:
-            tries.append(Try(rate, None, error.epochs, error.seconds))
+            tries.append(Try(*own, None, error.epochs, error.seconds))
             diverged = error
             continue
-        tries.append(Try(rate, progress.best_val_top1, progress.epochs, sum(progress.seconds)))
+        tries.append(Try(*own, progress.best_val_top1, progress.epochs, sum(progress.seconds)))
         if best is None or progress.best > best[0].best:
             best, state = (progress, tried), copied(trained_state(model))
     if best is None:

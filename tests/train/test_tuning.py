@@ -49,6 +49,7 @@ def test_each_rate_is_tried_and_validation_chooses(
     assert [one["learning_rate"] for one in tuning["tries"]] == [1e-7, 1e-2, 1e-3]
     best = max(tuning["tries"], key=lambda one: one["val_top1"])
     assert tuning["chosen"] == best["learning_rate"] != 1e-7
+    assert tuning["chosen_weight_decay"] == best["weight_decay"] == 0
     assert record.accuracy.val_top1 == best["val_top1"] == max(record.training.history.val_top1)
     assert all(one["epochs"] == 3 and one["seconds"] > 0 for one in tuning["tries"])
     assert tuning["seconds"] == pytest.approx(sum(one["seconds"] for one in tuning["tries"]))
@@ -119,6 +120,39 @@ def test_a_killed_trial_goes_on_with_the_tries_that_were_done(
     assert [event.epoch for event in again if isinstance(event, EpochEnded)] == [6]
     assert record.training is not None and whole.training is not None
     assert record.training.history == whole.training.history
+
+
+def test_rates_and_weight_decays_are_a_grid_or_drawn_between_the_ends(tiny_protocol: Callable[..., Protocol]) -> None:
+    both = ("tuning.learning_rates=[1e-4, 1e-2]", "tuning.weight_decays=[0.01, 0.3]")
+    grid = tiny_protocol(*both)
+    assert settings_of(grid) == [(1e-4, 0.01), (1e-4, 0.3), (1e-2, 0.01), (1e-2, 0.3)]
+    drawn = settings_of(tiny_protocol(*both, "tuning.tries=200"))
+    assert len(set(drawn)) == 200 and settings_of(tiny_protocol(*both, "tuning.tries=200")) == drawn
+    for values, low, high in zip(zip(*drawn, strict=True), (1e-4, 0.01), (1e-2, 0.3), strict=True):
+        assert low <= min(values) and max(values) <= high
+        middle = math.sqrt(low * high)
+        assert sum(value < middle for value in values) == pytest.approx(100, abs=25)  # evenly, in logarithms
+    assert settings_of(tiny_protocol("tuning.weight_decays=[0, 0.1]")) == [(3e-4, 0), (3e-4, 0.1)]
+    assert settings_of(tiny_protocol()) == [(3e-4, 0)]
+
+
+def settings_of(protocol: Protocol) -> list[tuple[float, float]]:
+    return [(one.optimizer.learning_rate, one.optimizer.weight_decay) for one in protocol.tries]
+
+
+CONTRADICTIONS = {
+    ("tuning.tries=4",): "tuning.tries draws between values",
+    ("tuning.tries=4", "tuning.learning_rates=[1e-3]"): "tuning.tries draws between values",
+    ("tuning.tries=4", "tuning.weight_decays=[0, 0.1]"): "0 has none",
+    ("tuning.weight_decays=[-1]",): r"tuning\.weight_decays",
+    ("tuning.tries=-1",): r"tuning\.tries",
+}
+
+
+@pytest.mark.parametrize("settings", CONTRADICTIONS)
+def test_tries_that_cannot_be_drawn_are_refused(settings: tuple[str, ...]) -> None:
+    with pytest.raises(RequestError, match=CONTRADICTIONS[settings]):
+        load_protocol("quick", settings)
 
 
 @pytest.mark.parametrize(
