@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,7 +63,7 @@ def changed(old: Any, new: Any) -> Any:
 
 def fingerprint(value: Any) -> str:
     """One for each value, and 64 characters long as a real one."""
-    return json.dumps(value, sort_keys=True).encode().hex().ljust(64, "0")
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def write_trial(

@@ -6,12 +6,16 @@ import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.records.comparison import Comparison, Trial
 from bench.report.artifact import Artifact
 from bench.report.text.markup import markdown
 from bench.report.text.numbers import counted
 from bench.report.text.titles import title
+
+if TYPE_CHECKING:
+    from bench.report.judge.tuned import Effort
 
 HOW_TO_READ = (
     "Made from the records; nothing is typed by hand. Brackets hold 95 % intervals: of an accuracy or a score over "
@@ -34,9 +38,13 @@ def make(results: Path, comparisons: Sequence[Comparison], claims: Sequence[str]
     from bench.report.figures.pareto import has_cost
     from bench.report.findings.answer import answer, limits, winners
     from bench.report.findings.extensions import extensions_answer
+    from bench.report.findings.tuned import effort_answer
+    from bench.report.judge.tuned import efforts
     from bench.report.text.markup import written
 
     answers = [line for one in comparisons for line in (answer(one), extensions_answer(one)) if line]
+    tuned = efforts(comparisons)
+    answers += map(effort_answer, tuned)
     parts = ["# Findings", _lines(answers)]
     table = winners(comparisons)
     if table.rows:
@@ -52,7 +60,7 @@ def make(results: Path, comparisons: Sequence[Comparison], claims: Sequence[str]
         "</details>",
     ]
     for comparison in comparisons:
-        parts += _section(comparison)
+        parts += _section(comparison, [one for one in tuned if one.tuned is comparison])
     return ("\n\n".join(parts) + "\n").encode()
 
 
@@ -70,11 +78,12 @@ def _figure(results: Path, comparison: Comparison) -> str:
     return f'[<img src="{file}" width="420" alt="{name}: test top-1 against GMACs">]({folder}/README.md)'
 
 
-def _section(comparison: Comparison) -> list[str]:
+def _section(comparison: Comparison, tuned: Sequence[Effort]) -> list[str]:
     from bench.report.findings.behaviour import confusion_lines, failure_lines, overfitting_lines, unfinished_lines
     from bench.report.findings.caveats import caveat_lines
     from bench.report.findings.leaders import best_lines, dominance_lines, front_lines, summary_table
     from bench.report.findings.noise import noise_lines
+    from bench.report.findings.tuned import effort_lines
     from bench.report.findings.uses import use_lines
     from bench.report.judge.verdict import Verdicts
     from bench.report.text.markup import written
@@ -84,6 +93,7 @@ def _section(comparison: Comparison) -> list[str]:
     parts = {
         "What to choose": use_lines(comparison),
         "Differences of accuracy": noise_lines(verdicts),
+        "Each model's own best settings": [line for one in tuned for line in effort_lines(one)],
         "Dominated models, and the front": [
             *dominance_lines(verdicts, quantities),
             *front_lines(verdicts, quantities),
