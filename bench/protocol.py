@@ -139,7 +139,9 @@ class Schedule(_Section):
 
 
 class Train(_Section):
-    what: Literal["full", "last-block", "head"]
+    # Everything, the last block and what is behind it, the head; or the head as a linear probe, which is no training by
+    # steps but the best fit on the features of the pictures as they are (bench/train/probe.py).
+    what: Literal["full", "last-block", "head", "probe"]
     epochs: int = Field(ge=1)
     # Stop after so many epochs without a better validation top-1; 0: never.
     patience: int = Field(default=0, ge=0)
@@ -219,7 +221,7 @@ class Protocol(_Section):
     @model_validator(mode="after")
     def _last_batch_norm_needs_company(self) -> Protocol:
         for name in ("batch_size", "micro_batch"):
-            if getattr(self.train, name) == 1 and self.train.what != "head":
+            if getattr(self.train, name) == 1 and self.train.what not in ("head", "probe"):
                 raise ValueError(f"train.{name}: batch norm cannot train on one picture; use 2 or more")
         return self
 
@@ -230,6 +232,8 @@ class Protocol(_Section):
             raise ValueError(f"train.micro_batch = {train.micro_batch} does not divide batch_size = {train.batch_size}")
         if train.ema and train.what == "head":
             raise ValueError("train.ema: what = head trains too little for an average; train more, or leave it out")
+        if train.what == "probe" and (meant := self._beside_a_probe()):
+            raise ValueError(f"train.what = probe fits one layer on the pictures as they are: leave out {meant}")
         if self.augmentation.crop and self.augmentation.resized_crop:
             raise ValueError("augmentation.crop and augmentation.resized_crop: choose one of them")
         shown = self.augmentation
@@ -243,6 +247,20 @@ class Protocol(_Section):
         if rising >= train.epochs:
             raise ValueError(f"schedule.warm_up = {rising:g} leaves none of {train.epochs} epochs to the schedule")
         return self
+
+    def _beside_a_probe(self) -> str:
+        """The settings that would mean nothing for a linear probe."""
+        shown, train = self.augmentation, self.train
+        found = {
+            "augmentation": shown.flip or shown.crop or shown.varies or shown.mixes,
+            "head.hidden": self.head.hidden,
+            "loss.label_smoothing": self.loss.label_smoothing,
+            "tuning": self.tuning.is_on,
+            "train.ema": train.ema,
+            "train.micro_batch": train.micro_batch,
+            "train.epochs above 1": train.epochs > 1,
+        }
+        return ", ".join(name for name, is_on in found.items() if is_on)
 
     def settings(self) -> dict[str, Any]:
         """All that decides over a trial, as plain JSON values. The name, the description and what `--all`

@@ -201,3 +201,31 @@ def test_data_kept_on_the_accelerator_take_half_of_what_was_free_at_most() -> No
 )
 def test_memory_that_runs_out_is_known_whoever_says_so(error: Exception, memory: bool) -> None:
     assert out_of_memory(error) is memory
+
+
+@pytest.mark.parametrize(("precision", "unfused"), [("bf16", True), ("fp32", False)])
+def test_attention_that_is_trained_on_a_cpu_in_sixteen_bits_is_computed_by_single_operations(
+    precision: str, unfused: bool
+) -> None:
+    """The fused kernel's gradients take many times as long there; without gradients it is the faster one."""
+    torch.manual_seed(0)
+    inputs = [torch.randn(2, 3, 17, 8, requires_grad=True) for _ in range(3)]
+
+    def attended() -> torch.Tensor:
+        numbers = torch.bfloat16 if precision == "bf16" else torch.float32
+        return nn.functional.scaled_dot_product_attention(*(one.to(numbers) for one in inputs))
+
+    def operators(run: Callable[[], object]) -> set[str]:
+        with torch.profiler.profile() as profiler:
+            run()
+        return {event.key for event in profiler.key_averages()}
+
+    fused = "aten::_scaled_dot_product_flash_attention_for_cpu"
+    with CPU.training(precision):
+        assert (fused not in operators(attended)) == unfused
+        found = torch.autograd.grad(attended().float().square().sum(), inputs)
+    assert fused in operators(attended)
+    expected = torch.autograd.grad(attended().float().square().sum(), inputs)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=0.05 if unfused else 1e-5, rtol=0.05)
+    assert environment(CPU, precision=precision)["kernels"]["unfused_attention"] == unfused

@@ -27,7 +27,7 @@ from bench.protocol import (
     toml_value,
 )
 
-NAMES = ["cifar10", "cifar10-scratch", "quick"]
+NAMES = ["cifar10", "cifar10-scratch", "imagenet-finetune", "probe", "quick"]
 
 
 def altered(*overrides: str) -> Protocol:
@@ -95,6 +95,8 @@ def test_the_bundled_protocols_are_those_of_the_design() -> None:
     assert (quick.data.dataset, quick.data.image_size, quick.model.weights) == ("digits", 32, "scratch")
     scratch = load_protocol("cifar10-scratch")
     assert (scratch.data.dataset, scratch.data.image_size, scratch.model.weights) == ("cifar10", 32, "scratch")
+    tuned = load_protocol("imagenet-finetune")
+    assert (tuned.data.image_size, tuned.model.weights, tuned.train.what) == (224, "pretrained", "full")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -55,7 +55,7 @@ def environment(
         "cuda": torch.version.cuda,
         "git": git_state(checkout),
         "precision": precision,
-        "kernels": _kernels(device),
+        "kernels": _kernels(device, precision),
         "tf32": {
             "matmul": torch.backends.cuda.matmul.fp32_precision == "tf32",
             "convolution": torch.backends.cudnn.conv.fp32_precision == "tf32",  # type: ignore[attr-defined]
@@ -63,9 +63,10 @@ def environment(
     }
 
 
-def _kernels(device: Device) -> dict[str, Any]:
+def _kernels(device: Device, precision: str | None) -> dict[str, Any]:
     """By which kernels this process computes: whether cuDNN tries which is fastest for each shape (`tuned`), or only
     those are taken that always give the same (`deterministic`); and how a repeat on this machine agrees.
+    `unfused_attention`: whether attention that is trained is computed by single operations.
     """
     deterministic = torch.are_deterministic_algorithms_enabled()
     backends: Any = torch.backends
@@ -82,6 +83,7 @@ def _kernels(device: Device) -> dict[str, Any]:
         "repeats": "to the bit" if deterministic or not device.is_accelerator else "to noise",
         "cudnn": backends.cudnn.version() if on_cuda else None,
         "attention": [name for name, is_enabled in attention.items() if is_enabled()] if on_cuda else None,
+        "unfused_attention": precision is not None and device.unfused_attention(precision),
         "cublas_workspace": os.environ.get(WORKSPACE[0]),
         "allocator": os.environ.get("PYTORCH_ALLOC_CONF") or os.environ.get("PYTORCH_CUDA_ALLOC_CONF"),
     }

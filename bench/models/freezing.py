@@ -15,7 +15,7 @@ from bench.models.classifier import Classifier
 
 
 def freeze(model: Classifier, what: str, last_block: str | None, name: str) -> None:
-    """Leave trainable what the protocol says (`full`, `last-block` or `head`); freeze the rest.
+    """Leave trainable what the protocol says (`full`, `last-block`, `head` or `probe`); freeze the rest.
 
     Under `last-block` the backbone's modules train from `last_block` on, in the order in which they
     were registered. The model's new layers, which have no pretrained weights, train in any case. Raises
@@ -30,7 +30,11 @@ def freeze(model: Classifier, what: str, last_block: str | None, name: str) -> N
         part.requires_grad_(True)
     if model.new_layers and not new:
         raise RequestError(f"{name}: its new layers {', '.join(map(repr, model.new_layers))} are no modules of it")
-    if what == "head":
+    if what == "probe" and new:
+        raise RequestError(
+            f"{name}: {', '.join(model.new_layers)} would stay as they begin, for a linear probe fits the head alone"
+        )
+    if what in ("head", "probe"):
         return
     if not last_block:
         hint = f"; name it: {name}:last_block=MODULE" if name.startswith("timm/") else ""

@@ -22,6 +22,7 @@ from bench.train.optimizer import make_loss
 from bench.train.parts import DoesNotFitError, in_parts, largest_that_fits, what_fits
 from bench.train.prefix import Inputs, make_inputs
 from bench.train.prefix.features import Source
+from bench.train.probe import fit_probe
 from bench.train.tuning import Tuned, tune
 
 
@@ -36,6 +37,10 @@ def train(
 ) -> records.Training:
     """Train the model, once for each try where the protocol tunes; it is left with the best epoch's weights."""
     protocol, device = spec.protocol, train.device
+    if protocol.train.what == "probe":
+        fitted = fit_probe(model, train, val, protocol, spec.stored.classes, precision)
+        emit(_epoch_of_probe(spec, fitted))
+        return fitted
     inputs = make_inputs(model, train, val, protocol, precision, spec.options, asked.split, spec.seed)
     parts: list[int | None] = []
     graphs: list[dict[str, Any] | None] = []
@@ -72,6 +77,13 @@ def train(
     record.graph = graphs[-1]
     record.micro_batch = min((most for most in parts if most is not None), default=None)
     return record
+
+
+def _epoch_of_probe(spec: TrialSpec, fitted: records.Training) -> EpochEnded:
+    history = fitted.history
+    return EpochEnded(
+        spec.model, spec.seed, 1, 1, history.train_loss[0], history.val_loss[0], history.val_top1[0], fitted.seconds
+    )
 
 
 def make_graph(options: RunOptions, precision: str, device: Device) -> Graph | None:

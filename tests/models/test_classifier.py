@@ -183,3 +183,29 @@ def test_a_typed_option_comes_before_the_protocol_s_and_must_be_one(registry: Re
     assert typed.backbone.patch_embed.patch_size == (4, 4)  # type: ignore[union-attr]
     with pytest.raises(RequestError, match="timm/resnet18 has no option 'patch_size'"):
         build_weightless(registry.model("timm/resnet18:patch_size=8"), protocol, 10)
+
+
+DROPPED = [
+    "vit_tiny",
+    "deit_tiny_distilled",
+    "fdvit_ti",
+    "efficientnet_lite0",
+    "timm/pit_ti_224",
+    "vit_tiny+token_merging",
+]
+
+
+@pytest.mark.parametrize("name", DROPPED)
+def test_stochastic_depth_reaches_the_models_that_have_it_and_rises_with_depth(name: str, registry: Registry) -> None:
+    protocol = load_protocol("quick", ["model.options={drop_path_rate=0.2}"])
+    built = build_weightless(registry.model(name), protocol, 10)
+    rates = [module.drop_prob for module in built.modules() if type(module).__name__ == "DropPath"]
+    assert rates == sorted(rates) and 0 < rates[0] < rates[-1] <= 0.201
+    without = build_weightless(registry.model(name), load_protocol("quick"), 10)
+    assert {module.drop_prob for module in without.modules() if type(module).__name__ == "DropPath"} <= {0}
+
+
+@pytest.mark.parametrize("rate", ["1", "-0.1", "true", "some"])
+def test_a_rate_of_stochastic_depth_with_which_nothing_trains_is_refused(rate: str, registry: Registry) -> None:
+    with pytest.raises(RequestError, match=f"drop_path_rate={rate.capitalize() if rate == 'true' else rate} must be"):
+        build_weightless(registry.model(f"vit_tiny:drop_path_rate={rate}"), load_protocol("quick"), 10)

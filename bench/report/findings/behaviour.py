@@ -88,6 +88,8 @@ def unfinished_lines(contenders: Sequence[Contender]) -> list[str]:
     shown, trained, count = [], 0, 0
     for contender in contenders:
         trainings = [trial.record.training for trial in contender.finished if trial.record.training]
+        if (contender.first.protocol.settings.get("train") or {}).get("what") == "probe":
+            continue  # the best fit, which no further epoch betters
         trained += len(trainings)
         late = [one for one in trainings if one.best_epoch == one.epochs]
         count += len(late)
