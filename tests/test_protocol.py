@@ -265,7 +265,7 @@ REFUSED = {
     "train.epochs.more=2": "epochs is a value, not a section",
     "train=5": "train = 5",
     "train.batch_size=1": "batch norm cannot train on one picture",
-    "train.what=everything": "'full', 'last-block' or 'head'",
+    "train.what=everything": "'full', 'last-block', 'head' or 'probe'",
     "train.precision=fp8": "train.precision = 'fp8'",
     "train.limit=-1": "train.limit = -1",
     "data.image_size=7": "data.image_size = 7",
