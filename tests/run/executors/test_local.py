@@ -217,7 +217,7 @@ def test_threads_that_wait_for_each_other_soon_sleep_there_and_the_user_s_enviro
 ) -> None:
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
     there = follow(Local().run(environment), print)
-    assert there["GOMP_SPINCOUNT"] == "1000"
+    assert there["GOMP_SPINCOUNT"] == "10000"
     assert "GOMP_SPINCOUNT" not in os.environ
 
 
