@@ -13,7 +13,7 @@ take turns, seed by seed. timm decodes each picture anew in two worker processes
 one's seconds of an epoch are its own word for them, training alone, without the first epoch of its process.
 
 Prints both ones' seconds, the median ratio of the pairs, the top-1 after the last epoch by seed, and the difference of
-the means with its 95 % interval (Student's t).
+the means with its 95 % interval (Welch's t).
 """
 
 from __future__ import annotations

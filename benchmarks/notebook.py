@@ -31,6 +31,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bench.run.executors.patience import SPINS
+
 SIZE, CLASSES, BATCH = 224, 10, 64
 PER_CLASS = {"train": 64, "val": 7, "test": 50}
 LONG = 50  # epochs, for the computed ratio
@@ -206,7 +208,7 @@ def run_in_child(way: str, name: str, pictures: Path, seed: int, epochs: int, fl
         command = [sys.executable, __file__, "--way", way, name, "--data", str(copied), "--seeds", str(seed)]
         command += ["--epochs", str(epochs), *([] if flip else ["--no-flip"])]
         # As bench's own executor sets it, for both: threads that wait for long disturb each other.
-        environment = {"GOMP_SPINCOUNT": "10000", **os.environ, "BENCH_CACHE": str(Path(folder) / "cache")}
+        environment = {"GOMP_SPINCOUNT": SPINS, **os.environ, "BENCH_CACHE": str(Path(folder) / "cache")}
         answer = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True)
     return Outcome(**json.loads(answer.stdout.splitlines()[-1]))
 

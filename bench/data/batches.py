@@ -132,9 +132,9 @@ class Batches:
         views = self._all_views(seed, augmentation)
         for start in range(0, len(self), self.batch_size):
             own = torch.arange(start, min(start + self.batch_size, len(self)))[None]
-            drawn = views.shown(own, torch.full_like(own, view))
-            further = views.further.of(torch.full_like(own, view), own).on(self.device) if augmentation.varies else None
-            yield from self._shown(drawn, further)
+            rows = torch.full_like(own, view)
+            further = views.further.of(rows, own).on(self.device) if augmentation.varies else None
+            yield from self._shown(views.shown(own, rows), further)
 
     def _gathered(self, chosen: torch.Tensor) -> torch.Tensor:
         return self.device.move(self.images.index_select(0, chosen))

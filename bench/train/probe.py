@@ -59,20 +59,20 @@ def fit_probe(
     own = None if weights is None else weights[train.labels].cpu().numpy()
     mean, deviation = fitted.values.mean(0), fitted.values.std(0)
     deviation[deviation == 0] = 1.0  # a feature that is always the same says nothing, whatever its weight
+    standardised = (fitted.values - mean) / deviation
     solver = _solver()
-    (head,) = model.head.children()
-    fits, best, chosen = [], (-1.0, 0.0), (0.0, 0.0)
+    fits, layers = [], []
     for strength in STRENGTHS:
         began = time.perf_counter()
-        converged = _solve(solver, strength, (fitted.values - mean) / deviation, fitted.labels, own)
-        layer = _layer(solver, mean, deviation, len(classes))
-        val_loss, val_top1 = _judged(layer, held)
+        converged = _solve(solver, strength, standardised, fitted.labels, own)
+        layers.append(_layer(solver, mean, deviation, len(classes)))
+        val_loss, val_top1 = _judged(layers[-1], held)
         fits.append(Fit(strength, val_top1, val_loss, converged, time.perf_counter() - began))
-        if (val_top1, -val_loss) > best or len(fits) == 1:
-            best, chosen = (val_top1, -val_loss), _judged(layer, fitted)
-            _put(layer, head)
+    choice, layer = max(zip(fits, layers, strict=True), key=lambda one: (one[0].val_top1, -one[0].val_loss))
+    train_loss, train_top1 = _judged(layer, fitted)
+    (head,) = model.head.children()
+    _put(layer, head)
     seconds = time.perf_counter() - started
-    choice = max(fits, key=lambda one: (one.val_top1, -one.val_loss))
     return records.Training(
         epochs=1,
         best_epoch=1,
@@ -81,7 +81,7 @@ def fit_probe(
         epoch_seconds=[seconds],
         seconds_to_best=seconds,
         history=records.History(
-            train_loss=[chosen[0]], train_top1=[chosen[1]], val_loss=[choice.val_loss], val_top1=[choice.val_top1]
+            train_loss=[train_loss], train_top1=[train_top1], val_loss=[choice.val_loss], val_top1=[choice.val_top1]
         ),
         frozen_prefix={
             "used": True,

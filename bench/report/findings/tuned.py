@@ -12,18 +12,17 @@ from bench.report.text.verdicts import evidence, gap
 def effort_answer(effort: Effort) -> str:
     """The sentence: the best under both, which pairs change places, and which of that is more than chance."""
     equal, tuned = (markdown(title(one)) for one in (effort.equal, effort.tuned))
-    before = next(one.model for one in effort.equal.finished if one.model in _models(effort))
-    after = next(one.model for one in effort.tuned.finished if one.model in _models(effort))
+    both = {gain.model for gain in effort.gains}
+    before, after = (
+        next(one.model for one in comparison.finished if one.model in both)
+        for comparison in (effort.equal, effort.tuned)
+    )
     head = f"**With each model's own best settings** ({tuned}: {_tries(effort)}; {equal}: one and the same) "
     if before == after:
         head += f"{markdown(after)} stays best"
     else:
         head += f"{markdown(after)} is best in place of {markdown(before)}"
     return f"{head}; {_order(effort)} {_gains(effort)}"
-
-
-def _models(effort: Effort) -> set[str]:
-    return {gain.model for gain in effort.gains}
 
 
 def _tries(effort: Effort) -> str:
