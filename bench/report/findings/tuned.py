@@ -20,8 +20,10 @@ def effort_answer(effort: Effort) -> str:
     head = f"**With each model's own best settings** ({tuned}: {_tries(effort)}; {equal}: one and the same) "
     if before == after:
         head += f"{markdown(after)} stays best"
-    else:
+    elif any((swap.ahead, swap.behind) == (after, before) for swap in effort.swaps):
         head += f"{markdown(after)} is best in place of {markdown(before)}"
+    else:  # their order is another, and yet none has passed the other
+        head += f"{markdown(after)} is best, level with {markdown(before)} under one of them"
     return f"{head}; {_order(effort)} {_gains(effort)}"
 
 

@@ -62,6 +62,12 @@ def test_an_order_that_stays_and_one_that_noise_may_turn_are_said_so(tmp_path: P
     assert "of 3 pairs of models 1 changes its order, none of these by more than chance both ways" in sentence(tmp_path)
 
 
+def test_models_that_were_level_have_not_changed_places(tmp_path: Path) -> None:
+    write(tmp_path, "first", 0.8, 0.85, 1e-3)
+    write(tmp_path, "second", 0.8, 0.9, 1e-2)
+    assert "second is best, level with first under one of them; of 1 pair of models none" in sentence(tmp_path)
+
+
 def test_only_equal_settings_are_held_beside_the_tuned_ones(tmp_path: Path) -> None:
     write(tmp_path, "first", 0.9, 0.91, 1e-3)
     other = {**EQUAL, "train": {"epochs": 4}}
