@@ -33,6 +33,8 @@ WARM_UP_SECONDS = 3.0
 ACCELERATOR_SECONDS = 0.5
 # The whole range of eight blocks' medians holds the median with 99 % were they independent, which they are nearly.
 BLOCKS = 8
+# What the other models have driven out of the caches is back after milliseconds: nothing, of a run that takes longer.
+LONG_RUN = 0.1
 # Of all cores: below it lies what a system does by itself.
 BUSY_SHARE = 0.1
 
@@ -58,9 +60,9 @@ class Turns:
             name: _SingleRuns("run()", timer=clock, globals={"run": run}, num_threads=torch.get_num_threads())
             for name, run in models.items()
         }
-        for run in models.values():
-            # A GPU's clock rises with its load: that takes a while.
-            warm_up(run, clock, least=ACCELERATOR_SECONDS if device.is_accelerator else 0.0)
+        # A GPU's clock rises with its load: that takes a while.
+        least = ACCELERATOR_SECONDS if device.is_accelerator else 0.0
+        self._short = {name for name, run in models.items() if min(warm_up(run, clock, least=least)) < LONG_RUN}
         self._done = 0
 
     def round(self, seconds: float) -> dict[str, list[float]]:
@@ -69,7 +71,7 @@ class Turns:
         self._done += 1
         samples = {}
         for name in order:
-            if len(order) > 1:
+            if len(order) > 1 and name in self._short:
                 self._models[name]()  # The others have driven it out of the caches.
             samples[name] = list(self._timers[name].blocked_autorange(min_run_time=seconds).raw_times)
         return samples
@@ -86,10 +88,10 @@ def timed_rounds(
 
 def warm_up(
     run: Callable[[], object], clock: Callable[[], float], seconds: float = WARM_UP_SECONDS, least: float = 0.0
-) -> int:
+) -> list[float]:
     """Run until three runs in a row bring nothing faster by 3 % than the three before, or for `seconds`.
 
-    For `least` seconds at least. The first run, which may compile, does not count. Returns the number of runs.
+    For `least` seconds at least. The first run, which may compile, does not count. Returns the seconds of the others.
     """
     run()
     times: list[float] = []
@@ -101,7 +103,7 @@ def warm_up(
         levelled = len(times) % 3 == 0 and len(times) > 3 and min(times[-3:]) > 0.97 * min(times[-6:-3])
         if levelled and clock() - start >= least:
             break
-    return 1 + len(times)
+    return times
 
 
 def median_interval(samples: Sequence[float]) -> tuple[float, float]:

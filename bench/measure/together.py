@@ -3,7 +3,7 @@
 What is wanted is a ratio, so that decides how long: rounds go on until the 95 % interval of every model's ratio to
 the first reaches no further than WIDTH each way. Where other work is seen on the machine, its blocks do not count
 (bench/records/sessions.py), and rounds go on, too. Whatever happens, no series takes much longer than MOST_SECONDS
-for each of its models.
+for each of its models, or LEAST_SECONDS where these are few.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from bench.records.sessions import BLOCK, LEAST_BLOCKS, Times, blocks_of
 WIDTH = 0.02
 # An interval of few blocks is narrow by chance at times: so many at least, unless time is up.
 BLOCKS = 12
-MOST_SECONDS = 6.0
+MOST_SECONDS = 3.0
+LEAST_SECONDS = 12.0
 # Of a model in a round: the others disturb its caches once a round.
 ROUND_SECONDS = 0.05
 # System clocks count in hundredths of a second, of every core: shorter, a block's disturbance would be guessed.
@@ -51,16 +52,24 @@ class Taken:
         return math.expm1(max(reaches))
 
 
+def longest(models: int) -> float:
+    """The most seconds that a series of so many models takes."""
+    return max(MOST_SECONDS * models, LEAST_SECONDS)
+
+
 def time_together(
     models: Mapping[str, Callable[[], object]],
     device: Device,
-    most_seconds: float = MOST_SECONDS,
+    most_seconds: float | None = None,
     told: Callable[[float], None] = lambda share: None,
 ) -> Taken:
-    """Time these callables, one run of each after the other. `told` hears how much of the longest time has passed."""
+    """Time these callables, one run of each after the other, for no longer than `longest` says or `most_seconds`.
+
+    `told` hears how much of that has passed.
+    """
     turns, taken = Turns(models, device), Taken({name: [] for name in models})
     seconds = max(ROUND_SECONDS, BLOCK_SECONDS / BLOCK / len(models))
-    start, most = time.perf_counter(), most_seconds * len(models)
+    start, most = time.perf_counter(), most_seconds or longest(len(models))
     while True:
         with Watch(device) as watch:
             for _ in range(BLOCK):

@@ -27,7 +27,7 @@ from bench.hookspecs import Subject
 from bench.measure.clock import quiet_cores
 from bench.measure.environment import environment
 from bench.measure.subject import InferenceOptions
-from bench.measure.together import BLOCKS, MOST_SECONDS, WIDTH, Taken, time_together
+from bench.measure.together import BLOCKS, WIDTH, Taken, longest, time_together
 from bench.models.classifier import Classifier, build_classifier
 from bench.models.compiling import compiled_if
 from bench.models.freezing import freeze
@@ -130,7 +130,7 @@ def _session(
         settings={
             "width": WIDTH,
             "blocks": BLOCKS,
-            "most_seconds": MOST_SECONDS,
+            "most_seconds": longest(len(entrants)),
             "batch": _batch(trials[0], protocol),
             **entrants[0].subject.inference_options(),
         },

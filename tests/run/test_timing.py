@@ -15,6 +15,7 @@ from bench import RequestError
 from bench.events import Event, Note, TimingTogether
 from bench.files import trial_folder
 from bench.models.kept import TENSORS
+from bench.protocol import load_protocol
 from bench.records.comparison import Comparison, read_comparisons
 from bench.records.sessions import read_sessions
 from bench.report.tables.times import times_text
@@ -29,7 +30,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sessions of a tenth of a second a model: as long as it takes to fill six blocks."""
     whole = side_by_side.time_together
     monkeypatch.setattr(
-        side_by_side, "time_together", lambda runs, device, told: whole(runs, device, most_seconds=0.1, told=told)
+        side_by_side, "time_together", lambda runs, device, told: whole(runs, device, most_seconds=0.3, told=told)
     )
 
 
@@ -59,7 +60,8 @@ def test_trained_models_are_timed_from_their_kept_weights_and_others_with_random
     assert [model.weights is None for model in session.models] == [False, True, False]
     assert all(set(model.series) == {"latency", "throughput", "step"} for model in session.models)
     assert len({len(model.series["step"].rounds) for model in session.models}) == 1
-    assert session.models[0].series["throughput"].images == session.settings["batch"] == 64
+    batch = load_protocol("quick").train.batch_size
+    assert session.models[0].series["throughput"].images == session.settings["batch"] == batch
     assert session.environment["threads"] and session.settings["precision"] == "fp32"
     assert next((one.series, one.share) for one in told if isinstance(one, TimingTogether)) == ("latency", 0.0)
     # And the report takes them from there.
