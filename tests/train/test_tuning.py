@@ -42,14 +42,15 @@ def test_each_rate_is_tried_and_validation_chooses(
     trial: Callable[..., Record], tiny_protocol: Callable[..., Protocol]
 ) -> None:
     events: list[Event] = []
-    record = trial(tiny_protocol("tuning.learning_rates=[1e-7, 1e-2, 1e-3]"), tell=events.append)
+    protocol = tiny_protocol("tuning.learning_rates=[1e-7, 1e-2, 1e-3]")
+    record = trial(protocol, tell=events.append)
     assert record.status == "ok" and record.training is not None and record.accuracy is not None
     tuning = record.training.tuning
     assert tuning is not None
     assert [one["learning_rate"] for one in tuning["tries"]] == [1e-7, 1e-2, 1e-3]
     best = max(tuning["tries"], key=lambda one: one["val_top1"])
     assert tuning["chosen"] == best["learning_rate"] != 1e-7
-    assert tuning["chosen_weight_decay"] == best["weight_decay"] == 0
+    assert tuning["chosen_weight_decay"] == best["weight_decay"] == protocol.optimizer.weight_decay
     assert record.accuracy.val_top1 == best["val_top1"] == max(record.training.history.val_top1)
     assert all(one["epochs"] == 3 and one["seconds"] > 0 for one in tuning["tries"])
     assert tuning["seconds"] == pytest.approx(sum(one["seconds"] for one in tuning["tries"]))
@@ -132,8 +133,10 @@ def test_rates_and_weight_decays_are_a_grid_or_drawn_between_the_ends(tiny_proto
         assert low <= min(values) and max(values) <= high
         middle = math.sqrt(low * high)
         assert sum(value < middle for value in values) == pytest.approx(100, abs=25)  # evenly, in logarithms
-    assert settings_of(tiny_protocol("tuning.weight_decays=[0, 0.1]")) == [(3e-4, 0), (3e-4, 0.1)]
-    assert settings_of(tiny_protocol()) == [(3e-4, 0)]
+    own = tiny_protocol().optimizer
+    decays = settings_of(tiny_protocol("tuning.weight_decays=[0, 0.1]"))
+    assert decays == [(own.learning_rate, 0), (own.learning_rate, 0.1)]
+    assert settings_of(tiny_protocol()) == [(own.learning_rate, own.weight_decay)]
 
 
 def settings_of(protocol: Protocol) -> list[tuple[float, float]]:
