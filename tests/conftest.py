@@ -111,7 +111,7 @@ def digits(registry: Registry) -> Stored:
 
 @pytest.fixture(scope="session")
 def tiny_protocol() -> Callable[..., Protocol]:
-    """`tiny_protocol("train.epochs=2", …)`: `quick` cut down to 200 pictures of 8 × 8 for three epochs."""
+    """`tiny_protocol("train.epochs=2", …)`: `quick` cut down to 200 pictures of 8 × 8, three epochs and plain Adam."""
 
     def make(*overrides: str) -> Protocol:
         small = [
@@ -120,6 +120,13 @@ def tiny_protocol() -> Callable[..., Protocol]:
             "train.limit=200",
             "data.test_limit=100",
             "train.precision=fp32",
+            "train.batch_size=64",
+            "optimizer.name=adam",
+            "optimizer.learning_rate=3e-4",
+            "optimizer.weight_decay=0",
+            "optimizer.decayed=all",
+            "optimizer.clip_norm=0",
+            "loss.label_smoothing=0",
         ]
         return load_protocol("quick", [*small, *overrides])
 

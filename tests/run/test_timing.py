@@ -15,7 +15,6 @@ from bench import RequestError
 from bench.events import Event, Note, TimingTogether
 from bench.files import trial_folder
 from bench.models.kept import TENSORS
-from bench.protocol import load_protocol
 from bench.records.comparison import Comparison, read_comparisons
 from bench.records.sessions import read_sessions
 from bench.report.tables.times import times_text
@@ -60,7 +59,7 @@ def test_trained_models_are_timed_from_their_kept_weights_and_others_with_random
     assert [model.weights is None for model in session.models] == [False, True, False]
     assert all(set(model.series) == {"latency", "throughput", "step"} for model in session.models)
     assert len({len(model.series["step"].rounds) for model in session.models}) == 1
-    batch = load_protocol("quick").train.batch_size
+    batch = specs[0].protocol.train.batch_size
     assert session.models[0].series["throughput"].images == session.settings["batch"] == batch
     assert session.environment["threads"] and session.settings["precision"] == "fp32"
     assert next((one.series, one.share) for one in told if isinstance(one, TimingTogether)) == ("latency", 0.0)
