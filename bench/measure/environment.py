@@ -43,10 +43,10 @@ def environment(
         "cpu_mhz": _cpu_mhz(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
-        # Threads that spin while they wait make times explode beside another process; passive ones sleep.
-        # How OpenMP's threads wait for one another decides over time beside other processes; null: its default.
+        # Read once by OpenMP and oneDNN, and decisive beside other processes and other models; null: their defaults.
         "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),
         "gomp_spincount": os.environ.get("GOMP_SPINCOUNT"),
+        "onednn_primitive_cache_capacity": os.environ.get("ONEDNN_PRIMITIVE_CACHE_CAPACITY"),
         "memory": psutil.virtual_memory().total,
         "load": load(),
         "platform": platform.platform(),

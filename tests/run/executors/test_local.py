@@ -212,13 +212,20 @@ def test_several_pieces_of_work_can_be_under_way_at_once() -> None:
     second.close()
 
 
-def test_threads_that_wait_for_each_other_soon_sleep_there_and_the_user_s_environment_is_left_alone(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("GOMP_SPINCOUNT", "10000"),  # threads that wait for each other soon sleep
+        ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16384"),  # models that take turns do not compile anew
+    ],
+)
+def test_what_libraries_read_once_is_set_there_and_the_user_s_environment_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
-    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    monkeypatch.delenv(variable, raising=False)
     there = follow(Local().run(environment), print)
-    assert there["GOMP_SPINCOUNT"] == "10000"
-    assert "GOMP_SPINCOUNT" not in os.environ
+    assert there[variable] == value
+    assert variable not in os.environ
 
 
 def assert_is_over(said: Event) -> None:
