@@ -223,6 +223,18 @@ def choose_device(name: str, accelerator: Any = None) -> Device:
     return Device(name, accelerator)
 
 
+def every_device(name: str, accelerator: Any = None) -> tuple[str, ...]:
+    """The names of the devices that trials may each have one of: all accelerators for "auto", else the one named.
+
+    Raises RequestError where this machine has no such device.
+    """
+    accelerator = accelerator or torch.accelerator
+    chosen = choose_device(name, accelerator)
+    if name != "auto" or not chosen.is_accelerator or (count := accelerator.device_count()) < 2:
+        return (str(chosen.torch_device),)
+    return tuple(f"{chosen.kind}:{number}" for number in range(count))
+
+
 def why_no_cuda() -> str:
     """What CUDA says where it cannot start: no driver, one that is too old, a torch without it; else empty."""
     try:

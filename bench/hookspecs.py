@@ -222,6 +222,9 @@ class MeasureSpec:
     `timed(subject)` gives what is to be timed, a callable without parameters, and how many pictures one call goes
     through. A timing session times it for all models of a comparison, in turns: the series NAME of
     bench/records/sessions.py, which a quantity with `series=NAME` shows.
+
+    `alone`: it is not taken of a trial that shares its device with others, whose work it would measure, too: where it
+    is time or energy. What is `timed` is so anyway.
     """
 
     name: str
@@ -229,6 +232,7 @@ class MeasureSpec:
     quantities: tuple[Quantity, ...] = ()
     together: bool = False
     timed: Callable[[Subject], tuple[Callable[[], object], int]] | None = None
+    alone: bool = False
 
 
 class Subject(Protocol):
@@ -365,7 +369,8 @@ class TimedOutError(Exception):
 class Executor(Protocol):
     """Does work somewhere else than in the process that the user started.
 
-    `run(work)` calls `work(emit)` there. It gives the events that are emitted, as they come, and returns the answer.
+    `run(work)` calls `work(emit)` there. It gives the events that are emitted, as they come, and returns the answer;
+    where nothing happens it gives None, every second or oftener: whoever follows may want to stop.
     `work` can be pickled: a module's function, or functools.partial of one with values. It is called in the working
     directory of the caller; what it prints goes to the file `log`, else nowhere.
 
@@ -377,7 +382,7 @@ class Executor(Protocol):
 
     def run(
         self, work: Callable[[Tell], T], *, log: Path | None = None, timeout: float | None = None
-    ) -> Generator[Event, None, T]: ...
+    ) -> Generator[Event | None, None, T]: ...
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,8 @@ class RunRequest:
     `overrides` are texts KEY=VALUE that change a setting, `data` another dataset than the protocol's, `weights` texts
     MODEL=FILE: what the model starts from in place of the weights that bench finds itself. `all_models` adds all
     that the protocol does not leave out. `extensions`: each model is run as it is, and with each of these that fits.
-    `fresh` runs again what is recorded; `timeout` is a trial's, in seconds.
+    `fresh` runs again what is recorded; `timeout` is a trial's, in seconds. `jobs`: how many trials run at once; by
+    default as many as there are devices of that name, one on each.
     """
 
     models: tuple[str, ...] = ()
@@ -91,6 +92,7 @@ class RunRequest:
     extensions: tuple[str, ...] = ()
     fresh: bool = False
     timeout: float | None = None
+    jobs: int | None = None
     options: RunOptions = RunOptions()
     place: Place = field(default_factory=Place)
 
@@ -173,26 +175,15 @@ class Checked:
 @dataclass(frozen=True)
 class Ready:
     """What is found ready for a request: the decoded data, the weights of each model that takes a file's, and on what
-    kind of device trials would run, with how many threads; `counts`: the pictures of train, val and test."""
+    kind of device trials would run, on which of them, with how many threads; `counts`: the pictures of train, val and
+    test."""
 
     stored: Stored
     weights: dict[str, Weights]
     device: str
     threads: int
+    devices: tuple[str, ...]
     counts: Mapping[str, int] = field(default_factory=dict)
-
-    def way(self, options: RunOptions) -> Way:
-        """How trials with those options would run."""
-        threads = self.threads if self.device == "cpu" else None
-        return Way(
-            self.device,
-            threads,
-            options.compile,
-            options.frozen_prefix,
-            deterministic=options.deterministic,
-            compile_mode=options.compile_mode,
-            without_graphs=self.device == "cuda" and not options.graphs,
-        )
 
 
 @dataclass(frozen=True)
@@ -203,7 +194,8 @@ class TrialSpec:
     known of the model where the run was planned, and `counts` the pictures of train, val and test. `fresh`: it goes on
     from no checkpoint. `unmeasured`: what is not to be measured, since it ended the trial's process, and how.
     `plugins`: the places of those that the model needs, the bundled ones aside, and no other's code is run before it is
-    trained and tested (None: all there are); `measuring`: of those that measure it then.
+    trained and tested (None: all there are); `measuring`: of those that measure it then. `jobs`: how many trials the
+    machine runs at once.
     """
 
     model: str
@@ -221,6 +213,12 @@ class TrialSpec:
     unmeasured: Mapping[str, Failure] = field(default_factory=dict)
     plugins: tuple[str, ...] | None = None
     measuring: tuple[str, ...] = ()
+    jobs: int = 1
+
+    @property
+    def sharing(self) -> int:
+        """How many trials are on its device at once."""
+        return self.way.sharing if self.way is not None else 1
 
     def identity(self, model: Model) -> Identity:
         """What makes it this trial and no other; `model` is what the plugins of now say of its model."""

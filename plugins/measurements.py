@@ -10,8 +10,8 @@ def bench_measurements():
     yield MeasureSpec("latency", latency, together=True, timed=picture)
     yield MeasureSpec("throughput", throughput, timed=batch)
     yield MeasureSpec("step", step, timed=training_step)
-    yield MeasureSpec("profile", profile)
-    yield MeasureSpec("energy", energy)
+    yield MeasureSpec("profile", profile, alone=True)
+    yield MeasureSpec("energy", energy, alone=True)
 
 
 def macs(subject):

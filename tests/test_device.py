@@ -12,7 +12,7 @@ import torch
 from accelerator import Gpu, StandIn
 from torch import nn
 
-from bench.device import WORKSPACE, Device, choose_device, exact_float32, out_of_memory
+from bench.device import WORKSPACE, Device, choose_device, every_device, exact_float32, out_of_memory
 from bench.errors import RequestError
 from bench.measure.environment import environment
 from bench.measure.memory import inference_memory, training_memory
@@ -103,6 +103,13 @@ def test_an_accelerator_is_chosen_by_its_number() -> None:
     for name in ("cuda:2", "cuda:x", "cuda:", "cpu:0", "mps"):
         with pytest.raises(RequestError, match="choose among auto, cpu, cuda, cuda:0, cuda:1"):
             choose_device(name, several)
+
+
+def test_by_default_every_accelerator_is_used_and_a_named_one_alone() -> None:
+    assert every_device("auto", StandIn(devices=3)) == ("cuda:0", "cuda:1", "cuda:2")
+    assert every_device("auto", StandIn(devices=1)) == ("cuda",)
+    assert every_device("cuda:1", StandIn(devices=3)) == ("cuda:1",)
+    assert every_device("cpu", StandIn(devices=3)) == ("cpu",)
 
 
 def test_training_memory_resets_then_runs_then_waits_then_reads() -> None:

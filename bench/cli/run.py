@@ -81,6 +81,10 @@ def run(
     executor: Annotated[
         str, typer.Option(help="Where trials run; `plugins` lists the executors.", metavar="NAME")
     ] = "local",
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", "-j", help="Trials at once; default: one on each accelerator, else one.", min=1),
+    ] = None,
     timeout: Annotated[float | None, typer.Option(help="Stop a trial after so many seconds.", min=1)] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Run again what is already recorded.")] = False,
     quiet: Quiet = False,
@@ -103,6 +107,7 @@ def run(
         extensions=tuple(extensions or ()),
         fresh=fresh,
         timeout=timeout,
+        jobs=jobs,
         options=RunOptions(
             frozen_prefix=frozen_prefix,
             feature_memory=None if feature_memory is None else int(feature_memory * 1e9),

@@ -2,7 +2,7 @@
 
 A trial is a model (with its options, its plugin's code and the weights it starts from), a seed, the protocol, the data,
 and the way it ran, as far as that changes what is shown: compiled or not, on which kind of device, with how many
-threads, with a frozen prefix's features or without.
+threads, beside how many others, with a frozen prefix's features or without.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from bench.records.record import Record
 
 @dataclass(frozen=True)
 class Way:
-    """How trials run, as far as it changes what is shown of them. `threads` counts on a CPU; elsewhere it is None."""
+    """How trials run, as far as it changes what is shown of them. `threads` counts on a CPU; elsewhere it is None.
+
+    `sharing`: how many trials ran on the device at once.
+    """
 
     device: str  # its kind: cpu, cuda, mps, …
     threads: int | None
@@ -27,6 +30,7 @@ class Way:
     deterministic: bool = False
     compile_mode: str = "default"
     without_graphs: bool = False
+    sharing: int = 1
 
     def __str__(self) -> str:
         threads = "" if self.threads is None else f", {self.threads} threads"
@@ -35,6 +39,7 @@ class Way:
         parts += [] if self.frozen_prefix else ["without cached features"]
         parts += ["deterministic"] if self.deterministic else []
         parts += ["without graphs"] if self.without_graphs else []
+        parts += [f"{self.sharing} at once"] if self.sharing > 1 else []
         return ", ".join(parts)
 
 
@@ -81,6 +86,7 @@ def way_of(record: Record) -> Way | None:
         deterministic=bool(options.get("deterministic", False)),
         compile_mode=options.get("compile_mode") or "default",
         without_graphs=environment["device_kind"] == "cuda" and not options.get("graphs", True),
+        sharing=environment.get("sharing") or 1,
     )
 
 
@@ -134,8 +140,9 @@ class Terms:
 
     @property
     def compared(self) -> Terms:
-        """What trials must share to be compared: on a machine with other threads they may, but for their times."""
-        return self if self.way is None else replace(self, way=replace(self.way, threads=None))
+        """What trials must share to be compared: on a machine with other threads, or more at once, they may, but for
+        their times."""
+        return self if self.way is None else replace(self, way=replace(self.way, threads=None, sharing=1))
 
     def agree(self, other: Terms) -> bool:
         """Whether they are the same; a way that is not known agrees with any."""
@@ -144,7 +151,7 @@ class Terms:
 
 
 # Fields of a way that folders and checkpoints were named without, and what they are where nothing is chosen.
-LATER = {"deterministic": False, "compile_mode": "default", "without_graphs": False}
+LATER = {"deterministic": False, "compile_mode": "default", "without_graphs": False, "sharing": 1}
 
 
 def _digest(one: Identity | Terms) -> str:

@@ -1,8 +1,8 @@
 """Which machine a record comes from: the one rule that says when two are the same, and in what they differ.
 
 A machine is what decides over times and memory: the hardware, what drives it, the versions of what computes, and how
-precisely it computed. A table may hold records of several, and then says so; their times are not held against each
-other.
+precisely it computed; and how many trials shared it. A table may hold records of several, and then says so; their times
+are not held against each other.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ def machine(environment: Environment) -> dict[str, Any]:
     on_cpu = environment.get("device_kind") == "cpu"
     names = [ALWAYS[0], "threads" if on_cpu else "cpu", *ALWAYS[1:], *(() if on_cpu else TF32)]
     found = {name: _at(environment, name) for name in names}
+    if (sharing := environment.get("sharing") or 1) > 1:
+        found["sharing"] = sharing
     return {name: value for name, value in found.items() if value is not None and value is not False}
 
 
@@ -57,6 +59,8 @@ def described(environment: Environment) -> str:
     for name, value in machine(environment).items():
         if name == "threads":
             parts.append(f"{value} threads")
+        elif name == "sharing":
+            parts.append(f"{value} trials at once")
         elif value is True:
             parts.append(name)
         else:

@@ -14,6 +14,7 @@ import torch
 
 from bench.data.cache import prepare
 from bench.data.splits import subsets
+from bench.device import every_device
 from bench.errors import RequestError, UnfitError
 from bench.events import Checking, DataProgress, Note, Tell
 from bench.guard import is_the_users
@@ -119,7 +120,7 @@ def prepare_data(request: CheckRequest, emit: Tell) -> Ready:
     counts = {part: len(subset.indices) for part, subset in subsets(stored, protocol).items()}
     if counts["train"] < 2:
         raise RequestError(f"dataset {stored.name}: {counts['train']} picture is left to train on")
-    return Ready(stored, {}, device.kind, torch.get_num_threads(), counts)
+    return Ready(stored, {}, device.kind, torch.get_num_threads(), every_device(request.place.device), counts)
 
 
 def trainable_layers(request: CheckRequest, classes: int) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from bench.plugins.names import PLUS
 from bench.protocol import Protocol, unequal
 from bench.request import Checked, Ready, RunRequest, TrialSpec
 from bench.run.outline import known_of
+from bench.run.slots import Slots, way
 
 
 def models_asked(request: RunRequest, registry: Registry, protocol: Protocol) -> tuple[list[Model], list[str]]:
@@ -76,7 +77,13 @@ def unequal_options(protocol: Protocol, checked: Mapping[str, Checked]) -> list[
 
 
 def trials(
-    request: RunRequest, models: Sequence[Model], protocol: Protocol, ready: Ready, folder: Path, registry: Registry
+    request: RunRequest,
+    models: Sequence[Model],
+    protocol: Protocol,
+    ready: Ready,
+    where: Slots,
+    folder: Path,
+    registry: Registry,
 ) -> list[TrialSpec]:
     """Every model once for each seed, the first seed's trials first; `folder` is the protocol's."""
     measuring = registry.needed(*(plugin for _, plugin in registry.measurements.values()))
@@ -91,12 +98,13 @@ def trials(
             request.place,
             ready.weights.get(model.name),
             request.options,
-            ready.way(request.options),
+            way(ready, request.options, where),
             known_of(model, protocol),
             ready.counts,
             request.fresh,
             plugins=registry.needed(*model.plugins),
             measuring=measuring,
+            jobs=len(where.devices),
         )
         for seed in dict.fromkeys(request.seeds or protocol.seeds)
         for model in models

@@ -125,7 +125,7 @@ def _session(
     session = Session(
         protocol=record.protocol.fingerprint,
         data=record.data.fingerprint,
-        way=replace(way_of(record) or Way(device.kind, None), threads=threads),
+        way=replace(way_of(record) or Way(device.kind, None), threads=threads, sharing=1),
         environment=environment(device, precision=precision),
         settings={
             "width": WIDTH,

@@ -24,6 +24,7 @@ from bench.request import COMPILE_MODES, CheckRequest, Ready, RunRequest, TrialS
 from bench.run import plan
 from bench.run.executors import follow, run_trials, work
 from bench.run.leftovers import clear_done
+from bench.run.slots import Slots, slots, way
 
 T = TypeVar("T")
 
@@ -43,6 +44,7 @@ class Sweep:
     records: list[Record]
     missing: list[TrialSpec]
     executor: Executor
+    where: Slots
     timeout: float | None
     meanwhile: Callable[[TrialSpec], Record | None]
     problems: list[str] = field(default_factory=list)  # what could not be written
@@ -68,7 +70,7 @@ class Sweep:
 
     def run(self, tell: Tell) -> Iterator[Record]:
         """Run what is missing; gives each trial's record once it is written. A trial that fails raises nothing."""
-        for message in run_trials(self.executor, self.missing, self.timeout, self.meanwhile):
+        for message in run_trials(self.executor, self.missing, self.where, self.timeout, self.meanwhile):
             if isinstance(message, Record):
                 self.records.append(message)
                 yield message
@@ -114,12 +116,13 @@ def opened(request: RunRequest, registry: Registry, tell: Tell) -> Iterator[Swee
             raise
         tell(Note(f"{error} – {WITHOUT_NETWORK} needs no network, and runs in the place of {name}"))
         protocol, models, ready = _found_ready(request, WITHOUT_NETWORK, extensions, registry, executor, tell)
-    terms = Terms(protocol.fingerprint, ready.stored.fingerprint, ready.way(request.options))
+    where = slots(ready, request.jobs)
+    terms = Terms(protocol.fingerprint, ready.stored.fingerprint, way(ready, request.options, where))
     changed = plan.is_unnamed_change(request)
     folder = results_folder(request.place.results, protocol.name, terms, changed)
     if folder.name != protocol.name and not changed:
         tell(Note(f"{request.place.results / protocol.name} holds trials under other terms: these go to {folder}"))
-    specs = plan.trials(request, models, protocol, ready, folder, registry)
+    specs = plan.trials(request, models, protocol, ready, where, folder, registry)
     by_name = {model.name: model for model in models}
     before = {spec.folder: checksum(spec.folder / NAME) for spec in specs}
 
@@ -140,7 +143,7 @@ def opened(request: RunRequest, registry: Registry, tell: Tell) -> Iterator[Swee
             records.append(done)
     if records:
         tell(Note(f"already recorded in {folder}: {len(records)} of {len(specs)} trials; --fresh runs them again"))
-    yield Sweep(protocol, folder, records, missing, executor, request.timeout, meanwhile)
+    yield Sweep(protocol, folder, records, missing, executor, where, request.timeout, meanwhile)
 
 
 def _found_ready(

@@ -17,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from bench.data.batches import Batches
 from bench.device import out_of_memory
 from bench.errors import RequestError
@@ -101,9 +103,12 @@ def _train_and_evaluate(
 ) -> tuple[Prepared, Evaluation]:
     """Fill in the record up to the accuracy, and write all that is kept beside it."""
     place, deterministic = spec.place.device, spec.options.deterministic
+    if spec.way is not None and spec.way.threads is not None:
+        torch.set_num_threads(spec.way.threads)
     prepared = prepare(asked, spec.protocol, spec.stored, spec.seed, place, spec.weights, deterministic=deterministic)
     model, batches, precision, device = prepared.model, prepared.batches, prepared.precision, prepared.device
-    record.environment = environment(device, precision=precision) | {"options": spec.options.record()}
+    circumstances = {"options": spec.options.record(), "sharing": spec.sharing}
+    record.environment = environment(device, precision=precision) | circumstances
     describe_model(record.model, spec, prepared)
 
     record.training = train(spec, asked, model, batches["train"], batches["val"], precision, emit)
@@ -141,7 +146,11 @@ def measure_trained(
 ) -> None:
     """Fill in the rest of the record: briefly; `python -m bench measure` takes its time."""
     found = Found()
-    wanted = {name: one for name, one in registry.measurements.items() if name not in spec.unmeasured}
+    wanted = {
+        name: (one, plugin)
+        for name, (one, plugin) in registry.measurements.items()
+        if name not in spec.unmeasured and not (spec.sharing > 1 and (one.alone or one.timed is not None))
+    }
     for name, failure in spec.unmeasured.items():
         found.fail(*registry.measurements[name], failure)
     done = itertools.count()

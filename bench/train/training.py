@@ -6,7 +6,10 @@ Gives the record's `training`, and leaves the model with the weights of its best
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
+
+import psutil
 
 from bench.data.batches import Batches
 from bench.device import Device, out_of_memory
@@ -41,7 +44,7 @@ def train(
         fitted = fit_probe(model, train, val, protocol, spec.stored.classes, precision)
         emit(_epoch_of_probe(spec, fitted))
         return fitted
-    inputs = make_inputs(model, train, val, protocol, precision, spec.options, asked.split, spec.seed)
+    inputs = make_inputs(model, train, val, protocol, precision, _own_share(spec), asked.split, spec.seed)
     parts: list[int | None] = []
     graphs: list[dict[str, Any] | None] = []
 
@@ -77,6 +80,13 @@ def train(
     record.graph = graphs[-1]
     record.micro_batch = min((most for most in parts if most is not None), default=None)
     return record
+
+
+def _own_share(spec: TrialSpec) -> RunOptions:
+    """The trial's options, in which trials that run at once share what memory features take."""
+    if spec.options.feature_memory is not None or spec.jobs == 1:
+        return spec.options
+    return replace(spec.options, feature_memory=psutil.virtual_memory().available // (2 * spec.jobs))
 
 
 def _epoch_of_probe(spec: TrialSpec, fitted: records.Training) -> EpochEnded:

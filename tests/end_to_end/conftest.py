@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from faulted import FAULTY, OTHER, PROTOCOL, RUN, Bench, Started, compared, record
-
-
-def _furnish(folder: Path) -> Path:
-    """A working directory with both plugins and the protocol."""
-    (folder / "plugins").mkdir()
-    shutil.copy(FAULTY, folder / "plugins")
-    (folder / "plugins" / "other.py").write_text(OTHER)
-    (folder / "small.toml").write_text(PROTOCOL)
-    return folder
+from faulted import RUN, Bench, Started, compared, furnish, record
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A working directory with both plugins and the protocol."""
-    return _furnish(tmp_path)
+    return furnish(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, bench: Bench) -> dict[str, dict[str, Any]]:
     """What each model comes to where nothing goes wrong."""
-    folder = _furnish(tmp_path_factory.mktemp("undisturbed"))
+    folder = furnish(tmp_path_factory.mktemp("undisturbed"))
     done = bench(*RUN, "tiny", "other", in_folder=folder)
     assert done.returncode == 0, done.stderr
     return {model: compared(record(folder, model)) for model in ("tiny", "other")}

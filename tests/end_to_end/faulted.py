@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,6 +37,15 @@ train = { what = "full", epochs = 3, batch_size = 32, precision = "fp32", limit 
 RUN = ("run", "--protocol", "small.toml", "--no-timing")
 
 Bench = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def furnish(folder: Path) -> Path:
+    """A working directory with both plugins and the protocol."""
+    (folder / "plugins").mkdir()
+    shutil.copy(FAULTY, folder / "plugins")
+    (folder / "plugins" / "other.py").write_text(OTHER)
+    (folder / "small.toml").write_text(PROTOCOL)
+    return folder
 
 
 def record(place: Path, model: str = "tiny") -> Record:

@@ -142,7 +142,7 @@ class StandIn:
     def __init__(self, stored: Stored, registry: Registry) -> None:
         self.stored, self.registry = stored, registry
         self.status: Status = "ok"
-        self.threads = 2
+        self.threads, self.devices = 2, ("cpu",)
         self.ran: list[tuple[str, int]] = []
         self.meanwhile: Callable[[], None] = lambda: None
         self.default, self.without = "quick", set[str]()  # the protocol by default; those that need a network
@@ -150,7 +150,7 @@ class StandIn:
     def data(self, request: CheckRequest) -> Ready:
         if request.protocol.name in self.without:
             raise UnreachableError("CIFAR10 cannot be downloaded")
-        return Ready(self.stored, {}, "cpu", self.threads)
+        return Ready(self.stored, {}, "cpu", self.threads, self.devices)
 
     def run(self, work_given: Any, **_: Any) -> Generator[Event, None, Any]:
         yield from ()

@@ -1,23 +1,23 @@
-"""Running trials through an executor, wherever it runs them; and what becomes of one that fails, whatever ran it."""
+"""Running trials through an executor, wherever it runs them: so many at once, each followed by a thread of its own."""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
-from dataclasses import replace
-from functools import partial
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-from bench.errors import BusyError, RequestError, StorageError
-from bench.events import Event, Measuring, Note, Tell, TrialEnded, TrialStarted
-from bench.hookspecs import DiedError, Executor, TimedOutError
-from bench.records.record import Failure, Record, Status
+from bench.events import Event, Note, Tell, TrialEnded, TrialStarted
+from bench.hookspecs import Executor
+from bench.records.record import Record
 from bench.request import TrialSpec
-from bench.run.executors import work
-from bench.run.failure import is_unmeasured, record_failure
+from bench.run.executors.policy import attempt
 from bench.run.lock import is_free
+from bench.run.slots import Slots
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 LOOK = 0.5
 
 
-def follow(work_done: Generator[Event, None, T], tell: Tell) -> T:
+def follow(work_done: Generator[Event | None, None, T], tell: Tell) -> T:
     """The answer of what an executor runs, once it is there; its events are told as they come."""
     with closing(work_done):
         while True:
@@ -34,111 +34,146 @@ def follow(work_done: Generator[Event, None, T], tell: Tell) -> T:
             except StopIteration as end:
                 answer: T = end.value
                 return answer
-            tell(event)
+            if event is not None:
+                tell(event)
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A trial under way: which of the run's it is, on which device, and when it began."""
+
+    number: int
+    spec: TrialSpec
+    device: str
+    started: float
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """Its record, None where another run is at it; or what was raised."""
+
+    begun: _Begun
+    record: Record | None = None
+    error: BaseException | None = None
 
 
 def run_trials(
     executor: Executor,
     specs: Sequence[TrialSpec],
+    where: Slots,
     timeout: float | None = None,
     recorded: Callable[[TrialSpec], Record | None] = lambda spec: None,
 ) -> Iterator[Event | Record]:
-    """Run the trials in turn; gives their events, and each one's record before its TrialEnded.
+    """Run the trials, one in each slot; gives their events, and each one's record before its TrialEnded.
 
     A trial that takes longer than `timeout` seconds is stopped. Where the caller stops asking (an interrupt), the
-    trial under way is stopped and its record says `interrupted`. A trial that another run is at comes last; `recorded`
-    gives the record of one that another run has done.
+    trials under way are stopped and their records say `interrupted`. A trial that another run is at comes last;
+    `recorded` gives the record of one that another run has done.
     """
-    left = deque(enumerate(specs, start=1))
-    busy = 0  # so many in turn were another run's: all that are left, where we wait
-    told = False
-    while left:
-        index, spec = left.popleft()
-        started = time.monotonic()
-        record = recorded(spec)
-        if record is not None:
-            yield Note(f"{spec.model}, seed {spec.seed}: another run has done it")
-        elif is_free(spec.folder):
-            epochs = spec.protocol.train.epochs * len(spec.protocol.tries)
-            yield TrialStarted(spec.model, spec.seed, epochs, index, len(specs))
-            record = yield from _run_trial(executor, spec, timeout, started)
-        if record is None:
-            left.append((index, spec))
-            busy += 1
-            if busy >= len(left):
-                if not told:
+    return _Run(executor, specs, where, timeout, recorded).messages()
+
+
+class _Run:
+    """Trials as they are left, under way, and over. Only its thread of each trial runs beside the caller's."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        specs: Sequence[TrialSpec],
+        where: Slots,
+        timeout: float | None,
+        recorded: Callable[[TrialSpec], Record | None],
+    ) -> None:
+        self.executor, self.timeout, self.recorded = executor, timeout, recorded
+        self.total = len(specs)
+        self.left = deque(enumerate(specs, start=1))
+        self.free = deque(where.devices)
+        self.threads: dict[int, threading.Thread] = {}
+        self.said: SimpleQueue[Event | _Ended] = SimpleQueue()
+        self.stopped = threading.Event()
+        self.waits = False  # for another run, which is at all that are left
+
+    def messages(self) -> Iterator[Event | Record]:
+        told = False
+        try:
+            while self.left or self.threads:
+                yield from self._begin()
+                if self.waits and not self.threads and not told:
                     told = True
-                    names = ", ".join(f"{one.model} seed {one.seed}" for _, one in left)
+                    names = ", ".join(f"{one.model} seed {one.seed}" for _, one in self.left)
                     yield Note(f"waiting for another run, which is at {names}")
-                time.sleep(LOOK)
-            continue
-        busy = 0
+                if not self.waits and not self.threads:
+                    continue  # another run has done all that was left
+                with suppress(Empty):
+                    message = self.said.get(timeout=LOOK if self.waits else None)
+                    if isinstance(message, _Ended):
+                        yield from self._end(message)
+                    else:
+                        yield message
+        finally:
+            self.stopped.set()
+            for thread in self.threads.values():
+                thread.join()
+
+    def _begin(self) -> Iterator[Event | Record]:
+        """Begin what can be begun in the free slots, one look at each trial that is left."""
+        self.waits = False
+        for _ in range(len(self.left)):
+            if not self.free:
+                return
+            number, spec = self.left.popleft()
+            started = time.monotonic()
+            record = self.recorded(spec)
+            if record is not None:
+                yield Note(f"{spec.model}, seed {spec.seed}: another run has done it")
+                yield from self._over(number, spec, record, started)
+            elif is_free(spec.folder):
+                device = self.free.popleft()
+                epochs = spec.protocol.train.epochs * len(spec.protocol.tries)
+                yield TrialStarted(spec.model, spec.seed, epochs, number, self.total)
+                placed = replace(spec, place=replace(spec.place, device=device))
+                thread = threading.Thread(target=self._follow, args=(_Begun(number, placed, device, started),))
+                self.threads[number] = thread
+                thread.start()
+            else:
+                self.left.append((number, spec))
+        self.waits = bool(self.left)
+
+    def _follow(self, begun: _Begun) -> None:
+        """In the trial's thread: pass on what happens, until it is over, or all is to stop."""
+        try:
+            with closing(attempt(self.executor, begun.spec, self.timeout, begun.started)) as events:
+                while not self.stopped.is_set():
+                    try:
+                        event = next(events)
+                    except StopIteration as end:
+                        self.said.put(_Ended(begun, end.value))
+                        return
+                    if event is not None:
+                        self.said.put(event)
+        except BaseException as error:  # the caller's thread raises it
+            self.said.put(_Ended(begun, error=error))
+
+    def _end(self, ended: _Ended) -> Iterator[Event | Record]:
+        begun = ended.begun
+        self.threads.pop(begun.number).join()
+        self.free.append(begun.device)
+        if ended.error is not None:
+            raise ended.error
+        if ended.record is None:
+            self.left.append((begun.number, begun.spec))
+        else:
+            yield from self._over(begun.number, begun.spec, ended.record, begun.started)
+
+    def _over(self, number: int, spec: TrialSpec, record: Record, started: float) -> Iterator[Event | Record]:
         yield record
         yield TrialEnded(
             spec.model,
             spec.seed,
             record.status,
             time.monotonic() - started,
-            index,
-            len(specs),
+            number,
+            self.total,
             record.accuracy.test_top1 if record.accuracy else None,
             record.error.message if record.error else None,
         )
-
-
-def _run_trial(
-    executor: Executor, spec: TrialSpec, timeout: float | None, started: float
-) -> Generator[Event, None, Record | None]:
-    """The failure policy: a trial always leaves a record, written by the trial, or here for one that could not.
-
-    A measurement that ends the trial's process costs itself: the trial is run again without it, from its last
-    checkpoint, at which training is over. One during which the process died is tried twice: something else may have
-    ended it. None where another run is at the trial.
-    """
-    known = spec.known
-    assert known is not None  # of a trial that was planned
-
-    def failed(status: Status, message: str) -> Record:
-        return record_failure(spec, known, status, message, time.monotonic() - started)
-
-    died: Counter[str] = Counter()  # during which measurement, or none
-    while True:
-        measuring = ""  # what is being measured, once the rest is done
-        status: Status
-        try:
-            spec.folder.mkdir(parents=True, exist_ok=True)
-            work_done = executor.run(partial(work.run_trial, spec), log=spec.folder / "log.txt", timeout=timeout)
-            with closing(work_done):
-                while True:
-                    try:
-                        event = next(work_done)
-                    except StopIteration as end:
-                        record: Record = end.value
-                        return record
-                    measuring = event.quantity if isinstance(event, Measuring) else measuring
-                    yield event
-        except BusyError:
-            return None
-        except TimedOutError:
-            status, message = "timeout", f"took longer than {timeout:g} seconds"
-        except DiedError as error:
-            status, message = "crashed", str(error)
-            died[measuring] += 1
-            if died[measuring] == 1 and (measuring or is_unmeasured(spec.folder)):
-                yield Note(f"{spec.model}: {message}; measuring once more")
-                spec = replace(spec, fresh=spec.fresh and not measuring)
-                continue
-        except StorageError as error:
-            return failed("error", str(error))
-        except RequestError as error:  # seen only with the real weights, or on the real device
-            return failed("error", str(error))
-        except OSError as error:  # the folder cannot be made
-            return failed("error", f"{spec.folder}: {error.strerror}")
-        except (KeyboardInterrupt, GeneratorExit):
-            failed("interrupted", "interrupted by the user; run again to go on after its last whole epoch")
-            raise
-        if not measuring:
-            return failed(status, message if status == "timeout" else f"{message}; see log.txt")
-        yield Note(f"{spec.model}: {measuring} could not be measured: {message}")
-        unmeasured = {**spec.unmeasured, measuring: Failure(type=status, message=message)}
-        spec = replace(spec, unmeasured=unmeasured, fresh=False)

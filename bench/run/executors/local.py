@@ -7,6 +7,7 @@ ends its own process only.
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
@@ -40,6 +41,9 @@ LEAVING = 10.0
 # That work which is stopped may take to end the writing of a file: the checkpoint of the last epoch.
 FINISHING = 5.0
 
+# Seconds without an event after which whoever follows is asked whether to go on.
+BEAT = 0.2
+
 # What every trial needs, imported once, in this order. timm takes longest.
 PRELOADED = [
     "bench.run.executors.patience", "bench.run.trial", "bench.run.check", "timm",
@@ -55,7 +59,7 @@ class Local:
 
     def run(
         self, work: Callable[[Tell], T], *, log: Path | None = None, timeout: float | None = None
-    ) -> Generator[Event, None, T]:
+    ) -> Generator[Event | None, None, T]:
         """Call `work(emit)` in a process of its own, begun when the first event is asked for.
 
         Where there is no `log`, what it printed last is told if it dies.
@@ -65,16 +69,18 @@ class Local:
 
     def _run(
         self, work: Callable[[Tell], T], printed: Path, timeout: float | None, *, told: bool
-    ) -> Generator[Event, None, T]:
+    ) -> Generator[Event | None, None, T]:
         line, process = _start(work, printed)
         answered = False
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
         try:
             while True:
-                left = None if deadline is None else max(0.0, deadline - time.monotonic())
                 # Its end is noticed by itself, too: a child of it may hold the line open.
-                if not wait([line, process.sentinel], left):
-                    raise TimedOutError
+                if not wait([line, process.sentinel], min(BEAT, max(0.0, deadline - time.monotonic()))):
+                    if time.monotonic() >= deadline:
+                        raise TimedOutError
+                    yield None
+                    continue
                 try:
                     if not line.poll():
                         raise EOFError

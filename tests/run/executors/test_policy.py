@@ -16,6 +16,10 @@ from bench.hookspecs import DiedError, TimedOutError
 from bench.records.record import Record, read_record
 from bench.request import TrialSpec
 from bench.run.executors import run_trials
+from bench.run.failure import record_failure
+from bench.run.slots import Slots
+
+ONE = Slots(("cpu",), 1, None)
 
 MISBEHAVING = """
 import time
@@ -87,7 +91,7 @@ def misbehaving(tmp_path: Path) -> Path:
 
 def test_a_trial_that_ends_well_gives_its_events_and_its_record(tiny_trial: Callable[..., TrialSpec]) -> None:
     spec = tiny_trial("train.epochs=2")
-    started, *told, record, ended = run_trials(Threads(), [spec])
+    started, *told, record, ended = run_trials(Threads(), [spec], ONE)
     epochs = [event for event in told if not isinstance(event, Measuring)]
     assert started == TrialStarted("tiny", 0, epochs=2, index=1, total=1)
     assert [type(event) for event in epochs] == [EpochEnded, EpochEnded]
@@ -105,13 +109,52 @@ def test_a_trial_that_cannot_write_its_record_has_one_written_and_stops_no_other
         "sleeps": ("timeout", "took longer than 0.5 seconds"),
     }
     specs = [tiny_trial(model=model, plugins=misbehaving) for model in says]
-    told = list(run_trials(Threads(), specs, timeout=0.5))
+    told = list(run_trials(Threads(), specs, ONE, timeout=0.5))
     for spec in specs:
         record = read_record(spec.folder / "record.json")
         assert record.error is not None
         assert (record.status, record.error.message) == says[spec.model]
     ended = [message for message in told if isinstance(message, TrialEnded)]
     assert {end.model: (end.status, end.message) for end in ended} == says
+
+
+def test_so_many_trials_run_at_once_as_there_are_slots_each_with_a_slot_s_device(
+    tiny_trial: Callable[..., TrialSpec],
+) -> None:
+    class Watched(Threads):
+        under_way, most = 0, 0
+        devices: list[str] = []  # noqa: RUF012
+
+        def run(self, work: Callable[..., Any], **options: Any) -> Generator[Event, None, Any]:
+            (spec,) = work.args  # type: ignore[attr-defined]
+            self.devices.append(spec.place.device)
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+            try:
+                both.wait(timeout=60)  # passes only where two are under way
+                return (yield from super().run(lambda emit: record_failure(spec, spec.known, "oom", "", 0.0)))
+            finally:
+                self.under_way -= 1
+
+    both = threading.Barrier(2)
+    specs = [tiny_trial(seed=seed) for seed in range(4)]
+    told = list(run_trials(watched := Watched(), specs, Slots(("left", "right"), 1, None)))
+    assert watched.most == 2 and sorted(watched.devices) == ["left", "left", "right", "right"]
+    assert sorted(end.seed for end in told if isinstance(end, TrialEnded)) == [0, 1, 2, 3]
+
+
+def test_where_one_of_several_is_interrupted_the_others_are_stopped_and_say_so(
+    tiny_trial: Callable[..., TrialSpec],
+) -> None:
+    first, second = (tiny_trial("train.epochs=500", seed=seed) for seed in (0, 1))
+    trials = run_trials(Threads(), [first, second, tiny_trial(seed=2)], Slots(("cpu", "cpu"), 2, 1))
+    seen = set()
+    while seen != {0, 1}:
+        event = next(trials)
+        seen |= {event.seed} if isinstance(event, EpochEnded) else set()
+    trials.close()  # type: ignore[attr-defined]
+    assert [read_record(spec.folder / "record.json").status for spec in (first, second)] == ["interrupted"] * 2
+    assert not tiny_trial(seed=2).folder.exists()
 
 
 def test_an_interrupted_trial_s_record_says_so(tiny_trial: Callable[..., TrialSpec]) -> None:
@@ -123,7 +166,7 @@ def test_an_interrupted_trial_s_record_says_so(tiny_trial: Callable[..., TrialSp
 
     spec = tiny_trial("train.epochs=2")
     with pytest.raises(KeyboardInterrupt):
-        list(run_trials(Interrupted(), [spec, tiny_trial(seed=1)]))
+        list(run_trials(Interrupted(), [spec, tiny_trial(seed=1)], ONE))
     assert read_record(spec.folder / "record.json").status == "interrupted"
     assert not tiny_trial(seed=1).folder.exists()
 
@@ -132,7 +175,7 @@ def test_where_nobody_asks_for_more_the_trial_under_way_is_stopped_and_says_so(
     tiny_trial: Callable[..., TrialSpec],
 ) -> None:
     spec = tiny_trial("train.epochs=500")
-    trials = run_trials(Threads(), [spec])
+    trials = run_trials(Threads(), [spec], ONE)
     while not isinstance(next(trials), EpochEnded):
         pass
     trials.close()  # type: ignore[attr-defined]
