@@ -30,6 +30,7 @@ from bench.records.comparison import APPLIED, Comparison, applied, comparisons, 
 from bench.records.measurement import FOLDER, Measurement
 from bench.records.record import NAME as RECORD
 from bench.report.judge.choose import comparisons_in
+from bench.report.judge.seeds import FEWEST, read_until
 from bench.report.make import report as reporting
 from bench.report.tables.folder_page import write_page, write_tables
 from bench.report.tables.measurements import write_measure_page
@@ -37,6 +38,7 @@ from bench.request import AppliedRequest, CheckRequest, MeasureRequest, Place, R
 from bench.run import measuring, sweep
 from bench.run.executors import follow, work
 from bench.run.executors.local import Local
+from bench.run.seeds import Enough
 from bench.run.sweep import Sweep
 from bench.run.timing import await_turn, lacks_timing, take, time_folders
 
@@ -52,7 +54,7 @@ def run(asked: RunRequest | str | Sequence[str] = (), *, tell: Tell = tell_nobod
     request = request_from(RunRequest, asked, parameters)
     registry = _plugins(request.place, request.timeout or LIMIT)
     announce = _heard(registry, tell)
-    with sweep.opened(request, registry, announce) as found:
+    with sweep.opened(request, registry, announce, _enough(request)) as found:
         trials = trials_of(found.folder)  # once: the page of each trial must not read all records again
         try:
             for record in found.run(announce):
@@ -72,6 +74,18 @@ def run(asked: RunRequest | str | Sequence[str] = (), *, tell: Tell = tell_nobod
                 if left := comparisons(trials_of(found.folder).values()):
                     write_tables(left)
     return found
+
+
+def _enough(request: RunRequest) -> Enough | None:
+    """When the seeds of a run are enough; None where the request says which they are."""
+    if request.until is None:
+        return None
+    until = read_until(request.until)
+    if request.max_seeds < FEWEST:
+        raise RequestError(
+            f"--max-seeds {request.max_seeds}: {FEWEST} seeds are the fewest that say how sure a mean is"
+        )
+    return Enough(FEWEST, request.max_seeds, until.reached, {until.quantity.key: until.half})
 
 
 def measure(

@@ -76,10 +76,11 @@ class RunRequest:
     """What to run. Without `protocol`: cifar10 with CUDA, else quick. Without `seeds`: the protocol's.
 
     `overrides` are texts KEY=VALUE that change a setting, `data` another dataset than the protocol's, `weights` texts
-    MODEL=FILE: what the model starts from in place of the weights that bench finds itself. `all_models` adds all
-    that the protocol does not leave out. `extensions`: each model is run as it is, and with each of these that fits.
-    `fresh` runs again what is recorded; `timeout` is a trial's, in seconds. `jobs`: how many trials run at once; by
-    default as many as there are devices of that name, one on each.
+    MODEL=FILE: what the model starts from in place of the weights that bench finds itself. `all_models` adds all that
+    the protocol does not leave out. `extensions`: each model is run as it is, and with each of these that fits. `fresh`
+    runs again what is recorded; `timeout` is a trial's, in seconds. `until` is a text QUANTITY=WIDTH: each model gets
+    further seeds, `max_seeds` in all at most, until the mean is known to within so much. `jobs`: how many trials run at
+    once; by default as many as there are devices of that name, one on each.
     """
 
     models: tuple[str, ...] = ()
@@ -88,6 +89,8 @@ class RunRequest:
     overrides: tuple[str, ...] = ()
     data: str | None = None
     seeds: tuple[int, ...] = ()
+    until: str | None = None
+    max_seeds: int = 20
     weights: tuple[str, ...] = ()
     extensions: tuple[str, ...] = ()
     fresh: bool = False
@@ -195,7 +198,7 @@ class TrialSpec:
     from no checkpoint. `unmeasured`: what is not to be measured, since it ended the trial's process, and how.
     `plugins`: the places of those that the model needs, the bundled ones aside, and no other's code is run before it is
     trained and tested (None: all there are); `measuring`: of those that measure it then. `jobs`: how many trials the
-    machine runs at once.
+    machine runs at once. `until`: how narrow the interval of which quantity has to be, where seeds are added for it.
     """
 
     model: str
@@ -214,6 +217,7 @@ class TrialSpec:
     plugins: tuple[str, ...] | None = None
     measuring: tuple[str, ...] = ()
     jobs: int = 1
+    until: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def sharing(self) -> int:

@@ -30,6 +30,23 @@ Comparison = Annotated[str | None, typer.Option(help="Only this comparison: its 
 
 RESULTS = Path("results")
 SEVERAL = "--extensions"
+# More are a slip of the finger.
+MOST_SEEDS = 10_000
+
+
+def listed(text: str) -> list[int]:
+    """The numbers of a list with ranges: `0,3,7-9`. Raises RequestError for any other text."""
+    from bench.errors import RequestError
+
+    found: list[int] = []
+    for part in filter(None, text.split(",")):
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+            raise RequestError(f"--seeds {text}: write numbers and ranges, such as 0-4 or 0,3,7-9")
+        if (many := int(last or first) - int(first)) > MOST_SEEDS:
+            raise RequestError(f"--seeds {text}: {many + 1:,} seeds are more than {MOST_SEEDS:,}")
+        found += range(int(first), int(last or first) + 1)
+    return found
 
 
 def spread(arguments: Sequence[str]) -> list[str]:

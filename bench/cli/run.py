@@ -19,6 +19,7 @@ from bench.cli.options import (
     Results,
     Settings,
     TrainBatch,
+    listed,
 )
 from bench.cli.printing import print_json, say
 
@@ -46,6 +47,14 @@ def run(
     seed: Annotated[
         list[int] | None, typer.Option(help="Seeds to run instead of the protocol's.", min=0, max=2**63 - 1)
     ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="The same as a list with ranges, such as 0-4 or 0,3,7-9.", metavar="LIST")
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(help="Add seeds until a mean is known to within so much: accuracy=0.5.", metavar="QUANTITY=WIDTH"),
+    ] = None,
+    max_seeds: Annotated[int, typer.Option(help="No model gets more seeds by --until.", min=1)] = 20,
     device: Device = "auto",
     results: Results = RESULTS,
     settings: Settings = None,
@@ -102,7 +111,9 @@ def run(
         protocol=protocol,
         overrides=tuple(settings or ()),
         data=data,
-        seeds=tuple(seed or ()),
+        seeds=(*(seed or ()), *listed(seeds or "")),
+        until=until,
+        max_seeds=max_seeds,
         weights=tuple(weights or ()),
         extensions=tuple(extensions or ()),
         fresh=fresh,

@@ -12,6 +12,7 @@ from bench.plugins.names import PLUS
 from bench.protocol import Protocol, unequal
 from bench.request import Checked, Ready, RunRequest, TrialSpec
 from bench.run.outline import known_of
+from bench.run.seeds import Enough
 from bench.run.slots import Slots, way
 
 
@@ -84,8 +85,14 @@ def trials(
     where: Slots,
     folder: Path,
     registry: Registry,
+    enough: Enough | None = None,
 ) -> list[TrialSpec]:
-    """Every model once for each seed, the first seed's trials first; `folder` is the protocol's."""
+    """Every model once for each seed, the first seed's trials first; `folder` is the protocol's.
+
+    Where `enough` says how many seeds that takes, they are those to begin with.
+    """
+    seeds = list(dict.fromkeys(request.seeds or protocol.seeds))
+    seeds = seeds if enough is None else enough.seeds(seeds)
     measuring = registry.needed(*(plugin for _, plugin in registry.measurements.values()))
     return [
         TrialSpec(
@@ -105,8 +112,9 @@ def trials(
             plugins=registry.needed(*model.plugins),
             measuring=measuring,
             jobs=len(where.devices),
+            until={} if enough is None else enough.asked,
         )
-        for seed in dict.fromkeys(request.seeds or protocol.seeds)
+        for seed in seeds
         for model in models
     ]
 

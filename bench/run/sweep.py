@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,6 +24,7 @@ from bench.request import COMPILE_MODES, CheckRequest, Ready, RunRequest, TrialS
 from bench.run import plan
 from bench.run.executors import follow, run_trials, work
 from bench.run.leftovers import clear_done
+from bench.run.seeds import Enough, MoreSeeds
 from bench.run.slots import Slots, slots, way
 
 T = TypeVar("T")
@@ -47,6 +48,7 @@ class Sweep:
     where: Slots
     timeout: float | None
     meanwhile: Callable[[TrialSpec], Record | None]
+    further: Callable[[Record], Iterable[TrialSpec | Record | Note]]
     problems: list[str] = field(default_factory=list)  # what could not be written
 
     @property
@@ -70,7 +72,8 @@ class Sweep:
 
     def run(self, tell: Tell) -> Iterator[Record]:
         """Run what is missing; gives each trial's record once it is written. A trial that fails raises nothing."""
-        for message in run_trials(self.executor, self.missing, self.where, self.timeout, self.meanwhile):
+        left = self.executor, self.missing, self.where, self.timeout, self.meanwhile, self.further
+        for message in run_trials(*left):
             if isinstance(message, Record):
                 self.records.append(message)
                 yield message
@@ -92,8 +95,10 @@ class Sweep:
 
 
 @contextmanager
-def opened(request: RunRequest, registry: Registry, tell: Tell) -> Iterator[Sweep]:
+def opened(request: RunRequest, registry: Registry, tell: Tell, enough: Enough | None = None) -> Iterator[Sweep]:
     """The run that the request means. Another one may work in its folder, too: they share the trials.
+
+    `enough` says how many seeds are, where that is not said beforehand.
 
     Raises RequestError, before anything trains, where the request cannot be carried out.
     """
@@ -122,28 +127,43 @@ def opened(request: RunRequest, registry: Registry, tell: Tell) -> Iterator[Swee
     folder = results_folder(request.place.results, protocol.name, terms, changed)
     if folder.name != protocol.name and not changed:
         tell(Note(f"{request.place.results / protocol.name} holds trials under other terms: these go to {folder}"))
-    specs = plan.trials(request, models, protocol, ready, where, folder, registry)
+    specs = plan.trials(request, models, protocol, ready, where, folder, registry, enough)
     by_name = {model.name: model for model in models}
-    before = {spec.folder: checksum(spec.folder / NAME) for spec in specs}
+    before: dict[Path, str | None] = {}
 
     def meanwhile(spec: TrialSpec) -> Record | None:
         """The record that another run has written since."""
         changed = checksum(spec.folder / NAME) != before[spec.folder]
         return recorded(spec, by_name[spec.model])[0] if changed else None
 
+    def known(spec: TrialSpec) -> Record | None:
+        """The record from before the run, unless all is to run again."""
+        before[spec.folder] = checksum(spec.folder / NAME)
+        done, why = (None, "") if request.fresh else recorded(spec, by_name[spec.model])
+        if why:
+            tell(Note(f"{spec.model}, seed {spec.seed}, is run again: {why}"))
+        if done is not None:
+            clear_done(spec, by_name[spec.model])
+        return done
+
     records, missing = [], []
     for spec in specs:
-        done, why = (None, "") if request.fresh else recorded(spec, by_name[spec.model])
-        if done is None:
+        if (done := known(spec)) is None:
             missing.append(spec)
-            if why:
-                tell(Note(f"{spec.model}, seed {spec.seed}, is run again: {why}"))
         else:
-            clear_done(spec, by_name[spec.model])
             records.append(done)
     if records:
         tell(Note(f"already recorded in {folder}: {len(records)} of {len(specs)} trials; --fresh runs them again"))
-    yield Sweep(protocol, folder, records, missing, executor, where, request.timeout, meanwhile)
+    more = None if enough is None else MoreSeeds(enough, specs, records, known)
+    for message in more.begin() if more is not None else ():
+        if isinstance(message, Note):
+            tell(message)
+        elif isinstance(message, Record):
+            records.append(message)
+        else:
+            missing.append(message)
+    further = (lambda record: ()) if more is None else more.after
+    yield Sweep(protocol, folder, records, missing, executor, where, request.timeout, meanwhile, further)
 
 
 def _found_ready(

@@ -108,6 +108,7 @@ def _train_and_evaluate(
     prepared = prepare(asked, spec.protocol, spec.stored, spec.seed, place, spec.weights, deterministic=deterministic)
     model, batches, precision, device = prepared.model, prepared.batches, prepared.precision, prepared.device
     circumstances = {"options": spec.options.record(), "sharing": spec.sharing}
+    circumstances |= {"until": dict(spec.until)} if spec.until else {}
     record.environment = environment(device, precision=precision) | circumstances
     describe_model(record.model, spec, prepared)
 

@@ -85,3 +85,30 @@ def test_a_trial_that_crashes_costs_the_one_beside_it_nothing(
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert of(place, "together", "tiny_kill").status == "crashed"
     assert compared(of(place, "together", "other")) == one_by_one["other"]
+
+
+def test_seeds_are_added_until_the_interval_is_narrow_by_two_at_once(place: Path, bench: Bench) -> None:
+    done = bench(*TOGETHER, "tiny", "--seeds", "3,5-6", "--until", "accuracy=40", in_folder=place, **ONE_THREAD)
+    assert done.returncode == 0, done.stderr
+    assert "tiny: 5 seeds are enough for accuracy ± 40" in done.stderr
+    seeds = [0, 1, 3, 5, 6]
+    folder = place / "results" / "together" / "tiny"
+    assert sorted(int(one.name.removeprefix("seed")) for one in folder.iterdir()) == seeds
+    for seed in seeds:
+        assert read_record(folder / f"seed{seed}" / "record.json").environment["until"] == {"accuracy": 40}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--seeds", "4-0"), "--seeds 4-0: write numbers and ranges"),
+        (("--seeds", "a"), "--seeds a: write numbers and ranges"),
+        (("--until", "latency_ms=1"), "--until latency_ms=1: "),
+        (("--until", "accuracy=1", "--max-seeds", "3"), "--max-seeds 3: 5 seeds are the fewest"),
+    ],
+)
+def test_seeds_that_cannot_be_are_one_line(arguments: tuple[str, ...], says: str, place: Path, bench: Bench) -> None:
+    done = bench(*RUN, "tiny", *arguments, in_folder=place)
+    assert done.returncode == 2 and done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert says in line

@@ -11,7 +11,7 @@ import pytest
 
 from bench import RequestError, UnreachableError
 from bench.data.cache import Stored
-from bench.events import Event, Note, Tell, tell_nobody
+from bench.events import Event, Note, Tell, TrialEnded, tell_nobody
 from bench.files import trial_folder
 from bench.hookspecs import ExecutorSpec
 from bench.plugins import Model, Registry, load_plugins
@@ -22,6 +22,7 @@ from bench.request import CheckRequest, Ready, RunRequest, TrialSpec, request_fr
 from bench.run import sweep
 from bench.run.executors import work
 from bench.run.outline import known_of, outline
+from bench.run.seeds import Enough
 from bench.run.sweep import Sweep
 
 
@@ -181,9 +182,9 @@ def stand_in(digits: Stored, tiny_plugins: Path) -> StandIn:
 def run(stand_in: StandIn, tmp_path: Path) -> Callable[..., Sweep]:
     """`run("tiny", …)`: all trials of that request run, with results in a temporary folder."""
 
-    def call(*models: str, tell: Tell = tell_nobody, **parameters: Any) -> Sweep:
+    def call(*models: str, tell: Tell = tell_nobody, enough: Enough | None = None, **parameters: Any) -> Sweep:
         given = {"executor": "stand-in", "results": tmp_path / "results", **parameters}
-        with sweep.opened(request_from(RunRequest, models, given), stand_in.registry, tell) as found:
+        with sweep.opened(request_from(RunRequest, models, given), stand_in.registry, tell, enough) as found:
             list(found.run(tell))
         return found
 
@@ -210,6 +211,41 @@ def test_the_default_without_a_network_is_quick_and_says_why(run: Callable[..., 
     stand_in.without.add("quick")
     with pytest.raises(UnreachableError):
         run("tiny")
+
+
+def narrow_after(count: int, most: int = 20) -> Enough:
+    """Enough once every model has so many seeds, three at least."""
+    return Enough(3, most, lambda records: len(records) >= count, {"accuracy": 0.5})
+
+
+def test_seeds_are_added_to_each_model_until_they_are_enough(run: Callable[..., Sweep], stand_in: StandIn) -> None:
+    told: list[Event] = []
+    outcome = run("tiny", "tiny:width=4", seeds=[7], enough=narrow_after(5), tell=told.append)
+    own = [[seed for model, seed in stand_in.ran if model == name] for name in ("tiny", "tiny:width=4")]
+    assert own == [[7, 0, 1, 2, 3]] * 2
+    assert len(outcome.records) == 10
+    last = [event for event in told if isinstance(event, TrialEnded)][-1]
+    assert (last.index, last.total) == (10, 10)
+    said = [event.text for event in told if isinstance(event, Note) and "enough" in event.text]
+    assert said == [f"{model}: 5 seeds are enough for accuracy ± 0.5" for model in ("tiny", "tiny:width=4")]
+
+
+def test_seeds_that_are_recorded_count_and_no_more_than_the_most_are_run(
+    run: Callable[..., Sweep], stand_in: StandIn
+) -> None:
+    run("tiny", enough=narrow_after(4))
+    stand_in.ran.clear()
+    told: list[Event] = []
+    outcome = run("tiny", enough=narrow_after(99, most=6), tell=told.append)
+    assert stand_in.ran == [("tiny", 4), ("tiny", 5)]
+    assert len(outcome.records) == 6
+    said = [event.text for event in told if isinstance(event, Note)]
+    assert "tiny: 6 seeds are not enough for accuracy ± 0.5; --max-seeds allows more" in said
+
+
+def test_a_model_that_fails_gets_no_further_seeds(run: Callable[..., Sweep], stand_in: StandIn) -> None:
+    stand_in.status = "diverged"
+    assert len(run("tiny", enough=narrow_after(5)).records) == 3
 
 
 def test_a_seed_that_is_named_twice_runs_once(run: Callable[..., Sweep], stand_in: StandIn) -> None:

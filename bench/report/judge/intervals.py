@@ -1,12 +1,13 @@
 """What is shown of a quantity for one model: its value over the trials, and how sure that is.
 
-An accuracy or a score: the mean over seeds, with Student's interval from three on; where that would leave the scale
-(beyond 100 %), and of two seeds, from the lowest to the highest; a top-1 of one seed with Wilson's, for so many test
-pictures. A count: the mean, which has no noise. A time of timing sessions: their median, with its interval by
-order statistics of blocks of rounds (times.py). Another time: each trial's own measurements are one block, with the
-interval that the record gives, or that their order statistics give; several blocks have their geometric mean, and the
-span from the lowest to the highest end of theirs. A time's seeds are no sample of anything that moves it: the machine
-does, from trial to trial, by far more than Student's t over two or three could tell.
+An accuracy or a score: the mean over seeds, with Student's interval from three on, no narrower than what was asked for
+where seeds were added until it was (seeds.py); where that would leave the scale (beyond 100 %), and of two seeds, from
+the lowest to the highest; a top-1 of one seed with Wilson's, for so many test pictures. A count: the mean, which has no
+noise. A time of timing sessions: their median, with its interval by order statistics of blocks of rounds (times.py).
+Another time: each trial's own measurements are one block, with the interval that the record gives, or that their order
+statistics give; several blocks have their geometric mean, and the span from the lowest to the highest end of theirs. A
+time's seeds are no sample of anything that moves it: the machine does, from trial to trial, by far more than Student's
+t over two or three could tell.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def estimate(quantity: Quantity, contender: Contender) -> Estimate | None:
         )
     mean = values[0] if len(set(values)) == 1 else math.fsum(values) / len(values)
     if quantity.kind in ("accuracy", "score"):
-        return Estimate(mean, *_interval(quantity, mean, values, records[0]), values)
+        return Estimate(mean, *_interval(quantity, mean, values, records), values)
     return Estimate(mean, None, None, values)
 
 
@@ -67,11 +68,14 @@ def _timed(quantity: Quantity, contender: Contender) -> Estimate | None:
 
 
 def _interval(
-    quantity: Quantity, mean: float, values: Sequence[float], first: Record
+    quantity: Quantity, mean: float, values: Sequence[float], records: Sequence[Record]
 ) -> tuple[float | None, float | None]:
     """Of an accuracy or a score."""
+    first = records[0]
     if len(values) > 1:
-        half, most = half_interval(values), math.inf if quantity.most is None else quantity.most
+        # Where seeds were added until it was so narrow: see seeds.py.
+        asked = max((one.environment or {}).get("until", {}).get(quantity.key, 0.0) for one in records)
+        half, most = max(half_interval(values), asked), math.inf if quantity.most is None else quantity.most
         if len(values) >= SEEDS and quantity.least <= mean - half and mean + half <= most:
             return mean - half, mean + half
         return min(values), max(values)  # t of two is 12.7: it would say nothing; no end is cut off to look sensible
@@ -113,9 +117,13 @@ def half_interval(values: Sequence[float]) -> float:
     """Half of the 95 % interval of the mean (Student's t); 0 for a single value."""
     if len(values) < 2:
         return 0.0
+    return student(len(values) - 1) * deviation(values) / math.sqrt(len(values))
+
+
+def deviation(values: Sequence[float]) -> float:
+    """The standard deviation that the values, two or more of a sample, tell."""
     mean = math.fsum(values) / len(values)
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
-    return student(len(values) - 1) * deviation / math.sqrt(len(values))
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
 @cache

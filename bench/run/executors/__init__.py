@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
@@ -63,14 +63,15 @@ def run_trials(
     where: Slots,
     timeout: float | None = None,
     recorded: Callable[[TrialSpec], Record | None] = lambda spec: None,
+    further: Callable[[Record], Iterable[TrialSpec | Record | Note]] = lambda record: (),
 ) -> Iterator[Event | Record]:
     """Run the trials, one in each slot; gives their events, and each one's record before its TrialEnded.
 
     A trial that takes longer than `timeout` seconds is stopped. Where the caller stops asking (an interrupt), the
     trials under way are stopped and their records say `interrupted`. A trial that another run is at comes last;
-    `recorded` gives the record of one that another run has done.
+    `recorded` gives the record of one that another run has done, `further` what follows from a trial that has ended.
     """
-    return _Run(executor, specs, where, timeout, recorded).messages()
+    return _Run(executor, specs, where, timeout, recorded, further).messages()
 
 
 class _Run:
@@ -83,8 +84,9 @@ class _Run:
         where: Slots,
         timeout: float | None,
         recorded: Callable[[TrialSpec], Record | None],
+        further: Callable[[Record], Iterable[TrialSpec | Record | Note]],
     ) -> None:
-        self.executor, self.timeout, self.recorded = executor, timeout, recorded
+        self.executor, self.timeout, self.recorded, self.further = executor, timeout, recorded, further
         self.total = len(specs)
         self.left = deque(enumerate(specs, start=1))
         self.free = deque(where.devices)
@@ -177,3 +179,9 @@ class _Run:
             record.accuracy.test_top1 if record.accuracy else None,
             record.error.message if record.error else None,
         )
+        for message in self.further(record):
+            if isinstance(message, TrialSpec):
+                self.total += 1
+                self.left.append((self.total, message))
+            else:
+                yield message
