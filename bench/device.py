@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
+import psutil
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -124,6 +125,10 @@ class Device:
             return tensor
         return tensor.pin_memory().to(self.torch_device, non_blocking=True)
 
+    def ready(self, tensor: torch.Tensor) -> torch.Tensor:
+        """`tensor` in memory from which `move` need not wait, whatever thread this is asked in."""
+        return tensor if self._accelerator is None else tensor.pin_memory()
+
     def place(self, model: Module) -> Module:
         """`model` on this device, its convolutions in channels-last order, which is faster on CPUs and tensor cores."""
         return model.to(self.torch_device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
@@ -233,6 +238,11 @@ def every_device(name: str, accelerator: Any = None) -> tuple[str, ...]:
     if name != "auto" or not chosen.is_accelerator or (count := accelerator.device_count()) < 2:
         return (str(chosen.torch_device),)
     return tuple(f"{chosen.kind}:{number}" for number in range(count))
+
+
+def memory_share(trials: int = 1) -> int:
+    """Bytes of main memory that a trial may take for what need not be there: half of what is free, between so many."""
+    return int(psutil.virtual_memory().available) // (2 * trials)
 
 
 def why_no_cuda() -> str:

@@ -98,6 +98,14 @@ def checksum(file: Path) -> str | None:
         return None
 
 
+def amount(size: int) -> str:
+    """Bytes as a person says them: 30.1 GB."""
+    for unit, worth in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= worth:
+            return f"{size / worth:.1f} {unit}"
+    return f"{size} bytes"
+
+
 def clear_partials(folder: Path) -> None:
     """Remove what killed processes were writing into the folder; for whoever holds it alone."""
     for partial in folder.glob(".*.[0-9]*"):

@@ -196,6 +196,10 @@ class DatasetSpec:
     mixed sizes should come; `cache` is a folder for downloads. It raises RequestError where the
     pictures cannot be had.
 
+    A `load`, and a `key`, with a parameter `resize` is given the protocol's `data.resize`: "crop" where the aspect of a
+    picture is to be kept, "stretch" where it is not. Pictures that come in another shape than a square of the image
+    size are brought to that later, in the same way.
+
     `key(location, image_size)` names the content without decoding it, so that what was decoded once
     is found again; without `key`, `load` is called at every run.
     """

@@ -55,6 +55,9 @@ class Data(_Section):
     # dataset brings its own validation pictures.
     validation: float = Field(gt=0)
     split_seed: int = Field(default=0, ge=0)
+    # How a picture that is not square becomes so: "crop" keeps its aspect, scales its short side to the image size and
+    # cuts the middle out; "stretch" scales both sides.
+    resize: Literal["crop", "stretch"] = "crop"
     # At most so many test pictures, the same number of each class; 0: all.
     test_limit: int = Field(default=0, ge=0)
 

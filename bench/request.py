@@ -42,7 +42,8 @@ COMPILE_MODES = ("default", "reduce-overhead", "max-autotune")
 class RunOptions:
     """How trials are run, and what is kept of them: nothing that changes what they compute.
 
-    `feature_memory`: the most bytes of main memory for a frozen prefix's features; None: half of what is free. `fit`:
+    `picture_memory`: the most bytes of main memory for a trial's pictures, and `feature_memory` for a frozen prefix's
+    features; None: half of what is free, between the trials that run at once. What does not fit is on the disk. `fit`:
     whether batches that do not fit into the memory are computed in parts. `compile_mode`: torch.compile's. `graphs`:
     whether training steps are replayed as one where the device can. `deterministic`: by kernels that always give
     the same, which are slower. `keep_weights`: whether the trained weights are left beside the record. `timing`:
@@ -50,6 +51,7 @@ class RunOptions:
     """
 
     frozen_prefix: bool = True
+    picture_memory: int | None = None
     feature_memory: int | None = None
     compile: bool = False
     compile_mode: str = COMPILE_MODES[0]

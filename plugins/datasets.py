@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -69,10 +70,11 @@ def _cifar(name: str, cache: Path) -> Pictures:
 
 @dataclass(frozen=True)
 class PictureFiles(Sequence):
-    """Picture files that are decoded when asked for: RGB, and `side` × `side` (resized and cut) if one is given."""
+    """Picture files that are decoded when asked for: RGB, and `side` × `side` (cut or stretched) if one is given."""
 
     files: list[Path]
     side: int | None
+    resize: str = "crop"
 
     def __len__(self):
         return len(self.files)
@@ -87,7 +89,8 @@ class PictureFiles(Sequence):
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise RequestError(f"{file} cannot be read as a picture ({error}); repair or remove it") from None
         if self.side is not None:
-            picture = ImageOps.fit(picture, (self.side, self.side), Image.Resampling.BICUBIC)
+            scaled = picture.resize if self.resize == "stretch" else partial(ImageOps.fit, picture)
+            picture = scaled((self.side, self.side), Image.Resampling.BICUBIC)
         return np.asarray(picture)
 
 
@@ -103,11 +106,11 @@ def as_rgb(picture):
     return picture.convert("RGB")
 
 
-def load_folder(*, location: str, image_size: int, cache: Path) -> Pictures:
+def load_folder(*, location: str, image_size: int, cache: Path, resize: str = "crop") -> Pictures:
     """The pictures of DIR/train/CLASS/…, DIR/test/CLASS/… and, if there is one, DIR/val/CLASS/….
 
     Pictures all of one size, square and no larger than the image size, are kept as they are; others
-    are scaled until their shorter side is the image size, and cut to a square in the middle.
+    are scaled until their shorter side is the image size, and cut to a square in the middle, or stretched to it.
     """
     from PIL import Image
 
@@ -126,14 +129,15 @@ def load_folder(*, location: str, image_size: int, cache: Path) -> Pictures:
     splits = {}
     for part, by_class in parts.items():
         labelled = [(file, classes.index(name)) for name in sorted(by_class) for file in by_class[name]]
-        pictures = PictureFiles([file for file, _ in labelled], None if as_they_are else image_size)
+        pictures = PictureFiles([file for file, _ in labelled], None if as_they_are else image_size, resize)
         splits[part] = Split(pictures, [label for _, label in labelled])
     return Pictures(classes=classes, **splits)
 
 
-def folder_key(location: str, image_size: int) -> str:
+def folder_key(location: str, image_size: int, resize: str = "crop") -> str:
     """Names the folder's content without opening a picture: every file's path, size and time of change."""
-    digest = hashlib.sha256(os.fsencode(f"{Path(location).resolve()}\n{image_size}\n"))
+    way = "" if resize == "crop" else f"{resize}\n"
+    digest = hashlib.sha256(os.fsencode(f"{Path(location).resolve()}\n{image_size}\n{way}"))
     for by_class in _scan(location).values():
         for name in sorted(by_class):
             for file in by_class[name]:

@@ -93,6 +93,10 @@ class Gpu(Device):
         self.moved: list[torch.Tensor] = []
         self.recorded = self.replayed = 0
 
+    def ready(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Nothing can be pinned where there is no accelerator."""
+        return tensor
+
     @contextmanager
     def aside(self) -> Iterator[None]:
         yield

@@ -44,6 +44,7 @@ for command in (
     listing.datasets,
     listing.protocols,
     listing.plugins,
+    listing.cache,
     run.doctor,
 ):
     app.command()(command)

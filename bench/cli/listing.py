@@ -55,6 +55,30 @@ def datasets(plugins: Plugins = None, as_json: Json = False) -> None:
     print_list(rows, as_json)
 
 
+def cache(
+    clear: Annotated[
+        list[str] | None,
+        typer.Option(help="Remove the entries of that name or id; all: everything.", metavar="NAME|ID|all"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List what the cache holds, decoded pictures and downloads, with sizes; or clear what is named."""
+    from bench.data import contents
+    from bench.files import amount, cache_folder
+
+    found = contents.clear(clear) if clear else contents.contents()
+    if as_json:
+        print_json([{"id": one.id, "name": one.name, "what": one.what, "bytes": one.bytes} for one in found])
+        return
+    rows = [
+        {"id": one.id, "name": one.name, "what": one.what, "size": amount(one.bytes), "days old": f"{one.days:.1f}"}
+        for one in found
+    ]
+    print_list(rows, as_json=False)
+    total = amount(sum(one.bytes for one in found))
+    say(f"\nremoved: {total}" if clear else f"\n{total} in {cache_folder()}; --clear NAME removes what it names")
+
+
 def protocols(
     show: Annotated[str | None, typer.Argument(help="Print this protocol's settings.", metavar="[NAME|FILE]")] = None,
     settings: Annotated[bool, typer.Option("--settings", help="List every setting that a protocol can have.")] = False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from collections.abc import Hashable
 
 from rich.console import Console
@@ -23,17 +24,34 @@ from bench.events import (
     TrialStarted,
 )
 
+# Seconds between lines of work that goes on.
+NOW_AND_THEN = 10.0
+
 
 def watch(quiet: bool) -> Bars | PlainLines:
     """Bars in a terminal, lines elsewhere, nothing where quiet is asked for."""
     return PlainLines(quiet) if quiet or not sys.stderr.isatty() else Bars()
 
 
+class Speed:
+    """How many pictures of a dataset are decoded a second, since it was first told of."""
+
+    def __init__(self) -> None:
+        self.began: dict[str, tuple[float, int]] = {}
+
+    def of(self, event: DataProgress) -> float | None:
+        """None where that is not known yet."""
+        now = time.monotonic()
+        start, before = self.began.setdefault(event.dataset, (now, event.done))
+        return (event.done - before) / (now - start) if now > start and event.done > before else None
+
+
 class PlainLines:
-    """One line an event, for logs and pipes."""
+    """One line an event, for logs and pipes; of what is told often, one now and then."""
 
     def __init__(self, quiet: bool) -> None:
         self.quiet = quiet
+        self.speed, self.told = Speed(), time.monotonic()
 
     def __enter__(self) -> PlainLines:
         return self
@@ -42,9 +60,19 @@ class PlainLines:
         """Nothing to restore."""
 
     def __call__(self, event: Event) -> None:
-        line = describe(event)
+        line = self._decoding(event) if isinstance(event, DataProgress) else describe(event)
         if line is not None and not self.quiet:
             print(plain(line), file=sys.stderr, flush=True)
+
+    def _decoding(self, event: DataProgress) -> str | None:
+        speed = self.speed.of(event)
+        if event.done == event.total:
+            return describe(event)
+        if speed is None or time.monotonic() - self.told < NOW_AND_THEN:
+            return None
+        self.told = time.monotonic()
+        left = duration((event.total - event.done) / speed)
+        return f"{event.dataset}: {event.done:,} of {event.total:,} pictures decoded, {speed:,.0f}/s, {left} left"
 
 
 class Bars:
@@ -66,6 +94,7 @@ class Bars:
         self.under_way: dict[Hashable, float] = {}  # the share of each trial's epochs that is done
         self.ended = 0
         self.total = 0
+        self.speed = Speed()
 
     def __enter__(self) -> Bars:
         self.progress.start()
@@ -79,7 +108,9 @@ class Bars:
             case Note():
                 self._print(event)
             case DataProgress():
-                self._show("data", event.dataset, event.done, event.total, "pictures decoded")
+                speed = self.speed.of(event)
+                detail = "pictures" if speed is None else f"{speed:,.0f} pictures/s"
+                self._show("data", event.dataset, event.done, event.total, detail)
             case Measuring() if event.brief:
                 pass  # the trial's bar stands for it
             case Measuring():

@@ -65,6 +65,14 @@ def run(
     frozen_prefix: Annotated[
         bool, typer.Option(help="Compute a frozen part's features once, or anew at every epoch.")
     ] = True,
+    picture_memory: Annotated[
+        float | None,
+        typer.Option(
+            help="Most memory for a trial's pictures, else the disk; default: half of what is free.",
+            metavar="GB",
+            min=0,
+        ),
+    ] = None,
     feature_memory: Annotated[
         float | None,
         typer.Option(help="Most memory for those features, else a file; default: half of what is free.", metavar="GB"),
@@ -121,6 +129,7 @@ def run(
         jobs=jobs,
         options=RunOptions(
             frozen_prefix=frozen_prefix,
+            picture_memory=None if picture_memory is None else int(picture_memory * 1e9),
             feature_memory=None if feature_memory is None else int(feature_memory * 1e9),
             compile=compiled or compile_mode != COMPILE_MODES[0],
             compile_mode=compile_mode,

@@ -1,9 +1,10 @@
 """Batches on the device: the same pictures in the same order with the same augmentation for every model.
 
-Order and augmentation are drawn on the CPU from the trial's seed and the epoch alone, so neither the
-model, nor the device, nor an interrupted run changes them. What an epoch draws is moved to the device at
-once, so that no step waits for it. All arithmetic is on whole batches on the device: crop and flip (two
-gathers), resizing, normalisation. Pictures lie as on disk, channels last, and so do batches.
+Order and augmentation are drawn on the CPU from the trial's seed and the epoch alone, so neither the model, nor the
+device, nor an interrupted run changes them. What an epoch draws is moved to the device at once, so that no step waits
+for it. Where the pictures are neither on the device nor in a CPU's memory, a thread gathers them a few batches ahead,
+from main memory or from the disk. All arithmetic is on whole batches on the device: crop and flip (two gathers),
+resizing, normalisation. Pictures lie as on disk, channels last, and so do batches.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch.nn import functional
 from bench.data import augment
 from bench.data.cache import Stored
 from bench.data.draws import Drawn, Views, draw, draw_views
+from bench.data.rows import FileRows, read_ahead
 from bench.data.splits import Subset
 from bench.device import Device
 from bench.protocol import Augmentation
@@ -32,22 +34,35 @@ def epoch_seed(seed: int, epoch: int) -> int:
 
 @dataclass(frozen=True)
 class Preparation:
-    """What becomes of a picture before the model sees it: side in pixels, mean and deviation by channel (of 0..1)."""
+    """What becomes of a picture before the model sees it: side in pixels, mean and deviation by channel (of 0..1), and
+    whether one that is not square is cropped or stretched (the protocol's `data.resize`)."""
 
     image_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    resize: str = "crop"
 
 
 class Batches:
     """A subset's pictures as batches of images (B, 3, S, S; float32) and classes (B; int64), on the device."""
 
     def __init__(
-        self, stored: Stored, subset: Subset, preparation: Preparation, batch_size: int, device: Device
+        self,
+        stored: Stored,
+        subset: Subset,
+        preparation: Preparation,
+        batch_size: int,
+        device: Device,
+        *,
+        in_memory: bool = True,
     ) -> None:
-        images = torch.from_numpy(np.ascontiguousarray(stored.images(subset.part)[subset.indices]))
-        self.images = device.keep(images)  # (N, H, W, 3) of uint8
-        self.resident = not device.is_accelerator or self.images is not images  # where batches are gathered
+        rows = stored.rows(subset.part, subset.indices)
+        self.images: torch.Tensor | FileRows = rows  # (N, H, W, 3) of uint8
+        self.resident = False  # whether batches are gathered where they are computed with
+        if in_memory:
+            images = torch.from_numpy(rows.read())
+            self.images = device.keep(images)
+            self.resident = not device.is_accelerator or self.images is not images
         labels = stored.labels(subset.part)[subset.indices] if subset.labels is None else subset.labels
         self.labels = device.move(torch.from_numpy(labels))
         self.classes = len(stored.classes)
@@ -71,8 +86,16 @@ class Batches:
 
     def leave_device(self) -> None:
         """Keep the pictures in main memory from now on: what is measured has the accelerator's for itself."""
-        self.images = self.device.let_go(self.images)
-        self.resident = not self.device.is_accelerator
+        if isinstance(self.images, torch.Tensor):
+            self.images = self.device.let_go(self.images)
+            self.resident = not self.device.is_accelerator
+
+    @property
+    def kept_in(self) -> str:
+        """Where the pictures are: "accelerator", "memory" or "file"."""
+        if isinstance(self.images, FileRows):
+            return "file"
+        return "accelerator" if self.images.device.type != "cpu" else "memory"
 
     def shuffled(self, seed: int, epoch: int, augmentation: Augmentation) -> Iterator[Batch]:
         """One training epoch: each picture at most once, in the order and with the changes of that seed and epoch."""
@@ -81,14 +104,16 @@ class Batches:
 
     def _shown(self, drawn: Drawn, further: augment.Variations | None) -> Iterator[Batch]:
         moved = drawn.on(self.device)
+        gathered = None if self.resident else self._gathered(drawn.chosen)
         for step in range(len(drawn.chosen)):
             flipped = None if moved.flipped is None else moved.flipped[step]
             shifts = None if moved.shifts is None else moved.shifts[:, step]
             chosen = moved.chosen[step]
-            if self.resident:
+            if gathered is None:
+                assert isinstance(self.images, torch.Tensor)
                 images = augmented(self.images, chosen, flipped, shifts)
             else:
-                images = augmented(self._gathered(drawn.chosen[step]), None, flipped, shifts)
+                images = augmented(self.device.move(next(gathered)), None, flipped, shifts)
             if further is None:
                 yield self._prepared(images), self.labels[chosen]
             else:
@@ -122,10 +147,14 @@ class Batches:
 
     def in_order(self, *, flipped: bool = False) -> Iterator[Batch]:
         """Every picture once, unchanged but for size and normalisation, or all of them flipped."""
-        for start in range(0, len(self), self.batch_size):
-            own = slice(start, start + self.batch_size)
-            images = self.device.move(self.images[own])
-            yield self._prepared(images.flip(2) if flipped else images), self.labels[own]
+        own = [slice(start, start + self.batch_size) for start in range(0, len(self), self.batch_size)]
+        if isinstance(self.images, FileRows):
+            batches = read_ahead(self._read, own)
+        else:
+            batches = (self.images[one] for one in own)
+        for one, images in zip(own, batches, strict=True):
+            images = self.device.move(images)
+            yield self._prepared(images.flip(2) if flipped else images), self.labels[one]
 
     def in_view(self, view: int, seed: int, augmentation: Augmentation) -> Iterator[Batch]:
         """Every picture once, in that one of the augmentation's fixed number of views."""
@@ -136,8 +165,16 @@ class Batches:
             further = views.further.of(rows, own).on(self.device) if augmentation.varies else None
             yield from self._shown(views.shown(own, rows), further)
 
-    def _gathered(self, chosen: torch.Tensor) -> torch.Tensor:
-        return self.device.move(self.images.index_select(0, chosen))
+    def _gathered(self, chosen: torch.Tensor) -> Iterator[torch.Tensor]:
+        """The pictures of each of those batches (steps, B) as they lie, in main memory."""
+        return read_ahead(self._read, chosen.numpy())
+
+    def _read(self, chosen: np.ndarray | slice) -> torch.Tensor:
+        if isinstance(self.images, FileRows):
+            images = torch.from_numpy(self.images.read(chosen))
+        else:
+            images = self.images[chosen] if isinstance(chosen, slice) else self.images[torch.from_numpy(chosen)]
+        return self.device.ready(images)
 
     def _prepared(self, images: torch.Tensor) -> torch.Tensor:
         """Pictures (B, H, W, 3; uint8) as images (B, 3, S, S; float32), channels last in memory."""
@@ -145,10 +182,13 @@ class Batches:
 
     def _resized(self, floats: torch.Tensor) -> torch.Tensor:
         size = self.image_size
-        if floats.shape[2:] == (size, size):
-            return floats
-        shrinks = floats.shape[2] > size or floats.shape[3] > size
-        return functional.interpolate(floats, (size, size), mode="bilinear", antialias=shrinks)
+        if self.preparation.resize == "stretch":
+            return scaled(floats, (size, size))
+        height, width = floats.shape[2:]
+        short = min(height, width)
+        height, width = round(height * size / short), round(width * size / short)
+        top, left = (height - size) // 2, (width - size) // 2
+        return scaled(floats, (height, width))[:, :, top : top + size, left : left + size]
 
     def _varied(self, images: torch.Tensor, labels: torch.Tensor, drawn: augment.Variations, step: int) -> Batch:
         """As `_prepared`, with what was drawn for that step; of mixed pictures each class's share (B, classes)."""
@@ -167,6 +207,14 @@ class Batches:
         if drawn.mix is not None:
             floats, labels = augment.mixed(floats, functional.one_hot(labels, self.classes).float(), drawn.mix[step])
         return floats.contiguous(memory_format=torch.channels_last), labels
+
+
+def scaled(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Images (B, 3, H, W) of another height and width, bilinearly, smoothed first where they shrink."""
+    if images.shape[2:] == size:
+        return images
+    shrinks = images.shape[2] > size[0] or images.shape[3] > size[1]
+    return functional.interpolate(images, size, mode="bilinear", antialias=shrinks)
 
 
 def augmented(

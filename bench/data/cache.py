@@ -8,23 +8,30 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import inspect
 import json
-import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from filelock import FileLock
 
+from bench.data.decode import HALF, PROGRESS, decode, room_of
+from bench.data.rows import FileRows
 from bench.errors import RequestError
-from bench.files import cache_folder, write_text
-from bench.hookspecs import DatasetSpec, Split
+from bench.events import DataProgress, Note, Tell, tell_nobody
+from bench.files import amount, cache_folder, write_text
+from bench.hookspecs import DatasetSpec, Pictures
+
+FOLDER = "pictures"  # the folder in the cache
+DESCRIPTION = "stored.json"  # beside the pictures
+TOLD = 0.2  # seconds between events of progress
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,10 @@ class Stored:
         """The pictures of train, val or test, mapped into memory: (N, H, W, 3) of uint8."""
         return self._read(f"{part}_images.npy", mmap_mode="r")
 
+    def rows(self, part: str, indices: np.ndarray) -> FileRows:
+        """Some of them, to be read from the disk when they are wanted."""
+        return FileRows.of(Path(self.folder) / f"{part}_images.npy", indices)
+
     def labels(self, part: str) -> np.ndarray:
         """Their classes: (N,) of int64."""
         return self._read(f"{part}_labels.npy")
@@ -54,35 +65,82 @@ class Stored:
 
 
 def prepare(
-    spec: DatasetSpec, location: str, image_size: int, progress: Callable[[int, int], None] = lambda done, total: None
+    spec: DatasetSpec, location: str, image_size: int, tell: Tell = tell_nobody, resize: str = "crop"
 ) -> Stored:
-    """Decode the dataset's pictures, or find them decoded. Raises RequestError where they cannot be had."""
+    """Decode the dataset's pictures, or find them decoded. Raises RequestError where they cannot be had.
+
+    `tell` is told what room they take before they are decoded, and of how many are. `resize` is the protocol's.
+    """
+    asked = {"resize": resize}
     cache = cache_folder()
     try:
-        (cache / "pictures").mkdir(parents=True, exist_ok=True)
+        (cache / FOLDER).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RequestError(f"cache folder {cache}: {error.strerror}; set BENCH_CACHE to one you may write") from None
-    known = None
+    key = None
     if spec.key is not None:
-        digest = hashlib.sha256(f"{spec.name}\n{spec.key(location, image_size)}".encode()).hexdigest()
-        known = cache / "pictures" / f"{digest[:32]}.json"
-        if known.exists() and (stored := _read_stored(known)) is not None:
+        content = spec.key(location, image_size, **taken(spec.key, asked))
+        key = hashlib.sha256(f"{spec.name}\n{content}".encode()).hexdigest()[:32]
+        if (stored := _known(cache, key)) is not None:
             return stored
-    with _sole_decoder(cache):  # two runs that start together decode once
-        for left in (cache / "pictures").glob("decoding-*"):  # of a run that was killed
-            shutil.rmtree(left, ignore_errors=True)
-        if known is not None and known.exists() and (stored := _read_stored(known)) is not None:
+    with sole_decoder(cache):  # two runs that start together decode once
+        for left in (cache / FOLDER).glob(f"{HALF}*"):
+            if not (left / PROGRESS).exists():  # of a run that was killed before it could say how far it was
+                shutil.rmtree(left, ignore_errors=True)
+        if key is not None and (stored := _known(cache, key)) is not None:
             return stored
-        stored = _decode(spec, location, image_size, cache, progress)
-        if known is not None:
-            write_text(known, json.dumps(asdict(stored)))
+        load = partial(spec.load, location=location, image_size=image_size, cache=cache, **taken(spec.load, asked))
+        stored = _decoded(spec, location, load, cache, key, tell)
+        if key is not None:
+            write_text(_file(cache, key), json.dumps(asdict(stored)))
+    return stored
+
+
+def taken(function: Callable[..., Any], offered: Mapping[str, Any]) -> dict[str, Any]:
+    """What of it the function has parameters for."""
+    known = inspect.signature(function).parameters
+    return {name: value for name, value in offered.items() if name in known}
+
+
+def _decoded(
+    spec: DatasetSpec, location: str, load: Callable[[], Pictures], cache: Path, key: str | None, tell: Tell
+) -> Stored:
+    pictures = load()
+    called = f"{spec.name}:{location}" if location else spec.name
+    room = room_of(spec.name, pictures)
+    free = shutil.disk_usage(cache / FOLDER).free
+    tell(
+        Note(
+            f"{called}: {room.pictures:,} pictures are decoded once, into {amount(room.bytes)} of {cache} "
+            f"({amount(free)} free)"
+        )
+    )
+    told = time.monotonic()
+
+    def progress(done: int) -> None:
+        nonlocal told
+        if done == room.pictures or time.monotonic() - told > TOLD:
+            told = time.monotonic()
+            tell(DataProgress(called, done, room.pictures))
+
+    folder, fingerprint = decode(spec.name, pictures, room, cache / FOLDER, key, progress)
+    counts = {part: shape[0] for part, shape in room.shapes.items()}
+    final = cache / FOLDER / fingerprint[:32]
+    name = f"{spec.name}:{Path(location).resolve().name}" if location else spec.name
+    stored = Stored(str(final), name, fingerprint, tuple(pictures.classes), counts)
+    if _complete(final, counts):
+        shutil.rmtree(folder)
+    else:
+        write_text(folder / DESCRIPTION, json.dumps(asdict(stored)))
+        shutil.rmtree(final, ignore_errors=True)  # something removed a part of it
+        folder.replace(final)
     return stored
 
 
 @contextmanager
-def _sole_decoder(cache: Path) -> Iterator[None]:
+def sole_decoder(cache: Path) -> Iterator[None]:
     """Hold the cache while pictures are decoded. RequestError where it cannot be written."""
-    lock = FileLock(cache / "pictures" / ".lock")
+    lock = FileLock(cache / FOLDER / ".lock")
     try:
         lock.acquire()
     except OSError as error:
@@ -97,91 +155,25 @@ def _sole_decoder(cache: Path) -> Iterator[None]:
         lock.release()
 
 
-def _read_stored(file: Path) -> Stored | None:
-    """What that file describes; None where it is damaged, or where the pictures were since removed."""
+def _file(cache: Path, key: str) -> Path:
+    return cache / FOLDER / f"{key}.json"
+
+
+def _known(cache: Path, key: str) -> Stored | None:
+    """What was decoded of that key; None where nothing was, where that cannot be read, or was since removed."""
+    stored = read_stored(_file(cache, key))
+    return stored if stored is not None and _complete(Path(stored.folder), stored.counts) else None
+
+
+def read_stored(file: Path) -> Stored | None:
+    """What that file describes; None where there is none, or it is damaged."""
     try:
         fields = json.loads(file.read_text())
-        stored = Stored(**fields | {"classes": tuple(fields["classes"])})
-    except (ValueError, TypeError, KeyError):
+        return Stored(**fields | {"classes": tuple(fields["classes"])})
+    except (OSError, ValueError, TypeError, KeyError):
         return None
-    return stored if _complete(Path(stored.folder), stored.counts) else None
 
 
 def _complete(folder: Path, parts: Iterable[str]) -> bool:
     """Whether every file of those parts is there."""
     return all((folder / f"{part}_{kind}.npy").exists() for part in parts for kind in ("images", "labels"))
-
-
-def _decode(
-    spec: DatasetSpec, location: str, image_size: int, cache: Path, progress: Callable[[int, int], None]
-) -> Stored:
-    pictures = spec.load(location=location, image_size=image_size, cache=cache)
-    parts = {"train": pictures.train, "val": pictures.val, "test": pictures.test}
-    splits = {name: split for name, split in parts.items() if split is not None}
-    _check(spec.name, pictures.classes, splits)
-    total = sum(len(split.labels) for split in splits.values())
-    content = hashlib.sha256(json.dumps(list(pictures.classes)).encode())
-    temporary = Path(tempfile.mkdtemp(prefix="decoding-", dir=cache / "pictures"))
-    try:
-        done = 0
-        for name, split in splits.items():
-            for count, picture in _store(spec.name, temporary, name, split):
-                content.update(picture)
-                if count % 256 == 0:
-                    progress(done + count, total)
-            done += len(split.labels)
-            progress(done, total)
-            labels = np.asarray(split.labels, dtype=np.int64)
-            np.save(temporary / f"{name}_labels.npy", labels)
-            content.update(labels.tobytes())
-        final = cache / "pictures" / content.hexdigest()[:32]
-        if _complete(final, splits):
-            shutil.rmtree(temporary)
-        else:
-            shutil.rmtree(final, ignore_errors=True)  # something removed a part of it
-            temporary.replace(final)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    name = f"{spec.name}:{Path(location).resolve().name}" if location else spec.name
-    counts = {part: len(split.labels) for part, split in splits.items()}
-    return Stored(str(final), name, content.hexdigest(), tuple(pictures.classes), counts)
-
-
-def _check(name: str, names: Sequence[str], splits: dict[str, Split]) -> None:
-    classes = len(names)
-    if classes < 2:
-        raise RequestError(f"dataset {name}: has {classes} class; a classifier needs at least 2")
-    if not all(isinstance(one, str) for one in names) or len(set(names)) < classes:
-        raise RequestError(f"dataset {name}: its classes must be different texts, not {list(names)[:5]}")
-    for part, split in splits.items():
-        labels = np.asarray(split.labels)
-        if len(labels) == 0 or len(labels) != len(split.pictures):
-            raise RequestError(f"dataset {name}: {part} has {len(split.pictures)} pictures and {len(labels)} labels")
-        if labels.min() < 0 or labels.max() >= classes:
-            raise RequestError(f"dataset {name}: {part} has labels outside 0..{classes - 1}")
-
-
-def _store(dataset: str, folder: Path, name: str, split: Split) -> Iterator[tuple[int, bytes]]:
-    """Write the split's pictures as one array, decoding on all cores; gives (how many so far, the picture's bytes)."""
-    shape = np.asarray(split.pictures[0]).shape
-    if len(shape) != 3 or shape[2] != 3:
-        raise RequestError(f"dataset {dataset}: pictures must be arrays (H, W, 3) of uint8; {name}'s are {shape}")
-    needed = len(split.labels) * int(np.prod(shape))
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise RequestError(f"cache folder {folder.parent}: {needed:,} bytes needed, {free:,} free; set BENCH_CACHE")
-    array = np.lib.format.open_memmap(
-        folder / f"{name}_images.npy", mode="w+", dtype=np.uint8, shape=(len(split.labels), *shape)
-    )
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        window = 1024  # pictures in flight: enough to keep every core busy, little enough for any memory
-        for start in range(0, len(split.labels), window):
-            indices = range(start, min(start + window, len(split.labels)))
-            for index, picture in zip(indices, pool.map(split.pictures.__getitem__, indices), strict=True):
-                if picture.shape != shape or picture.dtype != np.uint8:
-                    found = f"{picture.shape} of {picture.dtype}"
-                    raise RequestError(f"dataset {dataset}: picture {index} of {name} is {found}, not {shape} of uint8")
-                array[index] = picture
-                yield index + 1, np.ascontiguousarray(picture).tobytes()
-    array.flush()

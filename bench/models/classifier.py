@@ -185,9 +185,9 @@ def build_head(features: int, head: protocols.Head, classes: int) -> Head:
     return Head(*layers, nn.Linear(features, classes))
 
 
-def preparation(backbone: nn.Module, image_size: int) -> Preparation:
+def preparation(backbone: nn.Module, image_size: int, resize: str = "crop") -> Preparation:
     """Normalisation as the model's pretrained weights expect it; ImageNet's where the model says nothing."""
     configuration = getattr(backbone, "pretrained_cfg", None) or {}
     mean = tuple(configuration.get("mean", IMAGENET_MEAN))
     std = tuple(configuration.get("std", IMAGENET_STD))
-    return Preparation(image_size, mean, std)
+    return Preparation(image_size, mean, std, resize)

@@ -45,6 +45,7 @@ class KeptModel(BaseModel):
     image_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    resize: str = "crop"
     head: Head
     protocol: str
     fingerprint: str  # the protocol's
@@ -64,6 +65,7 @@ class KeptModel(BaseModel):
             image_size=prepare.image_size,
             mean=prepare.mean,
             std=prepare.std,
+            resize=prepare.resize,
             head=protocol.head,
             protocol=protocol.name,
             fingerprint=protocol.fingerprint,
@@ -73,7 +75,7 @@ class KeptModel(BaseModel):
     @property
     def preparation(self) -> Preparation:
         """What becomes of a picture before the model sees it."""
-        return Preparation(self.image_size, self.mean, self.std)
+        return Preparation(self.image_size, self.mean, self.std, self.resize)
 
 
 def write_model(folder: Path, classifier: Classifier, described: KeptModel) -> None:

@@ -13,7 +13,7 @@ from bench.data.batches import Batches
 from bench.data.cache import prepare
 from bench.data.splits import subsets
 from bench.errors import RequestError
-from bench.events import DataProgress, Note, Tell
+from bench.events import Note, Tell
 from bench.files import file_name
 from bench.measure.environment import environment
 from bench.models.classifier import Classifier, assembled
@@ -57,9 +57,7 @@ class _Applied:
         freeze(self.classifier, protocol.train.what, asked.last_block, asked.name)
         name = request.data or protocol.data.dataset
         dataset, location = registry.dataset(name)
-        stored = prepare(
-            dataset, location, protocol.data.image_size, lambda done, total: emit(DataProgress(name, done, total))
-        )
+        stored = prepare(dataset, location, protocol.data.image_size, emit, protocol.data.resize)
         if stored.fingerprint != record.data.fingerprint:
             raise RequestError(f"{folder}: was tested on other pictures than {name}: name its own with --data")
         self.asked = asked

@@ -16,7 +16,7 @@ from bench.data.cache import prepare
 from bench.data.splits import subsets
 from bench.device import every_device
 from bench.errors import RequestError, UnfitError
-from bench.events import Checking, DataProgress, Note, Tell
+from bench.events import Checking, Note, Tell
 from bench.guard import is_the_users
 from bench.models.classifier import build_classifier, build_weightless
 from bench.models.extensions import resolved_options
@@ -104,12 +104,7 @@ def prepare_data(request: CheckRequest, emit: Tell) -> Ready:
     dataset, location = registry.dataset(protocol.data.dataset)
     emit(Checking(None))
     try:
-        stored = prepare(
-            dataset,
-            location,
-            protocol.data.image_size,
-            lambda done, total: emit(DataProgress(protocol.data.dataset, done, total)),
-        )
+        stored = prepare(dataset, location, protocol.data.image_size, emit, protocol.data.resize)
     except RequestError:
         raise
     except Exception as error:  # a stranger's dataset may raise anything

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from bench.data.batches import Batch, Batches
 from bench.data.cache import Stored
 from bench.data.splits import subsets
-from bench.device import Device, choose_device, native_bf16, require_deterministic
+from bench.device import Device, choose_device, memory_share, native_bf16, require_deterministic
 from bench.errors import RequestError
 from bench.hookspecs import Trained
 from bench.measure.subject import Inference, InferenceOptions
@@ -47,11 +47,12 @@ def prepare(
     weights: Weights | None = None,
     *,
     deterministic: bool = False,
+    memory: int | None = None,
 ) -> Prepared:
-    """All that a trial trains and is tested with."""
+    """All that a trial trains and is tested with; `memory` as of `prepare_batches`."""
     place, precision = prepare_device(device, protocol.train.precision, deterministic=deterministic)
     model = prepare_model(asked, protocol, len(stored.classes), seed, place, weights)
-    return Prepared(place, precision, model, prepare_batches(protocol, stored, model, place))
+    return Prepared(place, precision, model, prepare_batches(protocol, stored, model, place, memory))
 
 
 def prepare_device(name: str, precision: str, *, deterministic: bool = False) -> tuple[Device, str]:
@@ -83,11 +84,22 @@ def prepare_model(
     return device.place(model)
 
 
-def prepare_batches(protocol: Protocol, stored: Stored, model: Classifier, device: Device) -> dict[str, Batches]:
-    """The pictures of each part as that model wants them."""
-    prepared = preparation(model.backbone, protocol.data.image_size)
-    size = protocol.train.batch_size
-    return {part: Batches(stored, subset, prepared, size, device) for part, subset in subsets(stored, protocol).items()}
+def prepare_batches(
+    protocol: Protocol, stored: Stored, model: Classifier, device: Device, memory: int | None = None
+) -> dict[str, Batches]:
+    """The pictures of each part as that model wants them.
+
+    Parts that fit into `memory` bytes of main memory, training's first, are there; the others stay on the disk. By
+    default that is half of what is free.
+    """
+    data, size = protocol.data, protocol.train.batch_size
+    prepared = preparation(model.backbone, data.image_size, data.resize)
+    left, made = memory_share() if memory is None else memory, {}
+    for part, subset in subsets(stored, protocol).items():
+        needed = stored.rows(subset.part, subset.indices).nbytes
+        made[part] = Batches(stored, subset, prepared, size, device, in_memory=needed <= left)
+        left -= needed if made[part].kept_in == "memory" else 0
+    return made
 
 
 @dataclass(frozen=True)

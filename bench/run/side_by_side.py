@@ -16,10 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import psutil
 import torch
 
-from bench.device import Device, choose_device, out_of_memory
+from bench.device import Device, choose_device, memory_share, out_of_memory
 from bench.errors import RequestError
 from bench.events import Event, Note, TimingTogether
 from bench.files import write_text
@@ -97,7 +96,7 @@ def grouped(things: Sequence[T], sizes: Sequence[int], fits: Callable[[int], boo
 
 
 def _fits_in_main_memory(size: int) -> bool:
-    return size < psutil.virtual_memory().available / 2
+    return size < memory_share()
 
 
 def _session(

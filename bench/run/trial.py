@@ -16,11 +16,12 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from bench.data.batches import Batches
-from bench.device import out_of_memory
+from bench.device import memory_share, out_of_memory
 from bench.errors import RequestError
 from bench.events import Event, Measuring, Note
 from bench.files import write_bytes
@@ -105,9 +106,13 @@ def _train_and_evaluate(
     place, deterministic = spec.place.device, spec.options.deterministic
     if spec.way is not None and spec.way.threads is not None:
         torch.set_num_threads(spec.way.threads)
-    prepared = prepare(asked, spec.protocol, spec.stored, spec.seed, place, spec.weights, deterministic=deterministic)
+    memory = memory_share(spec.jobs) if spec.options.picture_memory is None else spec.options.picture_memory
+    prepared = prepare(
+        asked, spec.protocol, spec.stored, spec.seed, place, spec.weights, deterministic=deterministic, memory=memory
+    )
     model, batches, precision, device = prepared.model, prepared.batches, prepared.precision, prepared.device
-    circumstances = {"options": spec.options.record(), "sharing": spec.sharing}
+    circumstances: dict[str, Any] = {"options": spec.options.record(), "sharing": spec.sharing}
+    circumstances["pictures"] = {part: one.kept_in for part, one in batches.items()}
     circumstances |= {"until": dict(spec.until)} if spec.until else {}
     record.environment = environment(device, precision=precision) | circumstances
     describe_model(record.model, spec, prepared)

@@ -9,10 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import psutil
-
 from bench.data.batches import Batches
-from bench.device import Device, out_of_memory
+from bench.device import Device, memory_share, out_of_memory
 from bench.events import EpochEnded, Event, Note
 from bench.models.classifier import Classifier
 from bench.plugins import Model
@@ -86,7 +84,7 @@ def _own_share(spec: TrialSpec) -> RunOptions:
     """The trial's options, in which trials that run at once share what memory features take."""
     if spec.options.feature_memory is not None or spec.jobs == 1:
         return spec.options
-    return replace(spec.options, feature_memory=psutil.virtual_memory().available // (2 * spec.jobs))
+    return replace(spec.options, feature_memory=memory_share(spec.jobs))
 
 
 def _epoch_of_probe(spec: TrialSpec, fitted: records.Training) -> EpochEnded:

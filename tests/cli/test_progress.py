@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from bench.cli import progress
 from bench.cli.progress import Bars, PlainLines, describe, duration
 from bench.events import DataProgress, EpochEnded, Event, Note, ReportProgress, TrialEnded, TrialStarted
 
@@ -42,6 +43,20 @@ def test_without_a_terminal_each_event_is_a_line(capsys: pytest.CaptureFixture[s
         "[2/2] broken seed 0",
         "[2/2] broken seed 0: crashed, ended by SIGKILL, 1 s",
     ]
+
+
+def test_decoding_tells_now_and_then_how_fast_it_is_and_how_long_it_will_take(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    with PlainLines(quiet=False) as watch:
+        for second, done in enumerate(range(5000, 100_000, 1000)):  # 4,000 of them were decoded before
+            now = 100.0 + second
+            watch(DataProgress("folder:x", done, 100_000))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "folder:x: 15,000 of 100,000 pictures decoded, 1,000/s, 1 min 25 s left"
+    assert len(lines) == 9
 
 
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:

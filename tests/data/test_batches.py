@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,10 @@ from torch import Tensor
 
 from bench.data.batches import Batches, Preparation, augmented, draw, epoch_seed, positions
 from bench.data.cache import Stored
+from bench.data.rows import AHEAD, FileRows, read_ahead
 from bench.data.splits import Subset
 from bench.device import Device
+from bench.errors import RequestError
 from bench.protocol import Augmentation
 
 PLAIN = Preparation(16, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -139,6 +143,56 @@ def test_an_epoch_draws_from_its_generator_in_the_order_of_its_batches(
             assert drawn.shifts is not None and torch.equal(drawn.shifts[:, step], shifts)
 
 
+@given(
+    augmentation=augmentations,
+    seed=st.integers(0, 99),
+    indices=st.lists(st.integers(0, 99), min_size=1, max_size=90, unique=True),
+)
+def test_pictures_on_the_disk_make_the_same_batches_to_the_bit(
+    augmentation: Augmentation, seed: int, indices: list[int], pictures: Stored
+) -> None:
+    subset = Subset("train", np.array(indices))
+    here, there = (Batches(pictures, subset, of_size(12), 16, CPU, in_memory=where) for where in (True, False))
+    assert (here.kept_in, there.kept_in) == ("memory", "file")
+    for one, other in (
+        (here.shuffled(seed, 1, augmentation), there.shuffled(seed, 1, augmentation)),
+        (here.in_order(), there.in_order()),
+        (here.in_order(flipped=True), there.in_order(flipped=True)),
+    ):
+        for (images, labels), (read, theirs) in zip(one, other, strict=True):
+            assert torch.equal(images, read) and torch.equal(labels, theirs)
+
+
+@given(rows=st.lists(st.integers(0, 99), max_size=60))
+def test_any_rows_are_read_from_the_disk_in_the_order_asked_for(rows: list[int], pictures: Stored) -> None:
+    read = pictures.rows("train", np.array(rows, dtype=np.int64)).read()
+    np.testing.assert_array_equal(read, pictures.images("train")[rows])
+
+
+def test_batches_are_read_a_few_ahead_and_no_more_and_what_nobody_wants_is_not_read() -> None:
+    asked: list[int] = []
+
+    def read(batch: np.ndarray) -> int:
+        asked.append(int(batch[0]))
+        return int(batch[0])
+
+    batches = read_ahead(read, np.arange(100)[:, None])
+    assert next(batches) == 0
+    time.sleep(0.1)
+    assert len(asked) == AHEAD + 1
+    assert list(itertools.islice(batches, 3)) == [1, 2, 3]
+    batches.close()  # type: ignore[attr-defined]
+    time.sleep(0.1)
+    assert len(asked) <= 4 + AHEAD + 1
+
+
+def test_pictures_that_end_too_early_are_a_line(pictures: Stored, tmp_path: Path) -> None:
+    cut = tmp_path / "train_images.npy"
+    cut.write_bytes((Path(pictures.folder) / "train_images.npy").read_bytes()[:-1])
+    with pytest.raises(RequestError, match="ends too early"):
+        FileRows.of(cut, np.arange(100)).read()
+
+
 @given(augmentations, st.integers(0, 99))
 def test_pictures_gathered_before_they_are_moved_are_the_same(augmentation: Augmentation, seed: int) -> None:
     pictures = torch.randint(0, 256, (30, 6, 9, 3), dtype=torch.uint8)
@@ -232,6 +286,27 @@ def test_images_come_as_float32_of_the_size_asked_for(pictures: Stored, size: in
     for images, labels in (next(made.in_order()), next(made.shuffled(0, 0, AUGMENTED))):
         assert images.shape == (32, 3, size, size)
         assert (images.dtype, labels.dtype) == (torch.float32, torch.int64)
+
+
+@pytest.mark.parametrize(("height", "width"), [(20, 10), (10, 20), (9, 31), (16, 16)])
+@pytest.mark.parametrize("size", [10, 16, 24])
+def test_a_picture_keeps_its_aspect_or_is_stretched(height: int, width: int, size: int, tmp_path: Path) -> None:
+    """Its brightness rises from left to right by 4 a pixel, and from top to bottom by as much in another channel."""
+    across, down = np.meshgrid(4 * np.arange(width), 4 * np.arange(height))
+    np.save(tmp_path / "train_images.npy", np.stack([across, down, 0 * down], -1)[None].astype(np.uint8))
+    np.save(tmp_path / "train_labels.npy", np.zeros(1, np.int64))
+    stored = Stored(str(tmp_path), "slope", "", (), {"train": 1})
+    for resize in ("crop", "stretch"):
+        preparation = Preparation(size, PLAIN.mean, PLAIN.std, resize)
+        ((images, _),) = Batches(stored, Subset("train", np.arange(1)), preparation, 1, CPU).in_order()
+        assert images.shape == (1, 3, size, size)
+        inner = images[0, :, 3:-3, 3:-3] * 255
+        slope = [(inner[0].diff(dim=1)).mean().item() / 4, (inner[1].diff(dim=0)).mean().item() / 4]
+        short = min(height, width)
+        expected = [short / size, short / size] if resize == "crop" else [width / size, height / size]
+        assert slope == pytest.approx(expected, rel=0.05)
+        middle = [inner[0].mean().item() / 4, inner[1].mean().item() / 4]  # the middle stays the middle
+        assert middle == pytest.approx([(width - 1) / 2, (height - 1) / 2], abs=0.6)
 
 
 def test_normalisation_subtracts_the_mean_and_divides_by_the_deviation(pictures: Stored) -> None:

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from bench import DatasetSpec, Pictures, RequestError, Split
+from bench.data import decode
 from bench.data.cache import prepare
 from bench.data.splits import split
+from bench.events import DataProgress, Event, Note
 from bench.files import cache_folder
 
 
@@ -136,10 +138,66 @@ def test_decoding_that_fails_leaves_nothing_behind() -> None:
 
 
 def test_progress_counts_every_picture() -> None:
-    told: list[tuple[int, int]] = []
-    prepare(Source().spec(), "", 8, lambda done, total: told.append((done, total)))
-    assert told[-1] == (12, 12)
-    assert told == sorted(told)
+    told: list[Event] = []
+    prepare(Source().spec(), "", 8, told.append)
+    room, *progress = told
+    assert isinstance(room, Note) and room.text.startswith("noise: 12 pictures are decoded once, into 576 bytes of ")
+    done = [event.done for event in progress if isinstance(event, DataProgress) and event.total == 12]
+    assert done[-1] == 12 and done == sorted(done)
+    assert prepare(Source().spec(), "", 8, told.append) and len(told) == 1 + len(progress)  # nothing is decoded again
+
+
+class Counted(list[np.ndarray]):
+    """Pictures of which it is known which were decoded; decoding is cut at one of them, as a kill cuts it."""
+
+    def __init__(self, pictures: Any, cut: int | None) -> None:
+        super().__init__(pictures)
+        self.decoded: list[int] = []
+        self.cut = cut
+
+    def __getitem__(self, index: Any) -> Any:
+        if index == self.cut:
+            raise KeyboardInterrupt
+        self.decoded.append(index)
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_decoding_that_was_cut_goes_on_from_where_it_was(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "NOTED", 0.0)
+    generator = np.random.default_rng(0)
+    train, test = (
+        generator.integers(0, 256, (400, 4, 4, 3), np.uint8),
+        generator.integers(0, 256, (200, 4, 4, 3), np.uint8),
+    )
+
+    def source(cut: int | None) -> tuple[Source, Counted]:
+        counted = Counted(train if part == "train" else test, cut)
+        own = {"train": Split(train, [0, 1] * 200), "test": Split(test, [0, 1] * 100)}
+        own[part] = Split(counted, own[part].labels)
+        return Source(**own), counted
+
+    first, _ = source(150)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(first.spec(), "", 8)
+    (left,) = (cache_folder() / "pictures").glob("decoding-*")
+    again, counted = source(None)
+    stored = prepare(again.spec(), "", 8)
+    assert 0 not in counted.decoded[1:] and len(counted.decoded) < len(counted)  # but for one look at the first's shape
+    assert not left.exists()
+    np.testing.assert_array_equal(stored.images("train"), train)
+    np.testing.assert_array_equal(stored.images("test"), test)
+    assert stored.fingerprint == prepare(again.spec(key=None), "", 8).fingerprint
+
+
+def test_half_of_other_pictures_is_not_taken_for_these(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "NOTED", 0.0)
+    source = Source()
+    source.pictures = replace(source.pictures, test=Split(Counted(source.pictures.test.pictures, 3), [0, 1] * 2))
+    with pytest.raises(KeyboardInterrupt):
+        prepare(source.spec(), "", 8)
+    other = Source(train=Split(np.zeros((8, 5, 5, 3), np.uint8), [0, 1] * 4))
+    assert prepare(other.spec(), "", 8).images("train").shape == (8, 5, 5, 3)
 
 
 noise = np.zeros((4, 4, 4, 3), np.uint8)

@@ -17,6 +17,34 @@ from faulted import RUN, Bench, Started, compared, one_line, record
 
 from bench.records.record import read_record
 
+SLOW = """
+import threading
+import time
+
+import numpy as np
+
+from bench import DatasetSpec, Pictures, Split, hookimpl
+
+class Slow:
+    def __init__(self, count):
+        self.count = count
+    def __len__(self):
+        return self.count
+    def __getitem__(self, index):
+        time.sleep(0.02)
+        with open("decoded.txt", "a") as file:
+            file.write(f"{self.count} {index}\\n")
+        return np.full((8, 8, 3), index % 250, np.uint8)
+
+def load(*, location, image_size, cache):
+    labels = {count: [index % 2 for index in range(count)] for count in (900, 100)}
+    return Pictures(["even", "odd"], *(Split(Slow(count), own) for count, own in labels.items()))
+
+@hookimpl
+def bench_datasets():
+    yield DatasetSpec("slow", load, key=lambda location, image_size: "1")
+"""
+
 
 def test_a_trial_ends_with_the_run_that_started_it_and_the_next_run_goes_on(
     place: Path, start: Callable[..., Started], bench: Bench
@@ -147,3 +175,25 @@ def test_a_lock_that_is_a_folder_is_a_line(place: Path, bench: Bench) -> None:
     done = bench(*RUN, "tiny", in_folder=place)
     assert done.returncode in (1, 2)
     one_line(done, ".lock is in the way")
+
+
+def test_decoding_that_is_killed_goes_on_and_says_how_much_room_it_takes(
+    place: Path, start: Callable[..., Started], bench: Bench
+) -> None:
+    """A dataset that decodes slowly, killed while it does: the next run decodes the rest alone."""
+    (place / "plugins" / "slow.py").write_text(SLOW)
+    cache = {"BENCH_CACHE": str(place / "cache")}
+    first = start(*RUN, "other", "--data", "slow", "--set", "name=small", **cache)
+    first.until("slow: 1,000 pictures are decoded once, into 192.0 kB of ")
+    deadline = time.monotonic() + 60
+    while not list(place.glob("cache/pictures/decoding-*/progress.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    first.process.kill()
+    first.process.wait()
+    time.sleep(1)  # its worker ends with it
+    done = bench(*RUN, "other", "--data", "slow", "--set", "name=small", in_folder=place, **cache)
+    assert done.returncode == 0, done.stderr
+    decoded = (place / "decoded.txt").read_text().splitlines()
+    assert decoded.count("900 0") == 3  # once by the first run; both look at its shape
+    assert len(set(decoded)) == 1000 and len(decoded) < 1500
+    assert record(place, "other").status == "ok"

@@ -20,6 +20,7 @@ from PIL import Image
 
 from bench import RequestError
 from bench.data.cache import Stored, prepare
+from bench.events import DataProgress, Event
 from bench.files import cache_folder
 from bench.hookspecs import DatasetSpec
 from bench.plugins import Registry
@@ -144,6 +145,21 @@ def test_square_pictures_are_kept_unless_they_are_larger_than_needed(
     assert only(folder(tmp_path / "x", image_size)).shape == (kept, kept, 3)
 
 
+def test_a_picture_that_is_not_square_is_cut_in_the_middle_or_stretched_as_the_protocol_says(
+    picture_folder: Path, registry: Registry
+) -> None:
+    pixels = np.zeros((8, 24, 3), np.uint8)
+    pixels[:, 8:16] = 255  # its middle third
+    save(pixels, picture_folder / "test" / "cat" / "0.png")
+    spec, location = registry.dataset(f"folder:{picture_folder}")
+    cut, stretched = (prepare(spec, location, 12, resize=resize) for resize in ("crop", "stretch"))
+    assert only(cut).shape == only(stretched).shape == (12, 12, 3)
+    assert only(cut).min() > 200
+    assert only(stretched)[:, 5:7].min() > 200 and only(stretched)[:, :2].max() < 50
+    assert cut.fingerprint != stretched.fingerprint
+    assert prepare(spec, location, 12, resize="stretch") == stretched  # each is decoded once
+
+
 def test_a_picture_is_turned_as_its_camera_says(picture_folder: Path, folder: Callable[..., Stored]) -> None:
     pixels = np.zeros((8, 8, 3), np.uint8)
     pixels[:4] = 255
@@ -221,10 +237,10 @@ def decoded(registry: Registry, picture_folder: Path) -> Callable[..., int]:
     """`decoded()`: how many pictures it takes to have the folder's stored; 0 where they were in the cache."""
 
     def count(size: int = 32) -> int:
-        done = [0]
+        told: list[Event] = []
         spec = registry.datasets["folder"][0]
-        prepare(spec, str(picture_folder), size, lambda now, total: done.append(now))
-        return max(done)
+        prepare(spec, str(picture_folder), size, told.append)
+        return max((event.done for event in told if isinstance(event, DataProgress)), default=0)
 
     return count
 

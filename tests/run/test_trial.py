@@ -325,6 +325,20 @@ def test_a_trial_does_not_go_on_from_what_a_changed_plugin_had_trained(
 
 
 @pytest.mark.slow
+def test_pictures_that_stay_on_the_disk_change_nothing_but_where_they_are(tiny_trial: Callable[..., Any]) -> None:
+    settings = ("train.epochs=2", "augmentation.flip=true", "augmentation.crop=0.1")
+    trials = [
+        trial.run(replace(tiny_trial(*settings, seed=seed), seed=0, options=RunOptions(picture_memory=memory)))
+        for seed, memory in enumerate((None, 0))
+    ]
+    memory, disk = trials
+    assert memory.error is None and disk.error is None and memory.environment and disk.environment
+    assert memory.environment["pictures"] == {"train": "memory", "val": "memory", "test": "memory"}
+    assert disk.environment["pictures"] == {"train": "file", "val": "file", "test": "file"}
+    assert disk.accuracy == memory.accuracy
+    assert disk.training.history == memory.training.history  # type: ignore[union-attr]
+
+
 def test_a_compiled_trial_trains_and_says_so(tiny_trial: Callable[..., TrialSpec]) -> None:
     """By torch.compile itself: a compiled module is no callable like any other (its truth is its length)."""
     spec = replace(tiny_trial("train.epochs=1", "train.limit=64"), options=RunOptions(compile=True))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.files import trial_folder
 from bench.records.comparison import Comparison, Trial, comparisons
@@ -93,7 +94,7 @@ def conditions(comparison: Comparison) -> list[str]:
     described = f": {protocol.description}" if protocol.description else ""
     lines = [
         f"Data: {data.name}, {len(data.classes)} classes; {data.train:,} pictures for training, {data.val:,} for "
-        f"validation, {data.test:,} for testing; fingerprint {data.fingerprint[:12]}.",
+        f"validation, {data.test:,} for testing; {_shape(protocol.settings)}fingerprint {data.fingerprint[:12]}.",
         f"Protocol: {protocol.name}{described}; {_seeds(comparison.seeds)}; fingerprint {protocol.fingerprint[:12]}.",
     ]
     lines += [
@@ -224,6 +225,16 @@ def _disagreements(comparison: Comparison) -> list[str]:
 def _short(reason: str) -> str:
     reason = " ".join(reason.split())
     return reason if len(reason) <= 60 else f"{reason[:59]}…"
+
+
+def _shape(settings: Mapping[str, Any]) -> str:
+    """How pictures come to the shape that models see."""
+    data = settings.get("data", {})
+    if "image_size" not in data:
+        return ""
+    stretched = data.get("resize") == "stretch"
+    how = "stretched to a square" if stretched else "their short side scaled, the middle cut out"
+    return f"at {data['image_size']} pixels, {how}; "
 
 
 def _seeds(seeds: Sequence[int]) -> str:

@@ -18,11 +18,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
 from bench.data.batches import Batch, Batches
-from bench.device import Device
+from bench.device import Device, memory_share
 from bench.files import cache_folder
 from bench.protocol import Augmentation
 from bench.train.prefix.cut import CannotSplitError, Features, Prefix
@@ -165,7 +164,7 @@ def allocate(
     if device.has_room(needed):
         place = device.torch_device
         return [torch.empty(s, dtype=d, device=place) for s, d in zip(shapes, dtypes, strict=True)], "accelerator"
-    if needed <= (psutil.virtual_memory().available // 2 if memory is None else memory):
+    if needed <= (memory_share() if memory is None else memory):
         return [torch.empty(s, dtype=d) for s, d in zip(shapes, dtypes, strict=True)], "memory"
     folder = cache_folder() / "features"
     folder.mkdir(parents=True, exist_ok=True)
