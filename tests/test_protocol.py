@@ -123,7 +123,7 @@ def test_fingerprints_are_equal_exactly_if_all_that_decides_over_a_trial_is(
 # One of these is valid for any setting, and two of them for nearly all.
 CANDIDATES = (
     "true", "false", "0.5", "0.25", "0", "1", "2", "32", "64", "[]", "[4]", "[1e-3, 1e-4]", "{}", "{patch_size=8}",
-    "all", "weights", "balanced",
+    "all", "weights", "balanced", "crop", "stretch",
     "digits", "cifar10", "scratch", "pretrained", "adam", "sgd", "constant", "cosine", "full", "head", "auto", "fp32",
 )  # fmt: skip
 # What those settings need that mean nothing by themselves.

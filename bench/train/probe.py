@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,10 +18,12 @@ import torch
 from torch import nn
 
 from bench.data.batches import Batches
+from bench.device import Device, out_of_memory
 from bench.models.classifier import Classifier
 from bench.protocol import Protocol
 from bench.records import record as records
 from bench.train.optimizer import class_weights
+from bench.train.parts import in_parts
 
 # Of the squared weights' sum, beside the mean cross-entropy; for features whose variance is 1.
 STRENGTHS = tuple(10.0**power for power in range(1, -6, -1))
@@ -49,11 +51,21 @@ class _Features:
 
 
 def fit_probe(
-    model: Classifier, train: Batches, val: Batches, protocol: Protocol, classes: Sequence[str], precision: str
+    model: Classifier,
+    train: Batches,
+    val: Batches,
+    protocol: Protocol,
+    classes: Sequence[str],
+    precision: str,
+    warn: Callable[[str], None] | None = None,
 ) -> records.Training:
-    """Fit the model's head, one linear layer, and leave the model with it; gives the record's `training`."""
+    """Fit the model's head, one linear layer, and leave the model with it; gives the record's `training`.
+
+    Where `warn` is there to be told, batches that do not fit into the memory are computed in parts.
+    """
     started = time.perf_counter()
-    fitted, held = (_features(model, one, precision) for one in (train, val))
+    extractor = _Extractor(model, precision, warn)
+    fitted, held = map(extractor.features, (train, val))
     extracted = time.perf_counter() - started
     weights = class_weights(protocol, classes, train.labels)
     own = None if weights is None else weights[train.labels].cpu().numpy()
@@ -93,16 +105,41 @@ def fit_probe(
             "kept_in": "memory",
             "dtypes": ["float64"],
         },
+        micro_batch=extractor.most,
         tuning={"chosen_l2": choice.l2, "seconds": seconds - extracted, "tries": [asdict(one) for one in fits]},
     )
 
 
-@torch.no_grad()
-def _features(model: Classifier, batches: Batches, precision: str) -> _Features:
-    model.eval()
-    with batches.device.autocast(precision):
-        parts = [model.backbone(images).double().cpu() for images, _ in batches.in_order()]
-    return _Features(torch.cat(parts).numpy(), batches.labels.cpu().numpy())
+@dataclass
+class _Extractor:
+    """The model's backbone, with how many pictures it is given at once at most; None: whole batches."""
+
+    model: Classifier
+    precision: str
+    warn: Callable[[str], None] | None
+    most: int | None = None
+
+    @torch.no_grad()
+    def features(self, batches: Batches) -> _Features:
+        """Of the pictures as they are."""
+        self.model.eval()
+        with batches.device.autocast(self.precision):
+            parts = [self._of(images, labels, batches.device) for images, labels in batches.in_order()]
+        return _Features(torch.cat(parts).numpy(), batches.labels.cpu().numpy())
+
+    def _of(self, images: torch.Tensor, labels: torch.Tensor, device: Device) -> torch.Tensor:
+        while True:
+            try:
+                parts = in_parts(images, labels, self.most)
+                return torch.cat([self.model.backbone(part).double().cpu() for part, _ in parts])
+            except Exception as error:
+                held = min(self.most or len(images), len(images))
+                if self.warn is None or held == 1 or not out_of_memory(error):
+                    raise
+            # Only here are the frames gone that hold what filled the memory.
+            device.release_memory()
+            self.most = (held + 1) // 2
+            self.warn(f"out of memory in parts of {held} pictures: features are computed of {self.most} at once")
 
 
 def _solver() -> Any:

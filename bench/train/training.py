@@ -38,16 +38,18 @@ def train(
 ) -> records.Training:
     """Train the model, once for each try where the protocol tunes; it is left with the best epoch's weights."""
     protocol, device = spec.protocol, train.device
+
+    def warn(text: str) -> None:
+        emit(Note(f"{spec.model}: {text}"))
+
     if protocol.train.what == "probe":
-        fitted = fit_probe(model, train, val, protocol, spec.stored.classes, precision)
+        told = warn if spec.options.fit else None
+        fitted = fit_probe(model, train, val, protocol, spec.stored.classes, precision, told)
         emit(_epoch_of_probe(spec, fitted))
         return fitted
     inputs = make_inputs(model, train, val, protocol, precision, _own_share(spec), asked.split, spec.seed)
     parts: list[int | None] = []
     graphs: list[dict[str, Any] | None] = []
-
-    def warn(text: str) -> None:
-        emit(Note(f"{spec.model}: {text}"))
 
     def once(number: int, tried: Protocol) -> Progress:
         graph = make_graph(spec.options, precision, device)

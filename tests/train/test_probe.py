@@ -11,12 +11,13 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import Tensor, nn
 
 from bench import RequestError
 from bench.data.cache import Stored
 from bench.plugins import Registry
 from bench.protocol import Protocol, load_protocol
-from bench.records.record import Record
+from bench.records.record import Record, Training
 from bench.request import Place, TrialSpec
 from bench.run.prepare import prepare
 from bench.run.trial import run as run_trial
@@ -101,6 +102,29 @@ def test_two_classes_and_weights_of_classes(registry: Registry, digits: Stored, 
         return float(said.float().mean())
 
     assert found("balanced") > found("none")
+
+
+def test_features_that_do_not_fit_are_computed_in_parts_where_that_is_asked_for(
+    registry: Registry, digits: Stored, probe: Protocol
+) -> None:
+    def fill(_: nn.Module, given: tuple[Tensor, ...]) -> None:
+        if len(given[0]) > 9:
+            raise MemoryError
+
+    def fitted(hook: Callable[..., None] | None, warn: Callable[[str], None] | None) -> Training:
+        one = prepare(registry.model("tiny"), probe, digits, 0, "cpu")
+        if hook is not None:
+            one.model.backbone.register_forward_pre_hook(hook)
+        return fit_probe(one.model, one.batches["train"], one.batches["val"], probe, digits.classes, "fp32", warn)
+
+    told: list[str] = []
+    whole, parts = fitted(None, told.append), fitted(fill, told.append)
+    size = probe.train.batch_size
+    assert whole.micro_batch is None and parts.micro_batch is not None and parts.micro_batch <= 9
+    assert told[0].startswith(f"out of memory in parts of {size} pictures: features are computed of {(size + 1) // 2}")
+    assert parts.history.val_top1 == whole.history.val_top1
+    with pytest.raises(MemoryError):
+        fitted(fill, None)
 
 
 REFUSED = {

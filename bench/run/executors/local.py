@@ -43,6 +43,8 @@ FINISHING = 5.0
 
 # Seconds without an event after which whoever follows is asked whether to go on.
 BEAT = 0.2
+# So many of them one waits for an interrupt where work was ended by a signal that is sent to all.
+INTERRUPTED = 3
 
 # What every trial needs, imported once, in this order. timm takes longest.
 PRELOADED = [
@@ -87,8 +89,9 @@ class Local:
                     kind, message = line.recv()
                 except (EOFError, OSError, UnpicklingError):  # cut, within a message perhaps
                     process.join()
-                    if process.exitcode in _TO_ALL:
-                        time.sleep(0.5)  # it may have been sent to us, too, and then it is an interrupt
+                    for _ in range(INTERRUPTED if process.exitcode in _TO_ALL else 0):
+                        time.sleep(BEAT)  # it may have been sent to us, too, and then it is an interrupt
+                        yield None
                     last = _last_line(printed) if told else ""
                     raise DiedError(_how_it_died(process.exitcode) + (f": {last}" if last else "")) from None
                 answered = kind in ("error", "answer")
