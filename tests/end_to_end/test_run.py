@@ -433,9 +433,10 @@ def test_a_run_on_the_real_pictures_of_cifar10_learns(
     folder = prepared(tmp_path)
     settings = ["data.image_size=32", "data.test_limit=0", "train.limit=0", "train.epochs=6", "name=photos"]
     arguments = [argument for setting in settings for argument in ("--set", setting)]
-    done = bench(*RUN, "mine", "--data", f"folder:{cifar10_sample}", *arguments, in_folder=folder)
+    data = ("--data", f"folder:{cifar10_sample}")
+    done = bench(*RUN, "mine", *data, *arguments, in_folder=folder, OMP_NUM_THREADS="2")
     record = Place(folder, done).record(results="results/photos")
-    assert done.returncode == 0
+    assert done.returncode == 0 and record["environment"]["threads"] == 2
     assert (record["data"]["train"], record["data"]["val"], record["data"]["test"]) == (850, 150, 200)
     assert record["data"]["name"] == f"folder:{cifar10_sample.name}"
     assert record["accuracy"]["test_top1"] > 0.16  # chance is 0.1, its deviation on 200 pictures 0.02
