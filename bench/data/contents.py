@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.data.cache import DESCRIPTION, FOLDER, read_stored, sole_decoder
+from bench.data.cache import DESCRIPTION, FOLDER, Stored, read_stored, sole_decoder
 from bench.data.decode import HALF
 from bench.errors import RequestError, unknown
 from bench.files import cache_folder
@@ -67,13 +67,21 @@ def _found(cache: Path) -> Iterator[Entry]:
         if folder.name.startswith(HALF):
             yield _entry(folder, folder.name.removeprefix(HALF)[:12], "pictures", "half decoded")
         elif stored is not None:
-            count, side = sum(stored.counts.values()), "x".join(map(str, stored.images("train").shape[2:0:-1]))
-            yield _entry(folder, folder.name[:12], stored.name, f"{count:,} pictures of {side}", own)
+            yield _entry(folder, folder.name[:12], stored.name, _pictures(stored), own)
         else:
             yield _entry(folder, folder.name[:12], "pictures", "of an unknown dataset")
     for one in _entries(cache):
         if one != pictures and (found := _entry(one, one.name, one.name, "downloaded")).bytes:
             yield found
+
+
+def _pictures(stored: Stored) -> str:
+    count = sum(stored.counts.values())
+    try:
+        height, width = stored.images("train").shape[1:3]
+    except (RequestError, ValueError):  # something removed a part of them, or damaged it
+        return f"a part of {count:,} pictures"
+    return f"{count:,} pictures of {width}x{height}"
 
 
 def _entries(folder: Path) -> list[Path]:

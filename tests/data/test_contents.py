@@ -56,6 +56,12 @@ def test_what_is_named_is_cleared_and_decoded_anew_when_it_is_wanted() -> None:
     assert len(clear(["all"])) == 2 and contents() == []
 
 
+def test_pictures_of_which_a_part_is_gone_are_listed_and_cleared() -> None:
+    (Path(stored("torn").folder) / "train_images.npy").unlink()
+    assert [(one.name, one.what) for one in contents()] == [("torn", "a part of 12 pictures")]
+    assert len(clear(["torn"])) == 1 and contents() == []
+
+
 def test_where_one_name_is_unknown_nothing_is_cleared() -> None:
     stored("digits")
     with pytest.raises(RequestError, match="unknown entry of the cache 'digit': did you mean digits"):
