@@ -72,8 +72,7 @@ class Sweep:
 
     def run(self, tell: Tell) -> Iterator[Record]:
         """Run what is missing; gives each trial's record once it is written. A trial that fails raises nothing."""
-        left = self.executor, self.missing, self.where, self.timeout, self.meanwhile, self.further
-        for message in run_trials(*left):
+        for message in run_trials(self.executor, self.missing, self.where, self.timeout, self.meanwhile, self.further):
             if isinstance(message, Record):
                 self.records.append(message)
                 yield message

@@ -5,46 +5,30 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
-from typing import TypeVar
 
-from bench.events import Event, Note, Tell, TrialEnded, TrialStarted
+from bench.events import Event, Note, TrialEnded, TrialStarted
 from bench.hookspecs import Executor
 from bench.records.record import Record
 from bench.request import TrialSpec
+from bench.run.executors.following import follow as follow
 from bench.run.executors.policy import attempt
 from bench.run.lock import is_free
 from bench.run.slots import Slots
-
-T = TypeVar("T")
 
 # Seconds between looks at what another run is doing.
 LOOK = 0.5
 
 
-def follow(work_done: Generator[Event | None, None, T], tell: Tell) -> T:
-    """The answer of what an executor runs, once it is there; its events are told as they come."""
-    with closing(work_done):
-        while True:
-            try:
-                event = next(work_done)
-            except StopIteration as end:
-                answer: T = end.value
-                return answer
-            if event is not None:
-                tell(event)
-
-
 @dataclass(frozen=True)
 class _Begun:
-    """A trial under way: which of the run's it is, on which device, and when it began."""
+    """A trial under way: which of the run's it is, and when it began."""
 
     number: int
     spec: TrialSpec
-    device: str
     started: float
 
 
@@ -134,7 +118,7 @@ class _Run:
                 epochs = spec.protocol.train.epochs * len(spec.protocol.tries)
                 yield TrialStarted(spec.model, spec.seed, epochs, number, self.total)
                 placed = replace(spec, place=replace(spec.place, device=device))
-                thread = threading.Thread(target=self._follow, args=(_Begun(number, placed, device, started),))
+                thread = threading.Thread(target=self._follow, args=(_Begun(number, placed, started),))
                 self.threads[number] = thread
                 thread.start()
             else:
@@ -144,22 +128,15 @@ class _Run:
     def _follow(self, begun: _Begun) -> None:
         """In the trial's thread: pass on what happens, until it is over, or all is to stop."""
         try:
-            with closing(attempt(self.executor, begun.spec, self.timeout, begun.started)) as events:
-                while not self.stopped.is_set():
-                    try:
-                        event = next(events)
-                    except StopIteration as end:
-                        self.said.put(_Ended(begun, end.value))
-                        return
-                    if event is not None:
-                        self.said.put(event)
-        except BaseException as error:  # the caller's thread raises it
+            record = attempt(self.executor, begun.spec, self.timeout, begun.started, self.said.put, self.stopped)
+            self.said.put(_Ended(begun, record))
+        except BaseException as error:  # the caller's thread raises it, where it still asks
             self.said.put(_Ended(begun, error=error))
 
     def _end(self, ended: _Ended) -> Iterator[Event | Record]:
         begun = ended.begun
         self.threads.pop(begun.number).join()
-        self.free.append(begun.device)
+        self.free.append(begun.spec.place.device)
         if ended.error is not None:
             raise ended.error
         if ended.record is None:
