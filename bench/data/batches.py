@@ -9,7 +9,7 @@ resizing, normalisation. Pictures lie as on disk, channels last, and so do batch
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,7 +104,7 @@ class Batches:
 
     def _shown(self, drawn: Drawn, further: augment.Variations | None) -> Iterator[Batch]:
         moved = drawn.on(self.device)
-        gathered = None if self.resident else self._gathered(drawn.chosen)
+        gathered = None if self.resident else self._gathered(drawn.chosen.numpy())
         for step in range(len(drawn.chosen)):
             flipped = None if moved.flipped is None else moved.flipped[step]
             shifts = None if moved.shifts is None else moved.shifts[:, step]
@@ -148,11 +148,7 @@ class Batches:
     def in_order(self, *, flipped: bool = False) -> Iterator[Batch]:
         """Every picture once, unchanged but for size and normalisation, or all of them flipped."""
         own = [slice(start, start + self.batch_size) for start in range(0, len(self), self.batch_size)]
-        if isinstance(self.images, FileRows):
-            batches = read_ahead(self._read, own)
-        else:
-            batches = (self.images[one] for one in own)
-        for one, images in zip(own, batches, strict=True):
+        for one, images in zip(own, map(self._read, own) if self.resident else self._gathered(own), strict=True):
             images = self.device.move(images)
             yield self._prepared(images.flip(2) if flipped else images), self.labels[one]
 
@@ -165,16 +161,15 @@ class Batches:
             further = views.further.of(rows, own).on(self.device) if augmentation.varies else None
             yield from self._shown(views.shown(own, rows), further)
 
-    def _gathered(self, chosen: torch.Tensor) -> Iterator[torch.Tensor]:
-        """The pictures of each of those batches (steps, B) as they lie, in main memory."""
-        return read_ahead(self._read, chosen.numpy())
+    def _gathered(self, batches: Iterable[np.ndarray | slice]) -> Iterator[torch.Tensor]:
+        """The pictures of each of those batches in main memory, ready to be moved."""
+        return read_ahead(lambda chosen: self.device.ready(self._read(chosen)), batches)
 
     def _read(self, chosen: np.ndarray | slice) -> torch.Tensor:
+        """Those pictures, where they are kept; of the disk's, in main memory."""
         if isinstance(self.images, FileRows):
-            images = torch.from_numpy(self.images.read(chosen))
-        else:
-            images = self.images[chosen] if isinstance(chosen, slice) else self.images[torch.from_numpy(chosen)]
-        return self.device.ready(images)
+            return torch.from_numpy(self.images.read(chosen))
+        return self.images[chosen if isinstance(chosen, slice) else torch.from_numpy(chosen)]
 
     def _prepared(self, images: torch.Tensor) -> torch.Tensor:
         """Pictures (B, H, W, 3; uint8) as images (B, 3, S, S; float32), channels last in memory."""
