@@ -90,7 +90,9 @@ def decode(name: str, pictures: Pictures, room: Room, into: Path, key: str | Non
             labels = np.asarray(split.labels, dtype=np.int64)
             np.save(folder / f"{part}_labels.npy", labels)
             content.update(labels.tobytes())
-    except Exception:  # not where it is cut
+    except BrokenPipeError:  # whoever asked for it is gone: it is cut
+        raise
+    except Exception:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     (folder / PROGRESS).unlink(missing_ok=True)
@@ -123,9 +125,10 @@ def _stored(
     with file.open("r+b" if begun else "w+b") as stream:
         np.lib.format.write_array_header_1_0(stream, head)
         stream.flush()
+        before = FileRows.of(file, np.arange(begun))
         for start in range(0, begun, IN_FLIGHT):
-            rows = np.arange(start, min(start + IN_FLIGHT, begun))
-            yield FileRows.of(file, rows).read().reshape(-1).data, int(rows[-1]) + 1
+            read = before.read(slice(start, start + IN_FLIGHT))
+            yield read.reshape(-1).data, start + len(read)
         stream.seek(begun * size, os.SEEK_CUR)
         stream.truncate()
         noted = time.monotonic()
