@@ -29,7 +29,7 @@ from bench.protocol import Protocol, Train
 from bench.train.checkpoint import DamagedError, Writer, in_main_memory, read_checkpoint, set_aside
 from bench.train.graph import Graph, holds_update
 from bench.train.optimizer import Loss, make_loss, make_optimizer, make_schedule
-from bench.train.parts import in_parts
+from bench.train.parts import halved, in_parts
 from bench.train.prefix.features import Forward, Source
 from bench.train.state import Average, State, copied, trained_state
 
@@ -136,14 +136,13 @@ class Trainer:
                     done = self.graph.carry_out(self._begun, inputs, labels)
                 break
             except Exception as error:
-                held = min(self.most or len(labels), len(labels))
-                if self.warn is None or held == 1 or not out_of_memory(error):
+                if self.warn is None:
                     raise
+                held, self.most = halved(error, len(labels), self.most)
             # Only here are the frames gone that hold what filled the memory.
             if self.graph is not None:
                 self.graph.give_up("batches are computed in parts")
             self.device.release_memory()
-            self.most = (held + 1) // 2
             self.warn(
                 f"out of memory in parts of {held} pictures: each batch is computed in parts of {self.most}, with the "
                 "same update; batch norm sees the parts"

@@ -28,6 +28,17 @@ def in_parts(inputs: Any, labels: torch.Tensor, most: int | None) -> Iterator[tu
         yield part, labels[own]
 
 
+def halved(error: Exception, pictures: int, most: int | None) -> tuple[int, int]:
+    """Of how many pictures the parts were that did not fit into the memory, and of how many they are to be.
+
+    Raises the error where it is another one, or a part was of one picture.
+    """
+    held = min(most or pictures, pictures)
+    if held == 1 or not out_of_memory(error):
+        raise error
+    return held, (held + 1) // 2
+
+
 def largest_that_fits(computes: Callable[[int], object], pictures: int, device: Device) -> int | None:
     """Of half of so many pictures, a quarter, and so on, the most that can be computed; None: not even one."""
     while pictures > 1:

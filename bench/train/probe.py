@@ -18,12 +18,12 @@ import torch
 from torch import nn
 
 from bench.data.batches import Batches
-from bench.device import Device, out_of_memory
+from bench.device import Device
 from bench.models.classifier import Classifier
 from bench.protocol import Protocol
 from bench.records import record as records
 from bench.train.optimizer import class_weights
-from bench.train.parts import in_parts
+from bench.train.parts import halved, in_parts
 
 # Of the squared weights' sum, beside the mean cross-entropy; for features whose variance is 1.
 STRENGTHS = tuple(10.0**power for power in range(1, -6, -1))
@@ -133,12 +133,11 @@ class _Extractor:
                 parts = in_parts(images, labels, self.most)
                 return torch.cat([self.model.backbone(part).double().cpu() for part, _ in parts])
             except Exception as error:
-                held = min(self.most or len(images), len(images))
-                if self.warn is None or held == 1 or not out_of_memory(error):
+                if self.warn is None:
                     raise
+                held, self.most = halved(error, len(images), self.most)
             # Only here are the frames gone that hold what filled the memory.
             device.release_memory()
-            self.most = (held + 1) // 2
             self.warn(f"out of memory in parts of {held} pictures: features are computed of {self.most} at once")
 
 
