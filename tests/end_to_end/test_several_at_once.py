@@ -112,3 +112,13 @@ def test_seeds_that_cannot_be_are_one_line(arguments: tuple[str, ...], says: str
     assert done.returncode == 2 and done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert says in line
+
+
+def test_pictures_left_on_the_disk_give_the_record_of_pictures_in_memory(
+    place: Path, bench: Bench, one_by_one: dict[str, dict[str, Any]]
+) -> None:
+    done = bench(*ALONE, "other", "--picture-memory", "0", in_folder=place, **ONE_THREAD)
+    assert done.returncode == 0, done.stderr
+    record = of(place, "alone", "other")
+    assert record.environment is not None and set(record.environment["pictures"].values()) == {"file"}
+    assert compared(record) == one_by_one["other"]
