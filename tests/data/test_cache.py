@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from bench import DatasetSpec, Pictures, RequestError, Split
-from bench.data import decode
+from bench.data import cache, decode
 from bench.data.cache import prepare
 from bench.data.splits import split
 from bench.events import DataProgress, Event, Note
@@ -188,6 +188,22 @@ def test_decoding_that_was_cut_goes_on_from_where_it_was(part: str, monkeypatch:
     np.testing.assert_array_equal(stored.images("train"), train)
     np.testing.assert_array_equal(stored.images("test"), test)
     assert stored.fingerprint == prepare(again.spec(key=None), "", 8).fingerprint
+
+
+def test_decoding_whose_asker_is_gone_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the pipe to a command that was killed says it, where that comes before the end of the process."""
+    monkeypatch.setattr(decode, "NOTED", 0.0)
+    monkeypatch.setattr(cache, "TOLD", 0.0)
+
+    def tell(event: Event) -> None:
+        if isinstance(event, DataProgress) and event.done > 5:
+            raise BrokenPipeError
+
+    source = Source()
+    with pytest.raises(BrokenPipeError):
+        prepare(source.spec(), "", 8, tell)
+    (left,) = (cache_folder() / "pictures").glob("decoding-*")
+    assert json.loads((left / "progress.json").read_text())["done"]["train"] == 5
 
 
 def test_half_of_other_pictures_is_not_taken_for_these(monkeypatch: pytest.MonkeyPatch) -> None:
