@@ -366,6 +366,10 @@ class DiedError(Exception):
     """Work ended without an answer: its process was killed, or crashed. The text says how."""
 
 
+class LostError(DiedError):
+    """Work ended without an answer because where it was done is gone: a machine, or its line to us."""
+
+
 class TimedOutError(Exception):
     """Work was stopped because it took too long."""
 
@@ -378,10 +382,13 @@ class Executor(Protocol):
     `work` can be pickled: a module's function, or functools.partial of one with values. It is called in the working
     directory of the caller; what it prints goes to the file `log`, else nowhere.
 
-    Raises the RequestError that the work raises; DiedError where it ends in any other way without an answer;
-    TimedOutError where it takes longer than `timeout` seconds. Closing the generator, or an interrupt in it, stops the
-    work. Several may be under way at once, each followed by a thread of its own. What becomes of a trial that
-    fails is not the executor's to say: see bench/run/executors/__init__.py.
+    Raises the RequestError that the work raises; DiedError where it ends in any other way without an answer, and of
+    these LostError where a machine is gone; TimedOutError where it takes longer than `timeout` seconds. Closing the
+    generator, or an interrupt in it, stops the work. Several may be under way at once, each followed by a thread of its
+    own. What becomes of a trial that fails is not the executor's to say: see bench/run/executors/policy.py.
+
+    It may have an attribute `room`, a Room: where it has none, this machine's devices say how many trials run at once.
+    It may have a method `close()`, which is called when nothing more is to be done.
     """
 
     def run(
@@ -390,9 +397,23 @@ class Executor(Protocol):
 
 
 @dataclass(frozen=True)
+class Room:
+    """So many trials run at once, so many of them on one device, each with so many threads of a CPU."""
+
+    trials: int
+    sharing: int = 1
+    threads: int = 1
+
+
+@dataclass(frozen=True)
 class ExecutorSpec:
-    """A place where trials can be run: its name, and how to reach it (`start` imports what it needs)."""
+    """A place where trials can be run: its name, and how to reach it.
+
+    `start` imports what it needs, and raises RequestError where it cannot be reached. Its keyword parameters are those
+    options of a run that it takes, of `ray_address`, `cpus_per_trial` and `gpus_per_trial`; those that were not chosen
+    are not given.
+    """
 
     name: str
-    start: Callable[[], Executor]
+    start: Callable[..., Executor]
     source: str = ""

@@ -82,7 +82,9 @@ class RunRequest:
     the protocol does not leave out. `extensions`: each model is run as it is, and with each of these that fits. `fresh`
     runs again what is recorded; `timeout` is a trial's, in seconds. `until` is a text QUANTITY=WIDTH: each model gets
     further seeds, `max_seeds` in all at most, until the mean is known to within so much. `jobs`: how many trials run at
-    once; by default as many as there are devices of that name, one on each.
+    once; by default as many as there are devices of that name, one on each, or as the executor has room for. `retries`:
+    how often a trial whose process died is tried again; by default twice where the machine that it was on is lost, and
+    else not. `ray_address`, `cpus_per_trial` and `gpus_per_trial` are for executors that take them.
     """
 
     models: tuple[str, ...] = ()
@@ -97,7 +99,11 @@ class RunRequest:
     extensions: tuple[str, ...] = ()
     fresh: bool = False
     timeout: float | None = None
+    retries: int | None = None
     jobs: int | None = None
+    ray_address: str | None = None
+    cpus_per_trial: int | None = None
+    gpus_per_trial: float | None = None
     options: RunOptions = RunOptions()
     place: Place = field(default_factory=Place)
 
@@ -178,16 +184,21 @@ class Checked:
 
 
 @dataclass(frozen=True)
+class Devices:
+    """What trials would run on: a kind of device, which of them, and how many threads the CPU has for them."""
+
+    kind: str
+    names: tuple[str, ...]
+    threads: int
+
+
+@dataclass(frozen=True)
 class Ready:
-    """What is found ready for a request: the decoded data, the weights of each model that takes a file's, and on what
-    kind of device trials would run, on which of them, with how many threads; `counts`: the pictures of train, val and
-    test."""
+    """What is found ready for a request: the decoded data, the weights of each model that takes a file's; `counts`: the
+    pictures of train, val and test."""
 
     stored: Stored
     weights: dict[str, Weights]
-    device: str
-    threads: int
-    devices: tuple[str, ...]
     counts: Mapping[str, int] = field(default_factory=dict)
 
 

@@ -102,6 +102,28 @@ def run(
         int | None,
         typer.Option("--jobs", "-j", help="Trials at once; default: one on each accelerator, else one.", min=1),
     ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            help="With --executor ray: the cluster; default: one of this machine, for the time of the run.",
+            metavar="auto|HOST:PORT",
+        ),
+    ] = None,
+    cpus_per_trial: Annotated[
+        int | None, typer.Option(help="CPUs, and threads, of each trial in a cluster.  [default: 1]", min=1)
+    ] = None,
+    gpus_per_trial: Annotated[
+        float | None,
+        typer.Option(help="GPUs of each trial in a cluster, or a part of one.  [default: 1 where it has any]", min=0),
+    ] = None,
+    retries: Annotated[
+        int | None,
+        typer.Option(
+            help="How often a trial whose process died is tried again, from its last checkpoint.  "
+            "[default: 2 where its machine is lost, else 0]",
+            min=0,
+        ),
+    ] = None,
     timeout: Annotated[float | None, typer.Option(help="Stop a trial after so many seconds.", min=1)] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Run again what is already recorded.")] = False,
     quiet: Quiet = False,
@@ -126,7 +148,11 @@ def run(
         extensions=tuple(extensions or ()),
         fresh=fresh,
         timeout=timeout,
+        retries=retries,
         jobs=jobs,
+        ray_address=ray_address,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
         options=RunOptions(
             frozen_prefix=frozen_prefix,
             picture_memory=None if picture_memory is None else int(picture_memory * 1e9),

@@ -128,7 +128,7 @@ def _decoded(
     final = cache / FOLDER / fingerprint[:32]
     name = f"{spec.name}:{Path(location).resolve().name}" if location else spec.name
     stored = Stored(str(final), name, fingerprint, tuple(pictures.classes), counts)
-    if _complete(final, counts):
+    if is_complete(final, counts):
         shutil.rmtree(folder)
     else:
         write_text(folder / DESCRIPTION, json.dumps(asdict(stored)))
@@ -162,7 +162,7 @@ def _file(cache: Path, key: str) -> Path:
 def _known(cache: Path, key: str) -> Stored | None:
     """What was decoded of that key; None where nothing was, where that cannot be read, or was since removed."""
     stored = read_stored(_file(cache, key))
-    return stored if stored is not None and _complete(Path(stored.folder), stored.counts) else None
+    return stored if stored is not None and is_complete(stored.folder, stored.counts) else None
 
 
 def read_stored(file: Path) -> Stored | None:
@@ -174,6 +174,6 @@ def read_stored(file: Path) -> Stored | None:
         return None
 
 
-def _complete(folder: Path, parts: Iterable[str]) -> bool:
+def is_complete(folder: str | Path, parts: Iterable[str]) -> bool:
     """Whether every file of those parts is there."""
-    return all((folder / f"{part}_{kind}.npy").exists() for part in parts for kind in ("images", "labels"))
+    return all((Path(folder) / f"{part}_{kind}.npy").exists() for part in parts for kind in ("images", "labels"))

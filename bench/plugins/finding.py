@@ -40,7 +40,7 @@ def find_plugins(
     value."""
     seen: set[Path] = set()
     own = bundled("plugins")
-    for folder in (own, None, *_plugin_folders(folders, working_directory)):
+    for folder in (own, None, *plugin_folders(folders, working_directory)):
         if folder is None:  # between the bundled ones and the user's own
             for entry in entry_points(group="bench"):
                 version = entry.dist.version if entry.dist else ""
@@ -66,7 +66,8 @@ def plugin_files(
         yield plugin, functools.partial(_import, file, source, plugin.code)
 
 
-def _plugin_folders(folders: Sequence[Path], working_directory: Path) -> Iterator[Path]:
+def plugin_folders(folders: Sequence[Path], working_directory: Path) -> Iterator[Path]:
+    """Where plugins are beside the bundled and the installed ones; RequestError for a folder that does not exist."""
     yield working_directory / "plugins"
     named = [Path(folder) for folder in os.environ.get("BENCH_PLUGINS", "").split(os.pathsep) if folder]
     for folder in (*named, *folders):

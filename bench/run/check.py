@@ -24,7 +24,7 @@ from bench.models.freezing import freeze
 from bench.models.parts import layers
 from bench.models.weights.find import find_weights
 from bench.plugins import load_plugins
-from bench.request import Checked, CheckRequest, Ready
+from bench.request import Checked, CheckRequest, Devices, Ready
 from bench.run.prepare import prepare_device
 from bench.train.optimizer import check_class_weights
 
@@ -98,7 +98,6 @@ def find_unfit(request: CheckRequest, emit: Tell) -> dict[str, str]:
 
 def prepare_data(request: CheckRequest, emit: Tell) -> Ready:
     """Decode the data, or find it decoded; RequestError for what the user has to change."""
-    device, _ = prepare_device(request.place.device, request.protocol.train.precision)
     registry = load_plugins(request.place.plugins, request.place.working_directory, only=request.plugins)
     protocol = request.protocol
     dataset, location = registry.dataset(protocol.data.dataset)
@@ -115,7 +114,13 @@ def prepare_data(request: CheckRequest, emit: Tell) -> Ready:
     counts = {part: len(subset.indices) for part, subset in subsets(stored, protocol).items()}
     if counts["train"] < 2:
         raise RequestError(f"dataset {stored.name}: {counts['train']} picture is left to train on")
-    return Ready(stored, {}, device.kind, torch.get_num_threads(), every_device(request.place.device), counts)
+    return Ready(stored, {}, counts)
+
+
+def find_devices(name: str, precision: str) -> Devices:
+    """What trials on the device of that name would run on; RequestError where they could not, in that precision."""
+    device, _ = prepare_device(name, precision)
+    return Devices(device.kind, every_device(name), torch.get_num_threads())
 
 
 def trainable_layers(request: CheckRequest, classes: int) -> list[dict[str, Any]]:

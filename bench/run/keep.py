@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,16 @@ def put_in_place(folder: Path, record: Record) -> None:
     write_text(folder / NEW / LISTED, json.dumps(names))
     _put_in_place(folder)
     write_scalars(folder, record)
+
+
+def take_over(folder: Path, changed: Mapping[str, bytes], gone: Sequence[str]) -> None:
+    """Let what another machine has made of such files take their places, and remove those that are gone there."""
+    shutil.rmtree(folder / NEW, ignore_errors=True)
+    for name, content in changed.items():
+        write_bytes(folder / NEW / name, content)
+    names = [name for name in BESIDE if name in changed or (name not in gone and (folder / name).exists())]
+    write_text(folder / NEW / LISTED, json.dumps(names))
+    _put_in_place(folder)
 
 
 def _put_in_place(folder: Path) -> None:

@@ -10,7 +10,7 @@ from bench.files import trial_folder
 from bench.plugins import Extension, Model, Registry
 from bench.plugins.names import PLUS
 from bench.protocol import Protocol, unequal
-from bench.request import Checked, Ready, RunRequest, TrialSpec
+from bench.request import Checked, Devices, Ready, RunRequest, TrialSpec
 from bench.run.outline import known_of
 from bench.run.seeds import Enough
 from bench.run.slots import Slots, way
@@ -82,6 +82,7 @@ def trials(
     models: Sequence[Model],
     protocol: Protocol,
     ready: Ready,
+    devices: Devices,
     where: Slots,
     folder: Path,
     registry: Registry,
@@ -105,7 +106,7 @@ def trials(
             request.place,
             ready.weights.get(model.name),
             request.options,
-            way(ready, request.options, where),
+            way(devices, request.options, where),
             known_of(model, protocol),
             ready.counts,
             request.fresh,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.errors import RequestError
+from bench.hookspecs import Room
 from bench.records.identity import Way
-from bench.request import Ready, RunOptions
+from bench.request import Devices, RunOptions
 
 
 @dataclass(frozen=True)
@@ -21,25 +22,30 @@ class Slots:
     threads: int | None
 
 
-def slots(ready: Ready, jobs: int | None) -> Slots:
-    """So many slots on the devices that are ready, by default one on each. RequestError for less than one."""
-    count = len(ready.devices) if jobs is None else jobs
+def slots(devices: Devices, jobs: int | None, room: Room | None = None) -> Slots:
+    """So many slots: by default one on each of the devices, or as many as an executor has room for.
+
+    RequestError for less than one.
+    """
+    names = devices.names
+    count = (len(names) if room is None else room.trials) if jobs is None else jobs
     if count < 1:
         raise RequestError(f"--jobs {count}: at least one trial has to run at once")
-    sharing = -(-count // len(ready.devices))
-    taken = tuple(ready.devices[number % len(ready.devices)] for number in range(count))
-    return Slots(taken, sharing, max(1, ready.threads // sharing) if ready.device == "cpu" else None)
+    sharing = -(-count // len(names)) if room is None else min(count, room.sharing)
+    threads = max(1, devices.threads // sharing) if room is None else room.threads
+    taken = tuple(names[number % len(names)] for number in range(count))
+    return Slots(taken, sharing, threads if devices.kind == "cpu" else None)
 
 
-def way(ready: Ready, options: RunOptions, where: Slots) -> Way:
+def way(devices: Devices, options: RunOptions, where: Slots) -> Way:
     """How trials with those options would run there."""
     return Way(
-        ready.device,
+        devices.kind,
         where.threads,
         options.compile,
         options.frozen_prefix,
         deterministic=options.deterministic,
         compile_mode=options.compile_mode,
-        without_graphs=ready.device == "cuda" and not options.graphs,
+        without_graphs=devices.kind == "cuda" and not options.graphs,
         sharing=where.sharing,
     )

@@ -20,9 +20,10 @@ from bench.records.comparison import Comparison
 from bench.records.folder import record_files
 from bench.records.identity import Terms, differences, identity_of, terms_of
 from bench.records.record import NAME, Record, RecordError, read_record
-from bench.request import COMPILE_MODES, CheckRequest, Ready, RunRequest, TrialSpec
+from bench.request import COMPILE_MODES, CheckRequest, Devices, Ready, RunRequest, TrialSpec
 from bench.run import plan
-from bench.run.executors import follow, run_trials, work
+from bench.run.executors import Limits, follow, run_trials, work
+from bench.run.executors.starting import room_of, started
 from bench.run.leftovers import clear_done
 from bench.run.seeds import Enough, MoreSeeds
 from bench.run.slots import Slots, slots, way
@@ -46,7 +47,7 @@ class Sweep:
     missing: list[TrialSpec]
     executor: Executor
     where: Slots
-    timeout: float | None
+    request: RunRequest
     meanwhile: Callable[[TrialSpec], Record | None]
     further: Callable[[Record], Iterable[TrialSpec | Record | Note]]
     problems: list[str] = field(default_factory=list)  # what could not be written
@@ -72,7 +73,8 @@ class Sweep:
 
     def run(self, tell: Tell) -> Iterator[Record]:
         """Run what is missing; gives each trial's record once it is written. A trial that fails raises nothing."""
-        for message in run_trials(self.executor, self.missing, self.where, self.timeout, self.meanwhile, self.further):
+        limits = Limits(self.request.timeout, self.request.retries)
+        for message in run_trials(self.executor, self.missing, self.where, limits, self.meanwhile, self.further):
             if isinstance(message, Record):
                 self.records.append(message)
                 yield message
@@ -109,24 +111,36 @@ def opened(request: RunRequest, registry: Registry, tell: Tell, enough: Enough |
         raise unknown("mode of torch.compile", mode, COMPILE_MODES, "python -m bench run --help")
     if request.options.compile_mode != COMPILE_MODES[0] and not request.options.compile:
         raise RequestError("compile_mode says how to compile; say compile, too")
-    executor = registry.executor(request.options.executor).start()
+    with started(registry.executor(request.options.executor), request) as executor:
+        yield _planned(request, registry, executor, extensions, tell, enough)
+
+
+def _planned(
+    request: RunRequest,
+    registry: Registry,
+    executor: Executor,
+    extensions: Sequence[Extension],
+    tell: Tell,
+    enough: Enough | None,
+) -> Sweep:
+    """The run on that executor, once everything is found ready."""
     name = request.protocol or follow(executor.run(partial(work.default_protocol, request.place.device)), tell)
     for problem in registry.problems:
         tell(Note(problem))
     try:
-        protocol, models, ready = _found_ready(request, name, extensions, registry, executor, tell)
+        protocol, models, devices, ready = _found_ready(request, name, extensions, registry, executor, tell)
     except UnreachableError as error:
         if request.protocol is not None or name == WITHOUT_NETWORK:
             raise
         tell(Note(f"{error} – {WITHOUT_NETWORK} needs no network, and runs in the place of {name}"))
-        protocol, models, ready = _found_ready(request, WITHOUT_NETWORK, extensions, registry, executor, tell)
-    where = slots(ready, request.jobs)
-    terms = Terms(protocol.fingerprint, ready.stored.fingerprint, way(ready, request.options, where))
+        protocol, models, devices, ready = _found_ready(request, WITHOUT_NETWORK, extensions, registry, executor, tell)
+    where = slots(devices, request.jobs, room_of(executor))
+    terms = Terms(protocol.fingerprint, ready.stored.fingerprint, way(devices, request.options, where))
     changed = plan.is_unnamed_change(request)
     folder = results_folder(request.place.results, protocol.name, terms, changed)
     if folder.name != protocol.name and not changed:
         tell(Note(f"{request.place.results / protocol.name} holds trials under other terms: these go to {folder}"))
-    specs = plan.trials(request, models, protocol, ready, where, folder, registry, enough)
+    specs = plan.trials(request, models, protocol, ready, devices, where, folder, registry, enough)
     by_name = {model.name: model for model in models}
     before: dict[Path, str | None] = {}
 
@@ -162,7 +176,7 @@ def opened(request: RunRequest, registry: Registry, tell: Tell, enough: Enough |
         else:
             missing.append(message)
     further = (lambda record: ()) if more is None else more.after
-    yield Sweep(protocol, folder, records, missing, executor, where, request.timeout, meanwhile, further)
+    return Sweep(protocol, folder, records, missing, executor, where, request, meanwhile, further)
 
 
 def _found_ready(
@@ -172,8 +186,8 @@ def _found_ready(
     registry: Registry,
     executor: Executor,
     tell: Tell,
-) -> tuple[Protocol, list[Model], Ready]:
-    """The protocol of that name as the request changes it, the models that are run under it, and what they need.
+) -> tuple[Protocol, list[Model], Devices, Ready]:
+    """The protocol of that name as the request changes it, the models that are run under it, on what, with what.
 
     Raises RequestError where anything is not right; UnreachableError where something would have to be downloaded.
     """
@@ -190,7 +204,12 @@ def _found_ready(
         for line in lines:
             tell(Note(line))
     check_writable(request.place.results)
-    return protocol, models, _ready(request, models, protocol, registry, executor, tell)
+    try:
+        found = executor.run(partial(work.find_devices, request.place.device, protocol.train.precision))
+        devices = follow(found, tell)
+    except DiedError as error:
+        raise RequestError(f"what trials would run on could not be found: {error}") from None
+    return protocol, models, devices, _ready(request, models, protocol, registry, executor, tell)
 
 
 def _ready(

@@ -11,7 +11,7 @@ from bench import RequestError
 from bench.data.cache import Stored
 from bench.plugins import Registry
 from bench.protocol import Protocol, load_protocol
-from bench.request import Checked, Place, Ready, RunOptions, RunRequest
+from bench.request import Checked, Devices, Place, Ready, RunOptions, RunRequest
 from bench.run import plan
 from bench.run.slots import Slots
 
@@ -39,8 +39,8 @@ def test_every_seed_s_trials_come_in_the_order_of_asking_each_with_its_folder_an
     request = RunRequest(("tiny:width=4", "tiny", "tiny"), seeds=(3, 0, 3), options=options, place=place)
     protocol = tiny_protocol()
     models, left_out = plan.models_asked(request, registry, protocol)
-    ready, where = Ready(digits, {}, "cpu", 2, ("cpu",)), Slots(("cpu",), 1, 2)
-    specs = plan.trials(request, models, protocol, ready, where, Path("results/quick"), registry)
+    devices, where = Devices("cpu", ("cpu",), 2), Slots(("cpu",), 1, 2)
+    specs = plan.trials(request, models, protocol, Ready(digits, {}), devices, where, Path("results/quick"), registry)
     assert left_out == []
     assert [(spec.model, spec.seed) for spec in specs] == [
         ("tiny:width=4", 3), ("tiny", 3), ("tiny:width=4", 0), ("tiny", 0),

@@ -18,7 +18,7 @@ from bench.plugins import Model, Registry, load_plugins
 from bench.records.efficiency import Efficiency
 from bench.records.identity import Terms, Way
 from bench.records.record import Record, Status, read_record, write_record
-from bench.request import CheckRequest, Ready, RunRequest, TrialSpec, request_from
+from bench.request import CheckRequest, Devices, Ready, RunRequest, TrialSpec, request_from
 from bench.run import sweep
 from bench.run.executors import work
 from bench.run.outline import known_of, outline
@@ -151,12 +151,13 @@ class StandIn:
     def data(self, request: CheckRequest) -> Ready:
         if request.protocol.name in self.without:
             raise UnreachableError("CIFAR10 cannot be downloaded")
-        return Ready(self.stored, {}, "cpu", self.threads, self.devices)
+        return Ready(self.stored, {})
 
     def run(self, work_given: Any, **_: Any) -> Generator[Event, None, Any]:
         yield from ()
         answers: dict[Any, Callable[..., Any]] = {
             work.default_protocol: lambda device: self.default,
+            work.find_devices: lambda name, precision: Devices("cpu", self.devices, self.threads),
             work.check_models: lambda request: {},
             work.prepare_data: self.data,
             work.run_trial: self.trial,

@@ -15,7 +15,8 @@ from bench.hookspecs import Executor
 from bench.records.record import Record
 from bench.request import TrialSpec
 from bench.run.executors.following import follow as follow
-from bench.run.executors.policy import attempt
+from bench.run.executors.policy import UNLIMITED, attempt
+from bench.run.executors.policy import Limits as Limits
 from bench.run.lock import is_free
 from bench.run.slots import Slots
 
@@ -45,17 +46,17 @@ def run_trials(
     executor: Executor,
     specs: Sequence[TrialSpec],
     where: Slots,
-    timeout: float | None = None,
+    limits: Limits = UNLIMITED,
     recorded: Callable[[TrialSpec], Record | None] = lambda spec: None,
     further: Callable[[Record], Iterable[TrialSpec | Record | Note]] = lambda record: (),
 ) -> Iterator[Event | Record]:
     """Run the trials, one in each slot; gives their events, and each one's record before its TrialEnded.
 
-    A trial that takes longer than `timeout` seconds is stopped. Where the caller stops asking (an interrupt), the
+    Where the caller stops asking (an interrupt), the
     trials under way are stopped and their records say `interrupted`. A trial that another run is at comes last;
     `recorded` gives the record of one that another run has done, `further` what follows from a trial that has ended.
     """
-    return _Run(executor, specs, where, timeout, recorded, further).messages()
+    return _Run(executor, specs, where, limits, recorded, further).messages()
 
 
 class _Run:
@@ -66,11 +67,11 @@ class _Run:
         executor: Executor,
         specs: Sequence[TrialSpec],
         where: Slots,
-        timeout: float | None,
+        limits: Limits,
         recorded: Callable[[TrialSpec], Record | None],
         further: Callable[[Record], Iterable[TrialSpec | Record | Note]],
     ) -> None:
-        self.executor, self.timeout, self.recorded, self.further = executor, timeout, recorded, further
+        self.executor, self.limits, self.recorded, self.further = executor, limits, recorded, further
         self.total = len(specs)
         self.left = deque(enumerate(specs, start=1))
         self.free = deque(where.devices)
@@ -128,7 +129,7 @@ class _Run:
     def _follow(self, begun: _Begun) -> None:
         """In the trial's thread: pass on what happens, until it is over, or all is to stop."""
         try:
-            record = attempt(self.executor, begun.spec, self.timeout, begun.started, self.said.put, self.stopped)
+            record = attempt(self.executor, begun.spec, self.limits, begun.started, self.said.put, self.stopped)
             self.said.put(_Ended(begun, record))
         except BaseException as error:  # the caller's thread raises it, where it still asks
             self.said.put(_Ended(begun, error=error))

@@ -5,23 +5,44 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from bench.errors import BusyError, RequestError, StorageError
 from bench.events import Event, Measuring, Note, Tell
-from bench.hookspecs import DiedError, Executor, TimedOutError
+from bench.hookspecs import DiedError, Executor, LostError, TimedOutError
 from bench.records.record import Failure, Record, Status
 from bench.request import TrialSpec
 from bench.run.executors import work
 from bench.run.executors.following import StoppedError, follow
 from bench.run.failure import is_unmeasured, record_failure
 
+# How often a trial is tried again whose machine is lost, where the user does not say: once may be chance, and a trial
+# that takes every machine down with it must end.
+ELSEWHERE = 2
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The seconds that a trial may take, and how often one whose process died is tried again: see RunRequest."""
+
+    timeout: float | None = None
+    retries: int | None = None
+
+    def tries_again(self, error: DiedError) -> int:
+        """How often, after that."""
+        if self.retries is not None:
+            return self.retries
+        return ELSEWHERE if isinstance(error, LostError) else 0
+
+
+UNLIMITED = Limits()
+
 
 def attempt(
     executor: Executor,
     spec: TrialSpec,
-    timeout: float | None,
+    limits: Limits,
     started: float,
     tell: Tell,
     stop: threading.Event,
@@ -32,7 +53,8 @@ def attempt(
 
     A measurement that ends the trial's process costs itself: the trial is run again without it, from its last
     checkpoint, at which training is over. One during which the process died is tried twice: something else may have
-    ended it. None where another run is at the trial.
+    ended it. One whose process died in training, or whose machine is lost, is tried again as often as the limits say,
+    from its last checkpoint. None where another run is at the trial.
     """
     known = spec.known
     assert known is not None  # of a trial that was planned
@@ -48,24 +70,33 @@ def attempt(
         tell(event)
 
     died: Counter[str] = Counter()  # during which measurement, or none
+    again = 0  # how often it was tried again, since it died while it trained or its machine was lost
     while True:
         measuring = ""
         status: Status
         try:
             spec.folder.mkdir(parents=True, exist_ok=True)
-            work_done = executor.run(partial(work.run_trial, spec), log=spec.folder / "log.txt", timeout=timeout)
+            work_done = executor.run(partial(work.run_trial, spec), log=spec.folder / "log.txt", timeout=limits.timeout)
             return follow(work_done, hear, stop)
         except BusyError:
             return None
         except TimedOutError:
-            status, message = "timeout", f"took longer than {timeout:g} seconds"
+            status, message = "timeout", f"took longer than {limits.timeout:g} seconds"
         except DiedError as error:
             status, message = "crashed", str(error)
-            died[measuring] += 1
-            if died[measuring] == 1 and (measuring or is_unmeasured(spec.folder)):
-                tell(Note(f"{spec.model}: {message}; measuring once more"))
-                spec = replace(spec, fresh=spec.fresh and not measuring)
+            if (measuring or is_unmeasured(spec.folder)) and not isinstance(error, LostError):
+                died[measuring] += 1
+                if died[measuring] == 1:
+                    tell(Note(f"{spec.model}: {message}; measuring once more"))
+                    spec = replace(spec, fresh=spec.fresh and not measuring)
+                    continue
+            elif again < (most := limits.tries_again(error)):
+                again += 1
+                tell(Note(f"{spec.model}, seed {spec.seed}: {message}; tried again, {again} of {most}"))
+                spec = replace(spec, fresh=False)
                 continue
+            else:
+                message += f"; {again + 1} tries" if again else ""
         except StorageError as error:
             return failed("error", str(error))
         except RequestError as error:  # seen only with the real weights, or on the real device

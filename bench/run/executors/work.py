@@ -12,7 +12,16 @@ from typing import Any
 from bench.events import Tell
 from bench.records.measurement import Measurement
 from bench.records.record import Record
-from bench.request import AppliedRequest, Checked, CheckRequest, MeasureRequest, Ready, TimingRequest, TrialSpec
+from bench.request import (
+    AppliedRequest,
+    Checked,
+    CheckRequest,
+    Devices,
+    MeasureRequest,
+    Ready,
+    TimingRequest,
+    TrialSpec,
+)
 
 
 def default_protocol(device: str, emit: Tell) -> str:
@@ -20,6 +29,13 @@ def default_protocol(device: str, emit: Tell) -> str:
     from bench.device import choose_device
 
     return "cifar10" if choose_device(device).kind == "cuda" else "quick"
+
+
+def find_devices(name: str, precision: str, emit: Tell) -> Devices:
+    """What trials on the device of that name would run on; RequestError where they could not, in that precision."""
+    from bench.run import check
+
+    return check.find_devices(name, precision)
 
 
 def check_models(request: CheckRequest, emit: Tell) -> dict[str, Checked]:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench import RequestError
-from bench.events import EpochEnded, Event, Measuring, TrialEnded, TrialStarted
-from bench.hookspecs import DiedError, TimedOutError
+from bench.events import EpochEnded, Event, Measuring, Note, TrialEnded, TrialStarted
+from bench.hookspecs import DiedError, LostError, TimedOutError
 from bench.records.record import Record, read_record
 from bench.request import TrialSpec
-from bench.run.executors import run_trials
+from bench.run.executors import Limits, run_trials
 from bench.run.failure import record_failure
 from bench.run.slots import Slots
 
@@ -109,7 +110,7 @@ def test_a_trial_that_cannot_write_its_record_has_one_written_and_stops_no_other
         "sleeps": ("timeout", "took longer than 0.5 seconds"),
     }
     specs = [tiny_trial(model=model, plugins=misbehaving) for model in says]
-    told = list(run_trials(Threads(), specs, ONE, timeout=0.5))
+    told = list(run_trials(Threads(), specs, ONE, Limits(timeout=0.5)))
     for spec in specs:
         record = read_record(spec.folder / "record.json")
         assert record.error is not None
@@ -180,3 +181,57 @@ def test_where_nobody_asks_for_more_the_trial_under_way_is_stopped_and_says_so(
         pass
     trials.close()  # type: ignore[attr-defined]
     assert read_record(spec.folder / "record.json").status == "interrupted"
+
+
+class Dying(Threads):
+    """Ends the first trials with that error, after their first epoch; the others go on from what is there."""
+
+    def __init__(self, error: DiedError, times: int) -> None:
+        self.error, self.left, self.fresh = error, times, list[bool]()
+
+    def run(self, work: Callable[..., Any], **options: Any) -> Generator[Event, None, Any]:
+        (spec,) = work.args  # type: ignore[attr-defined]
+        self.fresh.append(spec.fresh)
+        self.left -= 1
+        trial = super().run(work, **options)
+        while True:
+            try:
+                event = next(trial)
+            except StopIteration as end:
+                return end.value
+            yield event
+            if self.left >= 0 and isinstance(event, EpochEnded):
+                trial.close()
+                raise self.error
+
+
+LOST, DIED = LostError("its machine is gone"), DiedError("its process was ended by SIGKILL")
+
+
+@pytest.mark.parametrize(
+    ("error", "times", "retries", "tries"),
+    [
+        (LOST, 2, None, 3),
+        (LOST, 9, None, 3),
+        (LOST, 9, 0, 1),
+        (DIED, 9, None, 1),
+        (DIED, 1, 3, 2),
+        (DIED, 9, 3, 4),
+    ],
+)
+def test_a_trial_that_died_is_tried_again_as_often_as_is_said_and_then_its_record_says_so(
+    error: DiedError, times: int, retries: int | None, tries: int, tiny_trial: Callable[..., TrialSpec]
+) -> None:
+    spec = replace(tiny_trial("train.epochs=40"), fresh=True)
+    dying = Dying(error, times)
+    told = list(run_trials(dying, [spec], ONE, Limits(retries=retries)))
+    (record,) = [one for one in told if isinstance(one, Record)]
+    assert dying.fresh == [True, *[False] * (tries - 1)]  # what it had reached is not thrown away
+    notes = [one.text for one in told if isinstance(one, Note)]
+    assert len(notes) == tries - 1
+    if times < tries:
+        assert record.status == "ok" and notes[0].startswith(f"tiny, seed 0: {error}; tried again, 1 of")
+    else:
+        often = f"; {tries} tries" if tries > 1 else ""
+        assert record.status == "crashed" and record.error is not None
+        assert record.error.message == f"{error}{often}; see log.txt"
