@@ -2,18 +2,18 @@
 
     from bench import api
 
-    if __name__ == "__main__":
-        outcome = api.run(["vgg19", "vit_tiny"], protocol="quick", seeds=[0, 1])
-        api.measure("vit_tiny", image_size=32, only=["latency"])
-        api.report("results")
+    outcome = api.run(["vgg19", "vit_tiny"], protocol="quick", seeds=[0, 1])
+    api.measure("vit_tiny", image_size=32, only=["latency"])
+    api.report("results")
 
-Trials run in processes of their own, which import the calling script: it calls these under
-`if __name__ == "__main__":`, as everything that uses multiprocessing. Each raises RequestError, with one line that says
-what to do, for what cannot be carried out; `tell` is called with every event, beside the plugins' `bench_event`.
+Each raises RequestError, with one line that says what to do, for what cannot be carried out; `tell` is called with
+every event, beside the plugins' `bench_event`.
 """
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,12 +21,12 @@ from typing import Any, TypeVar
 
 from bench.errors import RequestError, unknown
 from bench.events import Event, Note, Tell, tell_nobody
-from bench.files import trial_folder
+from bench.files import checksum, trial_folder
 from bench.guard import LIMIT
 from bench.hookspecs import DiedError
 from bench.plugins import Registry, load_plugins
 from bench.protocol import load_protocol
-from bench.records.comparison import APPLIED, Comparison, applied, comparisons, read_trial, trials_of
+from bench.records.comparison import APPLIED, Comparison, Trial, applied, comparisons, read_trial, trials_of
 from bench.records.measurement import FOLDER, Measurement
 from bench.records.record import NAME as RECORD
 from bench.report.judge.choose import comparisons_in
@@ -56,13 +56,14 @@ def run(asked: RunRequest | str | Sequence[str] = (), *, tell: Tell = tell_nobod
     announce = _heard(registry, tell)
     with sweep.opened(request, registry, announce, _enough(request)) as found:
         trials = trials_of(found.folder)  # once: the page of each trial must not read all records again
+        page = Sparing(lambda: write_page(comparisons(trials.values())))
         try:
             for record in found.run(announce):
                 folder = trial_folder(found.folder, record.model.name, record.seed)
-                if (folder / RECORD).exists():  # else its disk is full
-                    trials[folder] = read_trial(folder)
+                if (digest := checksum(folder / RECORD)) is not None:  # else its disk is full
+                    trials[folder] = Trial(folder, record, digest)
                     with found.costing_no_trial(announce):
-                        write_page(comparisons(trials.values()))
+                        page()
             if request.options.timing:
                 await_turn(found.folder, announce)
                 # Of all that is there now: another run may have worked on it, too.
@@ -74,6 +75,26 @@ def run(asked: RunRequest | str | Sequence[str] = (), *, tell: Tell = tell_nobod
                 if left := comparisons(trials_of(found.folder).values()):
                     write_tables(left)
     return found
+
+
+class Sparing:
+    """Calls what it is made of, but for no more than a share of the time: with a thousand trials a page takes long."""
+
+    SHARE = 0.1
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call, self._due, self._calls = call, -math.inf, 0
+
+    def __call__(self) -> None:
+        """Call it, if it is due."""
+        began = time.monotonic()
+        if began < self._due:
+            return
+        self._call()
+        self._calls += 1
+        ended = time.monotonic()
+        if self._calls > 1:  # the first one also imports what it needs
+            self._due = ended + (ended - began) / self.SHARE
 
 
 def _enough(request: RunRequest) -> Enough | None:

@@ -11,6 +11,7 @@ where anything is broken.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import signal
@@ -130,7 +131,7 @@ class Place:
 
 def preload_starts_no_cuda(place: Place) -> Found:
     """What trials are forked from has imported torch, and not started CUDA."""
-    started = follow(Local().run(_cuda_started), tell_nobody)
+    started = follow(Local().run(importlib.import_module(Path(__file__).stem)._cuda_started), tell_nobody)
     return Found("CUDA is not started before a trial forks", not started, f"started: {started}")
 
 

@@ -12,7 +12,6 @@ import bench
 from bench import api
 from bench.events import Event, Measuring, Note, TrialEnded
 from bench.plugins import Registry
-from bench.records.comparison import read_trial
 from bench.report.tables.folder_page import write_page
 
 # An executor of the user's own, which does everything here and now; and two that listen, one of which fails.
@@ -93,14 +92,27 @@ def test_each_trial_is_on_the_page_at_once_and_no_other_record_is_read_again_for
 ) -> None:
     study = {"protocol": "study.toml", "device": "cpu", "executor": "here", "timing": False}
     api.run("tiny", **study)
-    page, read, seen = Path("results/study/README.md"), [], []
-    monkeypatch.setattr(api, "read_trial", lambda folder: read.append(folder) or read_trial(folder))
+    page, seen = Path("results/study/README.md"), []
     monkeypatch.setattr(api, "write_page", lambda found: write_page(found) or seen.append(page.read_text()))
-    outcome = api.run(["tiny:width=4", "tiny:width=2"], **study)
+    api.run(["tiny:width=4", "tiny:width=2"], **study)
     assert [("| tiny:width=4" in text, "| tiny:width=2" in text, "| tiny " in text) for text in seen] == [
         (True, False, True), (True, True, True),
     ]  # fmt: skip
-    assert read == [outcome.folder / name / "seed0" for name in ("tiny@width=4", "tiny@width=2")]
+
+
+def test_what_takes_long_is_called_for_a_tenth_of_the_time_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, calls = [0.0], []
+
+    def slow() -> None:
+        calls.append(now[0])
+        now[0] += 2.0
+
+    monkeypatch.setattr(api.time, "monotonic", lambda: now[0])
+    sparing = api.Sparing(slow)
+    for _ in range(100):
+        sparing()
+        now[0] += 1.0
+    assert calls[:4] == [0.0, 3.0, 25.0, 47.0]  # the first one also imports what it needs
 
 
 def test_measurements_are_given_and_kept_with_their_table(place: Path) -> None:
@@ -116,14 +128,17 @@ def test_measurements_are_given_and_kept_with_their_table(place: Path) -> None:
 def test_the_layers_that_train_are_told_without_torch_in_the_asking_process(place: Path) -> None:
     code = (
         "import sys\nfrom bench import api\n"
-        "if __name__ == '__main__':\n"
-        "    name, what, layers = api.trainable_layers('tiny', 'cifar10')\n"
-        "    print(name, what, [one['name'] for one in layers if one['trains']], 'torch' in sys.modules)\n"
+        "name, what, layers = api.trainable_layers('tiny', 'cifar10')\n"
+        "print(name, what, [one['name'] for one in layers if one['trains']], 'torch' in sys.modules)\n"
     )
+    # A script is not run once more in the processes that work, and need be no file.
     (place / "ask.py").write_text(code)
-    done = subprocess.run([sys.executable, "ask.py"], cwd=place, capture_output=True, text=True, timeout=120)
-    assert done.stderr == ""
-    assert done.stdout == "tiny last-block ['backbone.block', 'head.0', 'head.3', 'head.6'] False\n"
+    for command, given in (["ask.py"], ""), (["-"], code), (["-c", code], ""):
+        done = subprocess.run(
+            [sys.executable, *command], input=given, cwd=place, capture_output=True, text=True, timeout=120
+        )
+        assert done.stderr == ""
+        assert done.stdout == "tiny last-block ['backbone.block', 'head.0', 'head.3', 'head.6'] False\n"
 
 
 def test_the_public_names_are_the_functions_of_the_api() -> None:

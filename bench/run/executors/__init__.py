@@ -94,7 +94,11 @@ class _Run:
                 with suppress(Empty):
                     message = self.said.get(timeout=LOOK if self.waits else None)
                     if isinstance(message, _Ended):
-                        yield from self._end(message)
+                        # The next one begins before it is told what has become of this one: whoever is told may take
+                        # its time.
+                        told_of = list(self._end(message))
+                        begun = list(self._begin())
+                        yield from (*told_of, *begun)
                     else:
                         yield message
         finally:

@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from pickle import UnpicklingError
+from types import ModuleType
 from typing import Any, TypeVar, cast
 
 import psutil
@@ -127,7 +128,7 @@ def _start(work: Callable[[Tell], Any], log: Path) -> tuple[Connection, BaseProc
     # No daemon: a plugin may start processes of its own, such as a DataLoader's.
     process = context.Process(target=_work, args=(work, log, there), daemon=False)
     try:
-        with _interrupts_held():
+        with _interrupts_held(), _without_main():
             process.start()
     except (EOFError, OSError) as error:  # the server died while it started, or there is no memory for another process
         here.close()
@@ -165,6 +166,24 @@ class _interrupts_held:  # noqa: N801 — used as a function
     def __exit__(self, *_: object) -> None:
         if self.mask is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
+
+
+_STARTING = threading.Lock()
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """What is started within it needs nothing of the user's script, which is not run once more in each process.
+
+    So a script needs no `if __name__ == "__main__"`, and need be no file.
+    """
+    with _STARTING:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
 
 
 def _work(work: Callable[[Tell], Any], log: Path, line: Connection) -> None:
