@@ -38,6 +38,8 @@ from bench.request import AppliedRequest, CheckRequest, MeasureRequest, Place, R
 from bench.run import measuring, sweep
 from bench.run.executors import follow, work
 from bench.run.executors.local import Local
+from bench.run.outlook import Outlook, outlook
+from bench.run.outlook import announce as announce_outlook
 from bench.run.seeds import Enough
 from bench.run.sweep import Sweep
 from bench.run.timing import await_turn, lacks_timing, take, time_folders
@@ -56,6 +58,7 @@ def run(asked: RunRequest | str | Sequence[str] = (), *, tell: Tell = tell_nobod
     announce = _heard(registry, tell)
     with sweep.opened(request, registry, announce, _enough(request)) as found:
         trials = trials_of(found.folder)  # once: the page of each trial must not read all records again
+        announce_outlook(found, outlook(found, _series(registry), announce), announce)
         page = Sparing(lambda: write_page(comparisons(trials.values())))
         try:
             for record in found.run(announce):
@@ -95,6 +98,30 @@ class Sparing:
         ended = time.monotonic()
         if self._calls > 1:  # the first one also imports what it needs
             self._due = ended + (ended - began) / self.SHARE
+
+
+def plan(
+    asked: RunRequest | str | Sequence[str] = (),
+    *,
+    gpus: int | None = None,
+    tell: Tell = tell_nobody,
+    **parameters: Any,
+) -> Outlook:
+    """What `run` would do, given the same: what is recorded, and how long what is left takes and what it needs.
+
+    Where no earlier trial of this machine says it, a few steps of each model are measured. `gpus` counts on so many
+    devices in place of those that there are. Writes nothing.
+    """
+    request = request_from(RunRequest, asked, parameters)
+    registry = _plugins(request.place, request.timeout or LIMIT)
+    announce = _heard(registry, tell)
+    with sweep.opened(request, registry, announce, _enough(request)) as found:
+        return outlook(found, _series(registry), announce, gpus=gpus, ask=True)
+
+
+def _series(registry: Registry) -> int:
+    """How many times of each model a timing session takes."""
+    return sum(spec.timed is not None for spec, _ in registry.measurements.values())
 
 
 def _enough(request: RunRequest) -> Enough | None:

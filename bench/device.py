@@ -155,6 +155,13 @@ class Device:
         return bool(size + self._kept < (free + self._kept) / 2)
 
     @property
+    def total_memory(self) -> int:
+        """Bytes of memory that the device has: its own, or the machine's main memory."""
+        if self._accelerator is None:
+            return int(psutil.virtual_memory().total)
+        return int(self._accelerator.get_memory_info()[1])
+
+    @property
     def has_graphs(self) -> bool:
         """Whether launches can be recorded, and replayed as one."""
         return self.kind == "cuda"

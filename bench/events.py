@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 
@@ -27,6 +27,13 @@ class DataProgress:
     dataset: str
     done: int
     total: int
+
+
+@dataclass(frozen=True)
+class Expected:
+    """How many seconds each trial that is left, a model and a seed, is expected to take."""
+
+    seconds: Mapping[tuple[str, int], float]
 
 
 @dataclass(frozen=True)
@@ -109,6 +116,7 @@ Event = (
     Note
     | Checking
     | DataProgress
+    | Expected
     | TrialStarted
     | EpochEnded
     | TrialEnded

@@ -185,11 +185,24 @@ class Checked:
 
 @dataclass(frozen=True)
 class Devices:
-    """What trials would run on: a kind of device, which of them, and how many threads the CPU has for them."""
+    """What trials would run on: a kind of device, which of them, and how many threads the CPU has for them.
+
+    `environment` is what their records would say of it, `memory` the bytes that one of them has.
+    """
 
     kind: str
     names: tuple[str, ...]
     threads: int
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    memory: int | None = None
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Of a trial that has not run: a training step's bytes at its peak, the seconds of the whole; None: not known."""
+
+    peak: int | None
+    seconds: float | None
 
 
 @dataclass(frozen=True)

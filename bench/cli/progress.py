@@ -16,6 +16,7 @@ from bench.events import (
     DataProgress,
     EpochEnded,
     Event,
+    Expected,
     Measuring,
     Note,
     ReportProgress,
@@ -91,9 +92,12 @@ class Bars:
             speed_estimate_period=math.inf,  # the time left follows from all epochs, not from the last half minute's
         )
         self.bars: dict[Hashable, TaskID] = {}
-        self.under_way: dict[Hashable, float] = {}  # the share of each trial's epochs that is done
+        self.under_way: dict[tuple[str, int], float] = {}  # the share of each trial's epochs that is done
         self.ended = 0
         self.total = 0
+        # What each trial is expected to take: the bar of all goes by that.
+        self.expected: dict[tuple[str, int], float] = {}
+        self.done = 0.0
         self.speed = Speed()
 
     def __enter__(self) -> Bars:
@@ -121,6 +125,8 @@ class Bars:
                 self._show("timing", "side by side", event.done + event.share, event.total, detail)
             case ReportProgress():
                 self._show("report", "files", event.done, event.total, f"{event.done} of {event.total}")
+            case Expected():
+                self.expected |= event.seconds
             case TrialStarted():
                 self.total = event.total
                 self._remove("data")
@@ -130,6 +136,7 @@ class Bars:
             case TrialEnded():
                 self._print(event)
                 self.ended += 1
+                self.done += self._worth((event.model, event.seed))
                 self.under_way.pop((event.model, event.seed), None)
                 self._remove((event.model, event.seed))
                 self._all_trials()
@@ -141,8 +148,15 @@ class Bars:
         self._show(trial, f"{event.model} seed {event.seed}", epoch, event.epochs, detail)
 
     def _all_trials(self) -> None:
-        done = self.ended + sum(self.under_way.values())
-        self._show("all", "all trials", done, self.total, f"{self.ended} of {self.total}")
+        under_way = sum(share * self._worth(trial) for trial, share in self.under_way.items())
+        total = sum(self.expected.values()) + max(0, self.total - len(self.expected)) * self._worth(None)
+        self._show("all", "all trials", self.done + under_way, total, f"{self.ended} of {self.total}")
+
+    def _worth(self, trial: tuple[str, int] | None) -> float:
+        """What a trial counts in the bar of all: its seconds, of one that nobody expected those of a mean one."""
+        if trial in self.expected:
+            return self.expected[trial]
+        return sum(self.expected.values()) / len(self.expected) if self.expected else 1.0
 
     def _show(self, key: Hashable, description: str, done: float, total: float, detail: str) -> None:
         if key not in self.bars:
@@ -162,7 +176,7 @@ def describe(event: Event) -> str | None:
     match event:
         case Note():
             return event.text
-        case Checking() | ReportProgress():
+        case Checking() | ReportProgress() | Expected():
             return None
         case DataProgress():
             return f"{event.dataset}: {event.done:,} pictures decoded" if event.done == event.total else None

@@ -125,13 +125,19 @@ def run(
         ),
     ] = None,
     timeout: Annotated[float | None, typer.Option(help="Stop a trial after so many seconds.", min=1)] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only say what would run, how long it takes and what memory it needs.")
+    ] = False,
+    gpus: Annotated[int | None, typer.Option(help="With --plan: as if there were so many devices.", min=1)] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Run again what is already recorded.")] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> int:
     """Train models under one protocol and leave a results table."""
     from bench import api
+    from bench.cli.planned import plan_text
     from bench.cli.progress import watch
+    from bench.errors import RequestError
     from bench.report.tables.comparison import run_text
     from bench.request import COMPILE_MODES, Place, RunOptions, RunRequest
 
@@ -168,6 +174,13 @@ def run(
         ),
         place=Place(results, device, tuple(plugins or ())),
     )
+    if gpus is not None and not plan:
+        raise RequestError("--gpus is for --plan; --jobs says how many trials run at once")
+    if plan:
+        with watch(quiet) as tell:
+            found = api.plan(request, gpus=gpus, tell=tell)
+        print_json(found.to_json()) if as_json else say(f"\n{plan_text(found)}")
+        return 0
     with watch(quiet) as tell:
         outcome = api.run(request, tell=tell)
     if as_json:

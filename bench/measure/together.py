@@ -2,8 +2,7 @@
 
 What is wanted is a ratio, so that decides how long: rounds go on until the 95 % interval of every model's ratio to
 the first reaches no further than WIDTH each way. Where other work is seen on the machine, its blocks do not count
-(bench/records/sessions.py), and rounds go on, too. Whatever happens, no series takes much longer than MOST_SECONDS
-for each of its models, or LEAST_SECONDS where these are few.
+(bench/records/sessions.py), and rounds go on, too. Whatever happens, no series takes much longer than `longest` says.
 """
 
 from __future__ import annotations
@@ -16,14 +15,12 @@ from dataclasses import dataclass, field
 
 from bench.device import Device
 from bench.measure.clock import Turns, Watch, quiet_cores
-from bench.records.sessions import BLOCK, LEAST_BLOCKS, Times, blocks_of
+from bench.records.sessions import BLOCK, LEAST_BLOCKS, Times, blocks_of, longest
 
 # A share of the ratio: nobody chooses a model for 2 %.
 WIDTH = 0.02
 # An interval of few blocks is narrow by chance at times: so many at least, unless time is up.
 BLOCKS = 12
-MOST_SECONDS = 3.0
-LEAST_SECONDS = 12.0
 # Of a model in a round: the others disturb its caches once a round.
 ROUND_SECONDS = 0.05
 # System clocks count in hundredths of a second, of every core: shorter, a block's disturbance would be guessed.
@@ -50,11 +47,6 @@ class Taken:
             return math.inf
         reaches = [own.against(first).reach for own in others] or [first.level.reach]
         return math.expm1(max(reaches))
-
-
-def longest(models: int) -> float:
-    """The most seconds that a series of so many models takes."""
-    return max(MOST_SECONDS * models, LEAST_SECONDS)
 
 
 def time_together(

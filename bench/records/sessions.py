@@ -26,7 +26,14 @@ from bench.records.median import median_interval
 SCHEMA = 1
 FOLDER = "timing"
 BLOCK = 2  # rounds
+# A series takes so long for each of its models, and so long in all where these are few.
+MOST_SECONDS, LEAST_SECONDS = 3.0, 12.0
 LEAST_BLOCKS = 6  # fewer give no interval by order statistics
+
+
+def longest(models: int) -> float:
+    """The most seconds that a series of so many models takes."""
+    return max(MOST_SECONDS * models, LEAST_SECONDS)
 
 
 class Series(Part):

@@ -18,6 +18,7 @@ from bench.device import every_device
 from bench.errors import RequestError, UnfitError
 from bench.events import Checking, Note, Tell
 from bench.guard import is_the_users
+from bench.measure.environment import environment
 from bench.models.classifier import build_classifier, build_weightless
 from bench.models.extensions import resolved_options
 from bench.models.freezing import freeze
@@ -119,8 +120,9 @@ def prepare_data(request: CheckRequest, emit: Tell) -> Ready:
 
 def find_devices(name: str, precision: str) -> Devices:
     """What trials on the device of that name would run on; RequestError where they could not, in that precision."""
-    device, _ = prepare_device(name, precision)
-    return Devices(device.kind, every_device(name), torch.get_num_threads())
+    device, computed = prepare_device(name, precision)
+    there, memory = environment(device, computed), device.total_memory
+    return Devices(device.kind, every_device(name), torch.get_num_threads(), there, memory)
 
 
 def trainable_layers(request: CheckRequest, classes: int) -> list[dict[str, Any]]:

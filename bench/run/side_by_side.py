@@ -26,7 +26,7 @@ from bench.hookspecs import Subject
 from bench.measure.clock import quiet_cores
 from bench.measure.environment import environment
 from bench.measure.subject import InferenceOptions
-from bench.measure.together import BLOCKS, WIDTH, Taken, longest, time_together
+from bench.measure.together import BLOCKS, WIDTH, Taken, time_together
 from bench.models.classifier import Classifier, build_classifier
 from bench.models.compiling import compiled_if
 from bench.models.freezing import freeze
@@ -36,7 +36,7 @@ from bench.plugins import Registry, load_plugins
 from bench.protocol import Protocol
 from bench.records.comparison import Trial, read_trial
 from bench.records.identity import Way, way_of
-from bench.records.sessions import Series, Session, TimedModel, next_file
+from bench.records.sessions import Series, Session, TimedModel, longest, next_file
 from bench.request import TimingRequest
 from bench.run.prepare import PreparedSubject, prepare_device
 from bench.run.untrained import random_batches

@@ -46,6 +46,7 @@ class Sweep:
     records: list[Record]
     missing: list[TrialSpec]
     executor: Executor
+    devices: Devices
     where: Slots
     request: RunRequest
     meanwhile: Callable[[TrialSpec], Record | None]
@@ -176,7 +177,7 @@ def _planned(
         else:
             missing.append(message)
     further = (lambda record: ()) if more is None else more.after
-    return Sweep(protocol, folder, records, missing, executor, where, request, meanwhile, further)
+    return Sweep(protocol, folder, records, missing, executor, devices, where, request, meanwhile, further)
 
 
 def _found_ready(

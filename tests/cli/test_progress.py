@@ -12,7 +12,7 @@ from rich.console import Console
 
 from bench.cli import progress
 from bench.cli.progress import Bars, PlainLines, describe, duration
-from bench.events import DataProgress, EpochEnded, Event, Note, ReportProgress, TrialEnded, TrialStarted
+from bench.events import DataProgress, EpochEnded, Event, Expected, Note, ReportProgress, TrialEnded, TrialStarted
 
 STORY: list[Event] = [
     Note("protocol quick"),
@@ -43,6 +43,18 @@ def test_without_a_terminal_each_event_is_a_line(capsys: pytest.CaptureFixture[s
         "[2/2] broken seed 0",
         "[2/2] broken seed 0: crashed, ended by SIGKILL, 1 s",
     ]
+
+
+def test_the_bar_of_all_goes_by_what_each_trial_is_expected_to_take() -> None:
+    bars = Bars()
+    bars(Expected({("short", 0): 10.0, ("long", 0): 90.0}))
+    bars(TrialStarted("short", seed=0, epochs=2, index=1, total=2))
+    bars(TrialEnded("short", 0, "ok", seconds=61, index=1, total=2, test_top1=0.875))
+    (task,) = [one for one in bars.progress.tasks if one.description == "all trials"]
+    assert (task.completed, task.total) == (10.0, 100.0)
+    bars(TrialStarted("long", seed=0, epochs=2, index=2, total=3))  # and one that was added meanwhile
+    bars(EpochEnded("long", 0, epoch=1, epochs=2, train_loss=1.5, val_loss=1.25, val_top1=0.5, seconds=3.04))
+    assert (task.completed, task.total) == (55.0, 150.0)
 
 
 def test_decoding_tells_now_and_then_how_fast_it_is_and_how_long_it_will_take(

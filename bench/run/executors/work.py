@@ -17,6 +17,7 @@ from bench.request import (
     Checked,
     CheckRequest,
     Devices,
+    Forecast,
     MeasureRequest,
     Ready,
     TimingRequest,
@@ -64,6 +65,13 @@ def run_trial(spec: TrialSpec, emit: Tell) -> Record:
     from bench.run import trial
 
     return trial.run(spec, emit)
+
+
+def forecast(spec: TrialSpec, emit: Tell) -> Forecast:
+    """What the trial will need and take, by a few measured steps; nothing of it is kept."""
+    from bench.run import forecast
+
+    return forecast.forecast(spec, emit)
 
 
 def measure(request: MeasureRequest, emit: Tell) -> list[Measurement]:
