@@ -107,6 +107,17 @@ BROKEN = {
         "    yield MeasureSpec('mine', lambda subject: 1, (one,))",
         "there is a quantity gmacs already",
     ),
+    "builds for no size": (
+        "from bench import ModelSpec, hookimpl\n\ndef build(*, num_classes, pretrained): pass\n\n"
+        "@hookimpl\ndef bench_models():\n    yield ModelSpec('mine', build, 'cnn')",
+        "mine: build takes keyword arguments num_classes, image_size, pretrained; yours lacks image_size (line 3)",
+    ),
+    "applies with what nobody gives": (
+        "from functools import partial\nfrom bench import ExtensionSpec, hookimpl\n"
+        "def apply(kind, backbone, *, image_size, depth): pass\n"
+        "@hookimpl\ndef bench_extensions():\n    yield ExtensionSpec('mine', partial(apply, 1), changes='all')",
+        "mine: apply takes keyword arguments image_size; yours wants depth, which has no default (line 3)",
+    ),
     "gives something else": ("from bench import hookimpl\n@hookimpl\ndef bench_models(): return [5]", "int"),
     "gives a name with a colon": (MODEL.format(name="a:b"), "'a:b' is no name"),
     "gives a name with a slash": (MODEL.format(name="../up"), "is no name"),

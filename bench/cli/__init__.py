@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bench import __version__
-from bench.cli import listing, results, run
+from bench.cli import authoring, listing, results, run
 
 app = typer.Typer(
     name="bench",
@@ -45,6 +45,7 @@ for command in (
     listing.protocols,
     listing.plugins,
     listing.cache,
+    authoring.new_plugin,
     run.doctor,
 ):
     app.command()(command)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tabulate import tabulate
 
 from bench.files import amount
-from bench.run.outlook import Outlook, said
+from bench.run.outlook import Outlook, said, trials
 
 
 def plan_text(plan: Outlook) -> str:
@@ -23,11 +23,12 @@ def plan_text(plan: Outlook) -> str:
         for spec, one in plan.trials
     ]
     at_once = "one at a time" if plan.slots == 1 else f"{plan.slots} at once"
-    lines = [f"{len(plan.trials)} trials are left, {at_once}; {plan.done} are recorded in {plan.folder}."]
+    are = "is" if len(plan.trials) == 1 else "are"
+    lines = [f"{trials(len(plan.trials))} {are} left, {at_once}; {plan.done} recorded in {plan.folder}."]
     if plan.unknown < len(plan.trials):
         timing = f", of which timing side by side takes {said(plan.timing)} at most" if plan.timing else ""
         lines.append(f"The whole takes about {said(plan.seconds)} (± {plan.share:.0%}){timing}.")
     if plan.unknown:
-        lines.append(f"Of {plan.unknown} trials it is not known how long they take: they come on top.")
+        lines.append(f"Of {trials(plan.unknown)} it is not known how long that takes, which comes on top.")
     lines += plan.too_large
     return "\n".join([tabulate(rows, headers="keys", disable_numparse=True), "", *lines])

@@ -20,7 +20,15 @@ from bench.events import Event
 from bench.files import file_name
 from bench.guard import LIMIT, guarded, is_the_users
 from bench.hookspecs import GIVEN, Claim, DatasetSpec, ExecutorSpec, ExtensionSpec, MeasureSpec, ModelSpec
-from bench.plugins.finding import Plugin, at_fault, check_hooks, find_plugins, plugin_files, what_went_wrong
+from bench.plugins.finding import (
+    Plugin,
+    at_fault,
+    check_hooks,
+    check_parameters,
+    find_plugins,
+    plugin_files,
+    what_went_wrong,
+)
 from bench.plugins.names import FORMER, PLUS, TIMM, Extension, Model, read_options, timm_model, written_as
 from bench.plugins.probe import why_not
 from bench.protocol import LONGEST_NAME
@@ -284,6 +292,7 @@ def _specs(answers: list[Any], hook: str, kind: type[Any]) -> list[Any]:
             said = spec.name if len(str(spec.name)) <= LONGEST_NAME else f"{spec.name[:40]}…"
             use = f"use letters, digits, '.', '_' and '-', {LONGEST_NAME} at most"
             raise ValueError(f"{said!r} is no name: {use}")
+        check_parameters(spec)
         for quantity in getattr(spec, "quantities", ()):
             if not isinstance(quantity, Quantity):
                 raise TypeError(f"{spec.name}: its quantities are {type(quantity).__name__}, not Quantity")

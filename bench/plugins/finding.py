@@ -122,6 +122,37 @@ def check_hooks(manager: pluggy.PluginManager, plugin: Any) -> None:
         raise TypeError("it has no function marked @hookimpl")
 
 
+# What a spec's function is given by its name, besides positional arguments: bench/hookspecs.py says what each is.
+GIVEN_BY_NAME = {
+    "build": ("num_classes", "image_size", "pretrained"),
+    "apply": ("image_size",),
+    "load": ("location", "image_size", "cache"),
+}
+
+
+def check_parameters(spec: Any) -> None:
+    """TypeError where the spec's function cannot be called as the contract says: it lacks a parameter, wants more."""
+    for attribute, given in GIVEN_BY_NAME.items():
+        function = getattr(spec, attribute, None)
+        if function is None:
+            continue
+        try:
+            parameters = inspect.signature(function).parameters.values()
+        except (TypeError, ValueError):  # one that does not tell
+            continue
+        by_name = {one.name for one in parameters if one.kind in (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD)}
+        takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters)
+        lacking = [name for name in given if name not in by_name and not takes_any]
+        needed = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.default is one.empty]
+        more = [name for name in needed if name not in given]
+        if lacking or more:
+            yours = f"lacks {', '.join(lacking)}" if lacking else f"wants {', '.join(more)}, which has no default"
+            whole = inspect.unwrap(getattr(function, "func", function))
+            code = getattr(whole, "__code__", None)
+            line = f" (line {code.co_firstlineno})" if code is not None else ""
+            raise TypeError(f"{spec.name}: {attribute} takes keyword arguments {', '.join(given)}; yours {yours}{line}")
+
+
 def what_went_wrong(error: BaseException, place: str) -> str:
     """The error in one line, after the line of the plugin's file that it comes from."""
     said = " ".join(f"{type(error).__name__}: {error}".split())

@@ -75,7 +75,7 @@ def from_records(spec: TrialSpec, records: Sequence[Record], environment: Mappin
     least = (SEVERAL if len(alike) > 1 else ONE) if alike else DRAWN_OUT
     peaks = [one.efficiency.memory.train_peak for one in here if one.efficiency and one.efficiency.memory]
     memory = next((int(peak) for peak in peaks if peak is not None), None)
-    basis = f"{len(seconds)} earlier trial{'s' if len(seconds) > 1 else ''}"
+    basis = f"{len(seconds)} earlier trial{'' if len(seconds) == 1 else 's'}"
     return Estimate(middle, max(spread, least), memory, basis if alike else f"{basis} of other length")
 
 

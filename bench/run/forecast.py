@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-import tempfile
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
@@ -23,13 +23,14 @@ from bench.plugins import Model, load_plugins
 from bench.protocol import Protocol
 from bench.request import Forecast, TrialSpec
 from bench.run.prepare import prepare_device, prepare_model
-from bench.train.loop import evaluate, fit, make_trainer
+from bench.train.loop import Trainer, evaluate, make_trainer, train_epoch
 from bench.train.optimizer import make_loss
 from bench.train.prefix import make_inputs
+from bench.train.prefix.features import Source
 from bench.train.training import make_graph
 
-# Batches that are trained on, twice; the first epoch warms up.
-STEPS = 3
+# Batches that are trained on, again and again, for so many seconds at least.
+STEPS, SECONDS = 4, 2.0
 # What else a trial does, in seconds: building and writing; and, for each step, what measures it. Read off 24 trials of
 # 12 models on two CPU cores (5.6 to 9.2 s beside their training, with steps of 0.09 to 0.31 s).
 BUILDING, STEPS_MEASURED = 5.0, 9.0
@@ -80,7 +81,7 @@ def _batch(spec: TrialSpec) -> int:
 
 
 def _seconds(spec: TrialSpec, asked: Model) -> float:
-    """Of the whole trial: a few batches are trained on for two epochs, and what that took is drawn out."""
+    """Of the whole trial: a few batches are trained on for a moment, and what that took is drawn out."""
     protocol, counts = spec.protocol, spec.counts
     device, precision = prepare_device(
         spec.place.device, protocol.train.precision, deterministic=spec.options.deterministic
@@ -96,25 +97,43 @@ def _seconds(spec: TrialSpec, asked: Model) -> float:
         for part, subset in subsets(spec.stored, protocol).items()
     }  # fmt: skip
     few = {part: len(one) for part, one in batches.items()}
+    evaluate(model, batches["test"], precision, device)  # kernels are chosen, code is compiled
     inputs = make_inputs(
         model, batches["train"], batches["val"], protocol, precision, spec.options, asked.split, spec.seed
     )
-    short = _short(protocol)
+    long = _endless(protocol)
     graph = make_graph(spec.options, precision, device)
-    loss = make_loss(short, spec.stored.classes, batches["train"].labels)
-    trainer = make_trainer(model, short, inputs.train.steps, precision, device, inputs.forward, graph, loss)
-    with tempfile.TemporaryDirectory() as folder:
-        progress = fit(trainer, inputs.train, inputs.val, short, spec.seed, Path(folder) / "none.pt", lambda _: None)
-    began = time.perf_counter()
-    evaluate(model, batches["test"], precision, device)
-    testing = (time.perf_counter() - began) * counts["test"] / few["test"]
-    step = progress.epoch_seconds[-1] / inputs.train.steps
-    validating = (progress.seconds[-1] - progress.epoch_seconds[-1]) * counts["val"] / few["val"]
-    epoch = step * math.ceil(counts["train"] / size) + validating
+    loss = make_loss(long, spec.stored.classes, batches["train"].labels)
+    trainer = make_trainer(model, long, inputs.train.steps, precision, device, inputs.forward, graph, loss)
+    step = _seconds_per_step(trainer, inputs.train, protocol, spec.seed)
+    validating = _classifying(lambda: evaluate(model, inputs.val, precision, device, inputs.forward), few["val"])
+    testing = _classifying(lambda: evaluate(model, batches["test"], precision, device), few["test"])
+    epoch = step * math.ceil(counts["train"] / size) + validating * counts["val"]
     features = inputs.seconds * (counts["train"] + counts["val"]) / (few["train"] + few["val"])
     training = features + len(protocol.tries) * protocol.train.epochs * epoch
-    return training + testing + BUILDING + STEPS_MEASURED * step
+    return training + testing * counts["test"] + BUILDING + STEPS_MEASURED * step
 
 
-def _short(protocol: Protocol) -> Protocol:
-    return protocol.model_copy(update={"train": protocol.train.model_copy(update={"epochs": 2, "patience": 0})})
+def _seconds_per_step(trainer: Trainer, train: Source, protocol: Protocol, seed: int) -> float:
+    """As training takes its batches, after the first few steps."""
+    batches = itertools.chain.from_iterable(
+        train.shuffled(seed, epoch, protocol.augmentation) for epoch in itertools.count()
+    )
+    train_epoch(trainer, itertools.islice(batches, STEPS))
+    steps, began = 0, time.perf_counter()
+    while steps < STEPS or time.perf_counter() - began < SECONDS:
+        train_epoch(trainer, itertools.islice(batches, STEPS))
+        steps += STEPS
+    return (time.perf_counter() - began) / steps
+
+
+def _classifying(evaluated: Callable[[], object], pictures: int) -> float:
+    """Seconds a picture."""
+    began = time.perf_counter()
+    evaluated()
+    return (time.perf_counter() - began) / pictures
+
+
+def _endless(protocol: Protocol) -> Protocol:
+    """With so many epochs that no schedule ends."""
+    return protocol.model_copy(update={"train": protocol.train.model_copy(update={"epochs": 1_000_000})})

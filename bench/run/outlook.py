@@ -71,7 +71,7 @@ class Outlook:
         if not known:
             return ""
         beside = f", and {self.unknown} of which nothing is known yet" if self.unknown else ""
-        return f"takes about {said(self.seconds)} (± {self.share:.0%}), by earlier trials: {known} trials{beside}"
+        return f"takes about {said(self.seconds)} (± {self.share:.0%}), by earlier trials: {trials(known)}{beside}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -96,6 +96,11 @@ class Outlook:
             "unknown": self.unknown,
             "too_large": self.too_large,
         }
+
+
+def trials(count: int) -> str:
+    """So many, as one says it."""
+    return f"{count} trial{'' if count == 1 else 's'}"
 
 
 def said(seconds: float) -> str:
@@ -128,11 +133,11 @@ def outlook(sweep: Sweep, series: int, tell: Tell, *, gpus: int | None = None, a
             found = asked[spec.model]
         estimates[spec.model, spec.seed] = found
     timed = len({*models, *(record.model.name for record in sweep.records)}) if request.options.timing else 0
-    trials = [(spec, estimates[spec.model, spec.seed]) for spec in longest_first(missing, estimates)]
+    left = [(spec, estimates[spec.model, spec.seed]) for spec in longest_first(missing, estimates)]
     return Outlook(
         sweep.folder,
         len(sweep.records),
-        trials,
+        left,
         gpus or len(sweep.where.devices),
         series * longest(timed) if timed and missing else 0.0,
         sweep.devices.memory,

@@ -33,7 +33,7 @@ def test_a_plan_says_what_is_left_by_measured_steps_and_then_by_earlier_trials(p
     assert table.returncode == 0 and "a few steps are measured" not in table.stderr
     rows = [line.split()[0] for line in table.stdout.splitlines() if "1 earlier trial" in line]
     assert sorted(rows) == ["other", "tiny"]
-    assert "2 trials are left, one at a time; 2 are recorded in results/small." in table.stdout
+    assert "2 trials are left, one at a time; 2 recorded in results/small." in table.stdout
     assert "The whole takes about" in table.stdout
     again = bench(*command, in_folder=place)
     one_line(again, "takes about", "by earlier trials: 2 trials")
@@ -46,7 +46,7 @@ def test_a_plan_of_what_cannot_be_foreseen_says_so(place: Path, bench: Bench) ->
     done = bench(*RUN, "other", "tiny_raise", "--plan", in_folder=place, FAULT="build:raise")
     assert done.returncode == 0, done.stderr
     one_line(done, "tiny_raise: its steps cannot be timed: ValueError: as it was told")
-    assert "Of 1 trials it is not known how long they take" in done.stdout
+    assert "Of 1 trial it is not known how long that takes" in done.stdout
     done = bench(*RUN, "other", "--gpus", "2", in_folder=place)
     assert done.returncode == 2
     one_line(done, "--gpus is for --plan; --jobs says how many trials run at once")

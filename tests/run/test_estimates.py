@@ -119,7 +119,7 @@ def test_a_run_s_first_line_says_how_long_it_takes_of_what_is_known(spec: TrialS
     assert both.seconds == 612.0 and both.share == pytest.approx((60 + 60) / 900)
     assert both.line == "takes about 10 min (± 13%), by earlier trials: 2 trials"
     half = outlook([spec, second], known, NOTHING)
-    assert half.line == "takes about 10 min (± 10%), by earlier trials: 1 trials, and 1 of which nothing is known yet"
+    assert half.line == "takes about 10 min (± 10%), by earlier trials: 1 trial, and 1 of which nothing is known yet"
     assert outlook([spec], NOTHING).line == ""
 
 

@@ -9,21 +9,12 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 # What computes must be the same everywhere, by its public version: a build for a GPU may stand beside one for CPUs.
 PACKAGES = ("bench", "torch", "torchvision", "timm", "numpy")
-
-
-@dataclass(frozen=True)
-class Needs:
-    """The packages that must be the same, and the modules that must be there."""
-
-    packages: tuple[str, ...] = PACKAGES
-    modules: tuple[str, ...] = ()
 
 
 def installed(packages: Sequence[str], modules: Sequence[str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ back. On its machine it runs as it does at home, in a process of its own (see aw
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import socket
@@ -78,33 +79,30 @@ class OnRay:
         """Call `work(emit)` on a machine of the cluster; what only this one has is asked here."""
         if belongs_here(work):
             return (yield from Local().run(work, log=log, timeout=timeout))
-        with self._shared:
-            notes, self.notes = self.notes, []
-        yield from map(Note, notes)
         request = work.args[0] if isinstance(work, partial) and work.args else None
         with sole_user(request.folder) if isinstance(request, TrialSpec) else nullcontext():
             parcel = packed(work)
             needed = (*(request.plugins or ()), *request.measuring) if isinstance(request, TrialSpec) else ()
-            # A session has a machine to itself.
-            alone = isinstance(request, TimingRequest)
-            return cast(T, (yield from self._followed(parcel, log, timeout, nodes.modules_of(needed), alone)))
+            whole = isinstance(request, TimingRequest)  # a session has a machine to itself
+            return cast(T, (yield from self._followed(parcel, log, timeout, nodes.modules_of(needed), whole)))
 
     def close(self) -> None:
         """Leave the cluster; end it where it was started here."""
         ray.shutdown()
 
     def _followed(
-        self, parcel: Parcel, log: Path | None, timeout: float | None, modules: tuple[str, ...], alone: bool
+        self, parcel: Parcel, log: Path | None, timeout: float | None, modules: tuple[str, ...], whole: bool
     ) -> Generator[Event | None, None, Any]:
-        fit = self._fit(_alive(), modules)
+        alive = _alive()
+        fit = self._fit(alive, modules)
         with self._shared:
             notes, self.notes = self.notes, []
         yield from map(Note, notes)
         if not fit:
             raise RequestError("no machine of the cluster can run it: see the lines above")
         items = _on_node.options(
-            num_cpus=max(_alive()[node]["Resources"].get("CPU", 0) for node in fit) if alone else self.cpus,
-            num_gpus=self.gpus,
+            num_cpus=max(alive[node]["Resources"].get("CPU", 0) for node in fit) if whole else self.cpus,
+            num_gpus=math.ceil(self.gpus) if whole else self.gpus,
             label_selector={"ray.io/node-id": f"in({','.join(fit)})"},
         ).remote(parcel, log, timeout, self._sender)
         ended = False

@@ -1,0 +1,23 @@
+"""The extension `mine`: try it with `python -m bench run vit_tiny --extensions mine --protocol quick`."""
+
+from bench import ExtensionSpec, hookimpl
+
+
+def apply(backbone, *, image_size, keep=0.5):
+    """The later blocks lose their MLP: change this. The names of what was there stay, and so does the feature width.
+
+    Parameters behind `image_size` are options: `vit_tiny+mine:keep=0.75`.
+    """
+    for block in list(backbone.blocks)[int(len(backbone.blocks) * keep) :]:
+        block.mlp.forward = lambda tokens: 0 * tokens
+    return backbone
+
+
+def fits(backbone):
+    """Why it does not fit a model, in a few words; empty where it does."""
+    return "" if hasattr(backbone, "blocks") else f"{type(backbone).__name__} has no blocks"
+
+
+@hookimpl
+def bench_extensions():
+    yield ExtensionSpec("mine", apply, fits, changes="models with blocks", source="by hand")
