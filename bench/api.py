@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.errors import RequestError, unknown
-from bench.events import Event, Note, Tell, tell_nobody
+from bench.events import Event, Measuring, Note, Tell, tell_nobody
 from bench.files import checksum, trial_folder
 from bench.guard import LIMIT
 from bench.hookspecs import DiedError
@@ -34,8 +34,18 @@ from bench.report.judge.seeds import FEWEST, read_until
 from bench.report.make import report as reporting
 from bench.report.tables.folder_page import write_page, write_tables
 from bench.report.tables.measurements import write_measure_page
-from bench.request import AppliedRequest, CheckRequest, MeasureRequest, Place, RunRequest, request_from
-from bench.run import measuring, sweep
+from bench.request import (
+    AppliedRequest,
+    CheckRequest,
+    MeasureRequest,
+    Part,
+    PartRequest,
+    Place,
+    RunRequest,
+    request_from,
+)
+from bench.run import contract, measuring, sweep
+from bench.run.contract import Finding
 from bench.run.executors import follow, work
 from bench.run.executors.local import Local
 from bench.run.outlook import Outlook, outlook
@@ -248,6 +258,35 @@ def _handed(
 def doctor(device: str = "auto") -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """This machine as records describe it, and what is missing for which command."""
     return follow(Local().run(partial(work.examine, device)), tell_nobody)
+
+
+def check_plugin(
+    name: str, *, plugins: Sequence[str | Path] = (), tell: Tell = tell_nobody
+) -> dict[Part, list[Finding]]:
+    """What is found of each part of a plugin, held against the contract on real inputs (bench/hookspecs.py).
+
+    `name` is a plugin's, its file, an entry point's, or that of one model, extension, dataset or measurement. Each part
+    is looked at in a process of its own. Raises RequestError where there is none of that name, or it cannot be loaded.
+    """
+    file = Path(name).absolute() if name.endswith(".py") else None
+    place = Place(plugins=(*map(Path, plugins), *([file.parent] if file is not None else [])))
+    registry = _plugins(place)
+    wanted = str(file) if file is not None else name
+    parts = contract.parts_of(wanted, registry)
+    if not parts:
+        for problem in registry.problems:
+            if wanted in problem or f"{name}.py" in problem:
+                raise RequestError(problem)
+        known = {*registry.plugins, *registry.models, *registry.extensions, *registry.datasets, *registry.measurements}
+        raise unknown("plugin", name, known, "python -m bench plugins")
+    found = {}
+    for number, part in enumerate(parts):
+        tell(Measuring(part.name, f"{part.kind} checked", number, len(parts)))
+        try:
+            found[part] = follow(Local().run(partial(work.check_part, PartRequest(part, place))), tell)
+        except DiedError as error:
+            found[part] = [contract.Finding("lives through its checks", False, str(error))]
+    return found
 
 
 def trainable_layers(

@@ -162,6 +162,22 @@ class CheckRequest:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Something that a plugin adds: its kind (model, extension, dataset, measurement), and its name."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True)
+class PartRequest:
+    """Which part of a plugin is to be held against the contract."""
+
+    part: Part
+    place: Place
+
+
+@dataclass(frozen=True)
 class Weights:
     """A file of pretrained weights, its SHA-256, and where it is from; `published`: by timm, for this very model.
 
@@ -199,10 +215,11 @@ class Devices:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Of a trial that has not run: a training step's bytes at its peak, the seconds of the whole; None: not known."""
+    """Of a trial that has not run: a step's peak bytes, the seconds of the whole and of a step; None: not known."""
 
     peak: int | None
     seconds: float | None
+    step: float | None = None
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ for command in (
     listing.plugins,
     listing.cache,
     authoring.new_plugin,
+    authoring.check_plugin,
     run.doctor,
 ):
     app.command()(command)

@@ -7,8 +7,11 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import Json
+from bench.cli.options import Json, Plugins, Quiet
 from bench.cli.printing import print_json, say
+
+# How what was found is shown.
+SIGNS = {True: "✓", False: "✗", None: "–"}
 
 KINDS = "model|extension|dataset|measurement|runtime|package"
 
@@ -30,3 +33,29 @@ def new_plugin(
         return
     say("\n".join(f"wrote {file}" for file in files))
     say(f"\nIt runs as it is:\n\n    {command}")
+
+
+def check_plugin(
+    name: Annotated[str, typer.Argument(help="A plugin, its file, or one thing that it adds.")],
+    plugins: Plugins = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> int:
+    """Hold a plugin against the contract, on real inputs: what it adds is built, run, trained and measured."""
+    from dataclasses import asdict
+
+    from bench import api
+    from bench.cli.progress import watch
+
+    with watch(quiet or as_json) as tell:
+        found = api.check_plugin(name, plugins=tuple(plugins or ()), tell=tell)
+    sound = all(one.ok is not False for findings in found.values() for one in findings)
+    if as_json:
+        print_json([{**asdict(part), "findings": list(map(asdict, own))} for part, own in found.items()])
+        return 0 if sound else 1
+    for part, findings in found.items():
+        say(f"{part.kind} {part.name}")
+        say("\n".join(f"  {SIGNS[one.ok]} {one.what}" + (f": {one.said}" if one.said else "") for one in findings))
+    crosses = sum(one.ok is False for findings in found.values() for one in findings)
+    say("\nas the contract wants it" if sound else f"\n{crosses} to mend: ✗ says what")
+    return 0 if sound else 1

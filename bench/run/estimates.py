@@ -18,6 +18,7 @@ from bench.files import file_name
 from bench.protocol import Protocol
 from bench.records.machine import same_machine
 from bench.records.record import NAME, Record, RecordError, read_record
+from bench.records.sessions import BLOCK, LEAST_BLOCKS, longest
 from bench.request import Forecast, TrialSpec
 
 # How far an estimate may be off, as a share of it: of several trials like it (no less), of one like it, of one that is
@@ -34,13 +35,14 @@ COSTLY = ("data.image_size", "train.what", "train.batch_size", "train.micro_batc
 class Estimate:
     """Seconds of a trial, and how far they may be off as a share; bytes of a training step; and what it rests on.
 
-    None: not known.
+    `step`: seconds of a step. None: not known.
     """
 
     seconds: float | None
     share: float
     memory: int | None
     basis: str
+    step: float | None = None
 
 
 NOTHING = Estimate(None, 0.0, None, "nothing like it was run on this machine")
@@ -76,13 +78,37 @@ def from_records(spec: TrialSpec, records: Sequence[Record], environment: Mappin
     peaks = [one.efficiency.memory.train_peak for one in here if one.efficiency and one.efficiency.memory]
     memory = next((int(peak) for peak in peaks if peak is not None), None)
     basis = f"{len(seconds)} earlier trial{'' if len(seconds) == 1 else 's'}"
-    return Estimate(middle, max(spread, least), memory, basis if alike else f"{basis} of other length")
+    step = next((one for one in map(step_seconds, here) if one is not None), None)
+    return Estimate(middle, max(spread, least), memory, basis if alike else f"{basis} of other length", step)
 
 
 def from_forecast(found: Forecast) -> Estimate:
     """What a few measured steps say."""
     basis = "a few measured steps" if found.seconds is not None else "a count of its tensors"
-    return Estimate(found.seconds, STEPS, found.peak, basis if found.seconds or found.peak else NOTHING.basis)
+    return Estimate(
+        found.seconds, STEPS, found.peak, basis if found.seconds or found.peak else NOTHING.basis, found.step
+    )
+
+
+def step_seconds(record: Record) -> float | None:
+    """Of a training step, as the trial measured it, or as it trained; None where neither is known."""
+    efficiency, training = record.efficiency, record.training
+    if efficiency is not None and efficiency.train_step is not None and efficiency.train_step.seconds is not None:
+        return float(efficiency.train_step.seconds)
+    batch = record.protocol.settings.get("train", {}).get("batch_size")
+    if training is None or training.images_per_second is None or not isinstance(batch, int):
+        return None
+    return batch / float(training.images_per_second)
+
+
+def session_seconds(series: int, models: int, steps: float) -> float:
+    """Of a timing session at most: so long for each series, but so many rounds of the longest of them at least.
+
+    `steps` is the seconds of a step of each model, added up: one series is of steps, another of batches classified.
+    """
+    rounds = BLOCK * LEAST_BLOCKS
+    least = [rounds * steps, rounds * steps / TRAINED, *[0.0] * series][:series]
+    return sum(max(longest(models), one) for one in least)
 
 
 def _costs_alike(spec: TrialSpec, record: Record) -> bool:

@@ -51,7 +51,8 @@ def forecast(spec: TrialSpec, emit: Tell) -> Forecast:
         emit(Note(f"{spec.model}: how long a probe takes is known from an earlier one alone"))
         return Forecast(peak, None)
     try:
-        return Forecast(peak, _seconds(spec, asked))
+        seconds, step = _seconds(spec, asked)
+        return Forecast(peak, seconds, step)
     except RequestError:
         raise
     except Exception as error:
@@ -80,8 +81,8 @@ def _batch(spec: TrialSpec) -> int:
     return min(spec.protocol.train.batch_size, spec.counts["train"])
 
 
-def _seconds(spec: TrialSpec, asked: Model) -> float:
-    """Of the whole trial: a few batches are trained on for a moment, and what that took is drawn out."""
+def _seconds(spec: TrialSpec, asked: Model) -> tuple[float, float]:
+    """Of the whole trial, and of a step: a few batches are trained on for a moment, and what that took is drawn out."""
     protocol, counts = spec.protocol, spec.counts
     device, precision = prepare_device(
         spec.place.device, protocol.train.precision, deterministic=spec.options.deterministic
@@ -111,7 +112,7 @@ def _seconds(spec: TrialSpec, asked: Model) -> float:
     epoch = step * math.ceil(counts["train"] / size) + validating * counts["val"]
     features = inputs.seconds * (counts["train"] + counts["val"]) / (few["train"] + few["val"])
     training = features + len(protocol.tries) * protocol.train.epochs * epoch
-    return training + testing * counts["test"] + BUILDING + STEPS_MEASURED * step
+    return training + testing * counts["test"] + BUILDING + STEPS_MEASURED * step, step
 
 
 def _seconds_per_step(trainer: Trainer, train: Source, protocol: Protocol, seed: int) -> float:

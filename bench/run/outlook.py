@@ -13,11 +13,22 @@ from bench.errors import RequestError
 from bench.events import Expected, Note, Tell
 from bench.files import amount
 from bench.hookspecs import DiedError, TimedOutError
-from bench.records.sessions import longest
+from bench.records.comparison import comparisons, trials_of
 from bench.request import TrialSpec
-from bench.run.estimates import NOTHING, Estimate, earlier, from_forecast, from_records, longest_first, makespan
+from bench.run.estimates import (
+    NOTHING,
+    Estimate,
+    earlier,
+    from_forecast,
+    from_records,
+    longest_first,
+    makespan,
+    session_seconds,
+    step_seconds,
+)
 from bench.run.executors import follow, work
 from bench.run.sweep import Sweep
+from bench.run.timing import lacks_timing
 
 
 @dataclass(frozen=True)
@@ -132,16 +143,26 @@ def outlook(sweep: Sweep, series: int, tell: Tell, *, gpus: int | None = None, a
                 asked[spec.model] = _asked(sweep, spec, tell)
             found = asked[spec.model]
         estimates[spec.model, spec.seed] = found
-    timed = len({*models, *(record.model.name for record in sweep.records)}) if request.options.timing else 0
+    timing = _timing(sweep, series, estimates) if request.options.timing and missing else 0.0
     left = [(spec, estimates[spec.model, spec.seed]) for spec in longest_first(missing, estimates)]
     return Outlook(
         sweep.folder,
         len(sweep.records),
         left,
         gpus or len(sweep.where.devices),
-        series * longest(timed) if timed and missing else 0.0,
+        timing,
         sweep.devices.memory,
     )
+
+
+def _timing(sweep: Sweep, series: int, estimates: Mapping[tuple[str, int], Estimate]) -> float:
+    """Seconds of the session at the end, at most; none where one has timed all models as they are."""
+    steps = {model: one.step or 0.0 for (model, _), one in estimates.items()}
+    for one in comparisons(trials_of(sweep.folder).values()):
+        if sweep.holds(one) and steps.keys() <= {own.model for own in one.finished} and not lacks_timing(one):
+            return 0.0
+    steps |= {record.model.name: step_seconds(record) or 0.0 for record in sweep.records}
+    return session_seconds(series, len(steps), sum(steps.values()))
 
 
 def _asked(sweep: Sweep, spec: TrialSpec, tell: Tell) -> Estimate:

@@ -40,7 +40,7 @@ def test_a_model_an_extension_and_a_dataset_train_as_they_are_written(bench: Ben
     records = [read_record(tmp_path / "results" / "short" / name / "seed0" / "record.json") for name in names]
     assert [record.status for record in records] == ["ok"] * 3
     assert {record.data.name for record in records} == {"my_dataset"}
-    one_line(done, "my_extension does not fit my_model (Sequential has no blocks)")
+    one_line(done, "my_extension does not fit my_model (Sequential has no blocks with an MLP)")
 
 
 def test_a_measurement_and_a_runtime_measure_as_they_are_written(bench: Bench, tmp_path: Path) -> None:
@@ -80,6 +80,12 @@ def test_a_package_is_installed_found_and_passes_its_own_test(bench: Bench, tmp_
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert tested.returncode == 0, tested.stdout
+
+
+def test_an_extension_is_as_the_contract_wants_it(bench: Bench, tmp_path: Path) -> None:
+    written(bench, tmp_path, "extension")
+    done = bench("check-plugin", "plugins/my_extension.py", "-q", in_folder=tmp_path)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize(

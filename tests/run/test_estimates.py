@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 
 from bench.records.record import Record, write_record
 from bench.request import Forecast, TrialSpec
-from bench.run.estimates import NOTHING, Estimate, earlier, from_forecast, from_records, longest_first, makespan
+from bench.run.estimates import (
+    NOTHING,
+    Estimate,
+    earlier,
+    from_forecast,
+    from_records,
+    longest_first,
+    makespan,
+    session_seconds,
+)
 from bench.run.outlook import Outlook, said
 
 HERE = {"device": "Some CPU", "device_kind": "cpu", "threads": 2, "precision": "fp32", "torch": "2.13"}
@@ -86,9 +95,15 @@ def test_earlier_trials_are_looked_for_in_all_of_a_results_folder(tmp_path: Path
 
 
 def test_what_was_measured_is_no_surer_than_it_is() -> None:
-    assert from_forecast(Forecast(10, 5.0)) == Estimate(5.0, 0.2, 10, "a few measured steps")
+    assert from_forecast(Forecast(10, 5.0, 0.1)) == Estimate(5.0, 0.2, 10, "a few measured steps", 0.1)
     assert from_forecast(Forecast(10, None)).basis == "a count of its tensors"
     assert from_forecast(Forecast(None, None)).basis == NOTHING.basis
+
+
+def test_a_session_takes_so_long_for_each_series_or_a_few_rounds_of_slow_models() -> None:
+    assert session_seconds(3, 2, 0.5) == 3 * 12.0
+    assert session_seconds(3, 10, 0.5) == 3 * 30.0
+    assert session_seconds(3, 4, 9.0) == pytest.approx(12 * 9.0 + 12 * 3.0 + 12.0)
 
 
 # Until all is done

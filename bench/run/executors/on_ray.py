@@ -49,29 +49,37 @@ class OnRay:
     """
 
     def __init__(self, address: str | None, cpus: int | None, gpus: float | None) -> None:
-        _connect(address)
+        self._connected = not ray.is_initialized()  # else it is the calling script's, and left to it
+        if self._connected:
+            _connect(address)
         self._shared = threading.Lock()  # trials are followed by threads
         self._here = nodes.installed(nodes.PACKAGES, ())
         self._found: dict[tuple[str, tuple[str, ...]], str] = {}  # why a node is unfit, empty where it is not
-        self._told: set[str] = set()
-        self._sender = None if address is None else _sender()
         self.notes: list[str] = []
+        try:
+            self._sender = None if address is None and self._connected else _sender()
+            self.cpus, self.gpus, self.room = self._look_around(1 if cpus is None else cpus, gpus)
+        except BaseException:
+            self.close()
+            raise
+
+    def _look_around(self, cpus: int, gpus: float | None) -> tuple[int, float, Room]:
+        """What each trial gets, and how many there is room for; RequestError where there is none."""
         alive = _alive()
         fit = self._fit(alive, ())
         if not fit:
             raise RequestError("; ".join([*self.notes, "no machine of the cluster is left"]))
         resources = [alive[node]["Resources"] for node in fit]
-        self.gpus = float(any(one.get("GPU") for one in resources)) if gpus is None else gpus
-        self.cpus = 1 if cpus is None else cpus
-        each = [_places(one, self.cpus, self.gpus) for one in resources]
+        gpus = float(any(one.get("GPU") for one in resources)) if gpus is None else gpus
+        each = [_places(one, cpus, gpus) for one in resources]
         if not sum(each):
             most = max((one.get("CPU", 0), one.get("GPU", 0)) for one in resources)
             raise RequestError(
-                f"--cpus-per-trial {self.cpus}, --gpus-per-trial {self.gpus:g}: no machine of the cluster has that; "
+                f"--cpus-per-trial {cpus}, --gpus-per-trial {gpus:g}: no machine of the cluster has that; "
                 f"the largest has {most[0]:g} CPUs and {most[1]:g} GPUs"
             )
-        sharing = max(each) if not self.gpus else max(1, int(1 / self.gpus))
-        self.room = Room(sum(each), sharing, self.cpus)
+        sharing = max(each) if not gpus else max(1, int(1 / gpus))
+        return cpus, gpus, Room(sum(each), sharing, cpus)
 
     def run(
         self, work: Callable[[Tell], T], *, log: Path | None = None, timeout: float | None = None
@@ -88,7 +96,8 @@ class OnRay:
 
     def close(self) -> None:
         """Leave the cluster; end it where it was started here."""
-        ray.shutdown()
+        if self._connected:
+            ray.shutdown()
 
     def _followed(
         self, parcel: Parcel, log: Path | None, timeout: float | None, modules: tuple[str, ...], whole: bool

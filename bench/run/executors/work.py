@@ -7,7 +7,7 @@ Each is sent to another process by its name and imports there what it needs, so 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.events import Tell
 from bench.records.measurement import Measurement
@@ -19,10 +19,14 @@ from bench.request import (
     Devices,
     Forecast,
     MeasureRequest,
+    PartRequest,
     Ready,
     TimingRequest,
     TrialSpec,
 )
+
+if TYPE_CHECKING:
+    from bench.run.contract import Finding
 
 
 def default_protocol(device: str, emit: Tell) -> str:
@@ -100,6 +104,13 @@ def examine(device: str, emit: Tell) -> tuple[dict[str, Any], list[dict[str, Any
     from bench.run import untrained
 
     return untrained.examine(device, emit)
+
+
+def check_part(request: PartRequest, emit: Tell) -> list[Finding]:
+    """What is found of a part of a plugin, held against the contract."""
+    from bench.run import contract
+
+    return contract.check_part(request, emit)
 
 
 def trainable_layers(request: CheckRequest, classes: int, emit: Tell) -> list[dict[str, Any]]:
