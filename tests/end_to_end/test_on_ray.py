@@ -82,6 +82,7 @@ class Cluster:
         there = self.folder / f"node{len(self.nodes)}"
         there.mkdir()
         settings = {"BENCH_CACHE": str(there / "cache"), "RAY_USAGE_STATS_ENABLED": "0", **environment}
+        settings["RAY_worker_niceness"] = "0"  # else they starve beside other tests
         command = [Path(sys.executable).with_name("ray"), "start", "--block", "--num-cpus", "1"]
         command += ["--object-store-memory", "100000000", "--disable-usage-stats", *arguments]
         log = (there / "log.txt").open("wb")

@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 # Seconds that a machine may take to say what it has; after which one is told that a trial waits for a place; between
 # looks for machines that have gone.
-ASKED, PATIENCE, LOOK = 60.0, 10.0, 2.0
+ASKED, PATIENCE, LOOK = 180.0, 10.0, 2.0
 # Seconds in which something answers at a cluster's address.
 ANSWERS = 5.0
 STARTING = "`ray start --head` starts one, and --executor ray without an address one for the time of the run"
@@ -172,6 +172,7 @@ def _connect(address: str | None) -> None:
         except (OSError, ValueError) as error:
             raise RequestError(f"--ray-address {address}: no Ray cluster is there: {error}; {STARTING}") from None
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # else trials of a cluster that is started here yield to all else
     with _signals_kept():
         try:
             ray.init(
