@@ -68,7 +68,7 @@ def run(asked: RunRequest | str | Sequence[str] = (), *, tell: Tell = tell_nobod
     announce = _heard(registry, tell)
     with sweep.opened(request, registry, announce, _enough(request)) as found:
         trials = trials_of(found.folder)  # once: the page of each trial must not read all records again
-        announce_outlook(found, outlook(found, _series(registry), announce), announce)
+        announce_outlook(found, outlook(found, trials.values(), _series(registry), announce), announce)
         page = Sparing(lambda: write_page(comparisons(trials.values())))
         try:
             for record in found.run(announce):
@@ -126,7 +126,8 @@ def plan(
     registry = _plugins(request.place, request.timeout or LIMIT)
     announce = _heard(registry, tell)
     with sweep.opened(request, registry, announce, _enough(request)) as found:
-        return outlook(found, _series(registry), announce, gpus=gpus, ask=True)
+        trials = trials_of(found.folder).values()
+        return outlook(found, trials, _series(registry), announce, gpus=gpus, ask=True)
 
 
 def _series(registry: Registry) -> int:

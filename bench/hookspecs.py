@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bench.records.quantities import Quantity
 
 # What `build` and `apply` are always given; their other keyword parameters are options of the model, the extension.
-GIVEN = {"num_classes", "image_size", "pretrained"}
+GIVEN = ("num_classes", "image_size", "pretrained")
 
 hookspec = pluggy.HookspecMarker("bench")
 hookimpl = pluggy.HookimplMarker("bench")

@@ -16,7 +16,7 @@ from bench.data.cache import DESCRIPTION, FOLDER, Stored, is_complete, sole_deco
 from bench.data.decode import HALF
 from bench.errors import RequestError
 from bench.events import Event, Note
-from bench.files import amount, cache_folder
+from bench.files import amount, cache_folder, checksum
 
 # Reads so many bytes of the other machine's file from that offset on; fewer at its end.
 Read = Callable[[Path, int, int], bytes]
@@ -59,14 +59,14 @@ def received(stored: Stored, read: Read) -> Generator[Event, None, Stored]:
 def received_file(file: Path, sha256: str, into: Path, read: Read) -> Generator[Event, None, Path]:
     """The file of that digest on this machine: at the same path, in the folder under its digest, or fetched there."""
     for there in (file, into / sha256 / file.name):
-        if there.is_file() and _digest(there) == sha256:
+        if checksum(there) == sha256:
             return there
     yield Note(f"{file.name} is fetched to {there}")
     there.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".", dir=into) as folder:
         half = Path(folder) / file.name
         _fetched(file, half, read)
-        if _digest(half) != sha256:
+        if checksum(half) != sha256:
             raise RequestError(f"{file} did not arrive as it was sent; run again")
         half.replace(there)
     return there
@@ -88,8 +88,3 @@ def _array_bytes(file: Path) -> Iterator[memoryview]:
     """What an array's file holds, its head aside."""
     content = np.load(file, mmap_mode="r").reshape(-1).view(np.uint8)
     yield from (content[start : start + PIECE].data for start in range(0, len(content), PIECE))
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -21,6 +21,7 @@ import pluggy
 
 from bench.errors import RequestError
 from bench.files import bundled
+from bench.hookspecs import GIVEN
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def check_hooks(manager: pluggy.PluginManager, plugin: Any) -> None:
 
 # What a spec's function is given by its name, besides positional arguments: bench/hookspecs.py says what each is.
 GIVEN_BY_NAME = {
-    "build": ("num_classes", "image_size", "pretrained"),
+    "build": GIVEN,
     "apply": ("image_size",),
     "load": ("location", "image_size", "cache"),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from bench.errors import RequestError
 from bench.events import Expected, Note, Tell
 from bench.files import amount
 from bench.hookspecs import DiedError, TimedOutError
-from bench.records.comparison import comparisons, trials_of
+from bench.records.comparison import Trial, comparisons
 from bench.request import TrialSpec
 from bench.run.estimates import (
     NOTHING,
@@ -123,10 +123,13 @@ def said(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def outlook(sweep: Sweep, series: int, tell: Tell, *, gpus: int | None = None, ask: bool = False) -> Outlook:
+def outlook(
+    sweep: Sweep, recorded: Iterable[Trial], series: int, tell: Tell, *, gpus: int | None = None, ask: bool = False
+) -> Outlook:
     """What is left of the run, by earlier trials; where they say nothing and `ask`, by a few steps of each model.
 
-    `series` is how many times of each model a session takes; `gpus` counts on other devices than there are.
+    `recorded` are the trials of its folder, `series` is how many times of each model a session takes; `gpus` counts on
+    other devices than there are.
     """
     request, missing = sweep.request, sweep.missing
     models = dict.fromkeys(spec.model for spec in missing)
@@ -143,7 +146,7 @@ def outlook(sweep: Sweep, series: int, tell: Tell, *, gpus: int | None = None, a
                 asked[spec.model] = _asked(sweep, spec, tell)
             found = asked[spec.model]
         estimates[spec.model, spec.seed] = found
-    timing = _timing(sweep, series, estimates) if request.options.timing and missing else 0.0
+    timing = _timing(sweep, recorded, series, estimates) if request.options.timing and missing else 0.0
     left = [(spec, estimates[spec.model, spec.seed]) for spec in longest_first(missing, estimates)]
     return Outlook(
         sweep.folder,
@@ -155,10 +158,12 @@ def outlook(sweep: Sweep, series: int, tell: Tell, *, gpus: int | None = None, a
     )
 
 
-def _timing(sweep: Sweep, series: int, estimates: Mapping[tuple[str, int], Estimate]) -> float:
+def _timing(
+    sweep: Sweep, recorded: Iterable[Trial], series: int, estimates: Mapping[tuple[str, int], Estimate]
+) -> float:
     """Seconds of the session at the end, at most; none where one has timed all models as they are."""
     steps = {model: one.step or 0.0 for (model, _), one in estimates.items()}
-    for one in comparisons(trials_of(sweep.folder).values()):
+    for one in comparisons(recorded):
         if sweep.holds(one) and steps.keys() <= {own.model for own in one.finished} and not lacks_timing(one):
             return 0.0
     steps |= {record.model.name: step_seconds(record) or 0.0 for record in sweep.records}

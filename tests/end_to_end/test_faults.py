@@ -58,6 +58,18 @@ def test_a_model_that_does_harm_costs_itself(
     assert compared(record(place, "other")) == undisturbed["other"]
 
 
+def test_a_trial_whose_process_dies_is_tried_again_where_that_is_asked_for(
+    place: Path, bench: Bench, undisturbed: dict[str, Any]
+) -> None:
+    asked = (*RUN, "tiny_kill_once", "tiny_kill", "--retries", "1")
+    done = bench(*asked, in_folder=place, FAULT="forward:kill_once+kill")
+    assert done.returncode == 1
+    one_line(done, *(f"tiny_{what}, seed 0: its process was ended by SIGKILL" for what in ("kill_once", "kill")))
+    assert compared(record(place, "tiny_kill_once")) == undisturbed["tiny"]
+    error = record(place, "tiny_kill").error
+    assert error is not None and error.message.endswith("; 2 tries; see log.txt")
+
+
 def test_a_check_that_ends_or_hangs_names_its_model_and_stops_no_trial(place: Path, bench: Bench) -> None:
     faults = ["raise", "os_exit", "segfault", "keyboard", "hang"]
     models = [f"tiny_{what}" for what in faults]

@@ -7,7 +7,7 @@ large and the same for many trials: they are named here, and fetched where they 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -172,9 +172,5 @@ def brought_back(folder: Path, files: Contents, gone: Sequence[str]) -> None:
     changed = {name: content for name, content in files.items() if name in at_once}
     if changed or at_once.intersection(gone):
         keep.take_over(folder, changed, gone)
-    for name in _others(gone, at_once):
+    for name in {*gone} - at_once:
         (folder / name).unlink(missing_ok=True)
-
-
-def _others(names: Sequence[str], than: set[str]) -> Iterator[str]:
-    return (name for name in names if name not in than)
