@@ -159,6 +159,10 @@ def test_a_node_is_killed_in_the_middle_and_every_record_is_there_as_at_home(
     third = joined(cluster, PYTHONPATH=str(place / "other"))
     run = start(*RUN, *MODELS, *data, "--set", "name=there", *on(cluster), **ONE_THREAD)
     run.until("tiny:slow=0.61 epoch 1/3")
+    deadline = time.monotonic() + 120
+    while not list((second.cache / "pictures").glob("*/stored.json")):  # its trial may begin later
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     second.kill()
     status, said = run.end()
     assert status == 0, said
