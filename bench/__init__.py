@@ -1,13 +1,14 @@
 """bench: which image model gives how much accuracy for how much compute, memory and time.
 
 The public names. Those in _LAZY are loaded when first used, so that a plugin's `from bench import ModelSpec, hookimpl`
-stays instant. What the commands do is in bench.api: `run_models`, `measure_models` and `make_report` are its functions,
-under names that no package of bench has.
+stays instant.
 """
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import RequestError, UnreachableError
@@ -25,9 +26,7 @@ from bench.hookspecs import (
 from bench.records.quantities import Quantity
 
 if TYPE_CHECKING:
-    from bench.api import measure as measure_models
-    from bench.api import report as make_report
-    from bench.api import run as run_models
+    from bench.calls import Outcome, measure, report, run
     from bench.models.kept import load_model
     from bench.protocol import Protocol
     from bench.records.evidence import Verdict
@@ -45,6 +44,7 @@ __all__ = [
     "MeasureRequest",
     "MeasureSpec",
     "ModelSpec",
+    "Outcome",
     "Pictures",
     "Place",
     "Protocol",
@@ -60,13 +60,14 @@ __all__ = [
     "load_frame",
     "load_model",
     "load_records",
-    "make_report",
-    "measure_models",
-    "run_models",
+    "measure",
+    "report",
+    "run",
 ]
 
 _LAZY = {
     "MeasureRequest": "bench.request:MeasureRequest",
+    "Outcome": "bench.calls:Outcome",
     "Place": "bench.request:Place",
     "Protocol": "bench.protocol:Protocol",
     "Record": "bench.records.record:Record",
@@ -76,9 +77,9 @@ _LAZY = {
     "load_frame": "bench.records.frame:load_frame",
     "load_model": "bench.models.kept:load_model",
     "load_records": "bench.records.folder:load_records",
-    "make_report": "bench.api:report",
-    "measure_models": "bench.api:measure",
-    "run_models": "bench.api:run",
+    "measure": "bench.calls:measure",
+    "report": "bench.calls:report",
+    "run": "bench.calls:run",
 }
 
 
@@ -87,3 +88,17 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'bench' has no attribute {name!r}")
     module, _, attribute = _LAZY[name].partition(":")
     return getattr(import_module(module), attribute)
+
+
+class _Bench(ModuleType):
+    """`bench.run`, `bench.measure` and `bench.report` are functions, though packages have these names, too.
+
+    The import system makes a package that it has loaded an attribute of the one around it; of these it must not.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _LAZY and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Bench

@@ -1,13 +1,8 @@
 """What the commands do, for Python: the one place that joins runs, reports and plugins.
 
-    from bench import api
-
-    outcome = api.run(["vgg19", "vit_tiny"], protocol="quick", seeds=[0, 1])
-    api.measure("vit_tiny", image_size=32, only=["latency"])
-    api.report("results")
-
-Each raises RequestError, with one line that says what to do, for what cannot be carried out; `tell` is called with
-every event, beside the plugins' `bench_event`.
+`bench.run`, `bench.measure` and `bench.report` (bench/calls.py) are these functions with their progress shown. Each
+raises RequestError, with one line that says what to do, for what cannot be carried out; `tell` is called with every
+event, beside the plugins' `bench_event`.
 """
 
 from __future__ import annotations

@@ -6,11 +6,12 @@ fill in the same values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
 from bench.data.cache import Stored
@@ -286,13 +287,27 @@ class TrialSpec:
         return self.folder / f"checkpoint-{self.identity(model).digest[:16]}-{number}.pt"
 
 
+def _settings(overrides: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, str]]:
+    """The settings of a dictionary, nested or with dots in its keys, each with its value as TOML has it."""
+    for name, value in overrides.items():
+        key = f"{section}{name}"
+        if isinstance(value, Mapping):
+            yield from _settings(value, f"{key}.")
+            continue
+        try:
+            yield key, tomli_w.dumps({"value": value}).partition("=")[2].strip()
+        except TypeError:
+            raise RequestError(f"overrides: {key} = {value!r} is no value that a protocol can have") from None
+
+
 Asked = TypeVar("Asked", RunRequest, MeasureRequest)
 
 
 def request_from(kind: type[Asked], asked: Asked | str | Sequence[str], parameters: Mapping[str, Any]) -> Asked:
     """The request that a Python caller means: a whole one, or names of models and keywords.
 
-    The keyword `device="cpu"` stands for `place=Place(device="cpu")`; lists and texts will do for tuples and paths.
+    The keyword `device="cpu"` stands for `place=Place(device="cpu")`; lists and texts will do for tuples and paths, and
+    a dictionary for `overrides`.
     Raises RequestError for an unknown keyword and for a wrong value.
     """
     if isinstance(asked, kind):
@@ -307,6 +322,8 @@ def request_from(kind: type[Asked], asked: Asked | str | Sequence[str], paramete
             home |= {inner.name: one.name for inner in fields(groups[one.name])}
     document: dict[str, Any] = {"models": [asked] if isinstance(asked, str) else asked}
     for name, value in parameters.items():
+        if name == "overrides" and isinstance(value, Mapping):
+            value = [f"{key}={text}" for key, text in _settings(value)]
         if name not in home:
             raise unknown("parameter", name, home, f"help(bench.{kind.__name__})")
         (document.setdefault(home[name], {}) if home[name] else document)[name] = value

@@ -141,8 +141,7 @@ def test_the_layers_that_train_are_told_without_torch_in_the_asking_process(plac
         assert done.stdout == "tiny last-block ['backbone.block', 'head.0', 'head.3', 'head.6'] False\n"
 
 
-def test_the_public_names_are_the_functions_of_the_api() -> None:
-    assert (bench.run_models, bench.measure_models, bench.make_report) == (api.run, api.measure, api.report)
+def test_every_public_name_is_there() -> None:
     assert all(getattr(bench, name) is not None for name in bench.__all__)
 
 

@@ -19,14 +19,14 @@ def best(records: list[Record]) -> float:
     return max(record.accuracy.test_top1 for record in records if record.accuracy is not None)
 
 
-outcome = bench.run_models(["vit_tiny"], protocol="quick", seeds=[0, 1], device="cpu")
-print(best(outcome.records), outcome.folder / "README.md")
-bench.run_models(RunRequest(("vit_tiny",), protocol="quick"))
-bench.make_report("results")
+outcome = bench.run(["vit_tiny"], protocol="quick", seeds=[0, 1], device="cpu")
+print(best(outcome.records), outcome.page, outcome.frame().columns)
+bench.run(RunRequest(("vit_tiny",), protocol="quick"))
+bench.report("results")
 model = bench.load_model(Path("results/quick/vit_tiny/seed0"))
 size = Quantity(key="size", label="size", about="a size", path="size", kind="count", better="lower")
 """
-WRONG = "import bench\nbench.run_models(5)\nbench.load_records('results').no_such_thing\n"
+WRONG = "import bench\nbench.run(5)\nbench.load_records('results').no_such_thing\n"
 
 
 @pytest.mark.slow

@@ -6,10 +6,12 @@ import math
 import sys
 import time
 from collections.abc import Hashable
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from bench.cli.notebook import Cell, in_notebook
 from bench.cli.printing import plain
 from bench.events import (
     Checking,
@@ -30,8 +32,10 @@ NOW_AND_THEN = 10.0
 
 
 def watch(quiet: bool) -> Bars | PlainLines:
-    """Bars in a terminal, lines elsewhere, nothing where quiet is asked for."""
-    return PlainLines(quiet) if quiet or not sys.stderr.isatty() else Bars()
+    """Bars in a notebook and in a terminal, lines elsewhere, nothing where quiet is asked for."""
+    if not quiet and in_notebook():
+        return Bars(Cell())
+    return PlainLines(quiet) if quiet or not sys.stderr.isatty() else Bars(Screen())
 
 
 class Speed:
@@ -76,8 +80,27 @@ class PlainLines:
         return f"{event.dataset}: {event.done:,} of {event.total:,} pictures decoded, {speed:,.0f}/s, {left} left"
 
 
-class Bars:
-    """A bar for all trials with the time left, and one for each thing under way; what is done scrolls by above."""
+class Surface(Protocol):
+    """Where bars are drawn."""
+
+    def start(self) -> None:
+        """From now on."""
+
+    def stop(self) -> None:
+        """No more; lines that were said stay."""
+
+    def show(self, key: Hashable, description: str, done: float, total: float, detail: str) -> None:
+        """A bar for the key, or another state of its bar."""
+
+    def remove(self, key: Hashable) -> None:
+        """No bar for the key."""
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+
+
+class Screen:
+    """A terminal, with what is left of the time beside each bar."""
 
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False)
@@ -92,6 +115,36 @@ class Bars:
             speed_estimate_period=math.inf,  # the time left follows from all epochs, not from the last half minute's
         )
         self.bars: dict[Hashable, TaskID] = {}
+
+    def start(self) -> None:
+        """From now on."""
+        self.progress.start()
+
+    def stop(self) -> None:
+        """No more; lines that were said stay."""
+        self.progress.stop()
+
+    def show(self, key: Hashable, description: str, done: float, total: float, detail: str) -> None:
+        """A bar for the key, or another state of its bar."""
+        if key not in self.bars:
+            self.bars[key] = self.progress.add_task(plain(description), total=total, detail=detail)
+        self.progress.update(self.bars[key], description=plain(description), completed=done, total=total, detail=detail)
+
+    def remove(self, key: Hashable) -> None:
+        """No bar for the key."""
+        if key in self.bars:
+            self.progress.remove_task(self.bars.pop(key))
+
+    def say(self, line: str) -> None:
+        """A line that stays, above the bars."""
+        self.console.print(plain(line), markup=False, soft_wrap=True)
+
+
+class Bars:
+    """A bar for all trials with the time left, and one for each thing under way; what is done scrolls by above."""
+
+    def __init__(self, surface: Surface) -> None:
+        self.surface = surface
         self.under_way: dict[tuple[str, int], float] = {}  # the share of each trial's epochs that is done
         self.ended = 0
         self.total = 0
@@ -101,11 +154,11 @@ class Bars:
         self.speed = Speed()
 
     def __enter__(self) -> Bars:
-        self.progress.start()
+        self.surface.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.progress.stop()
+        self.surface.stop()
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -114,22 +167,22 @@ class Bars:
             case DataProgress():
                 speed = self.speed.of(event)
                 detail = "pictures" if speed is None else f"{speed:,.0f} pictures/s"
-                self._show("data", event.dataset, event.done, event.total, detail)
+                self.surface.show("data", event.dataset, event.done, event.total, detail)
             case Measuring() if event.brief:
                 pass  # the trial's bar stands for it
             case Measuring():
                 done = f"{event.done} of {event.total}"
-                self._show("measuring", f"{event.model}: {event.quantity}", event.done, event.total, done)
+                self.surface.show("measuring", f"{event.model}: {event.quantity}", event.done, event.total, done)
             case TimingTogether():
                 detail = f"{_models(event.models)}: {event.series}"
-                self._show("timing", "side by side", event.done + event.share, event.total, detail)
+                self.surface.show("timing", "side by side", event.done + event.share, event.total, detail)
             case ReportProgress():
-                self._show("report", "files", event.done, event.total, f"{event.done} of {event.total}")
+                self.surface.show("report", "files", event.done, event.total, f"{event.done} of {event.total}")
             case Expected():
                 self.expected |= event.seconds
             case TrialStarted():
                 self.total = event.total
-                self._remove("data")
+                self.surface.remove("data")
                 self._trial(event, 0, "starting")
             case EpochEnded():
                 self._trial(event, event.epoch, _state(event))
@@ -138,19 +191,19 @@ class Bars:
                 self.ended += 1
                 self.done += self._worth((event.model, event.seed))
                 self.under_way.pop((event.model, event.seed), None)
-                self._remove((event.model, event.seed))
+                self.surface.remove((event.model, event.seed))
                 self._all_trials()
 
     def _trial(self, event: TrialStarted | EpochEnded, epoch: int, detail: str) -> None:
         trial = event.model, event.seed
         self.under_way[trial] = epoch / event.epochs
         self._all_trials()
-        self._show(trial, f"{event.model} seed {event.seed}", epoch, event.epochs, detail)
+        self.surface.show(trial, f"{event.model} seed {event.seed}", epoch, event.epochs, detail)
 
     def _all_trials(self) -> None:
         under_way = sum(share * self._worth(trial) for trial, share in self.under_way.items())
         total = sum(self.expected.values()) + max(0, self.total - len(self.expected)) * self._worth(None)
-        self._show("all", "all trials", self.done + under_way, total, f"{self.ended} of {self.total}")
+        self.surface.show("all", "all trials", self.done + under_way, total, f"{self.ended} of {self.total}")
 
     def _worth(self, trial: tuple[str, int] | None) -> float:
         """What a trial counts in the bar of all: its seconds, of one that nobody expected those of a mean one."""
@@ -158,17 +211,8 @@ class Bars:
             return self.expected[trial]
         return sum(self.expected.values()) / len(self.expected) if self.expected else 1.0
 
-    def _show(self, key: Hashable, description: str, done: float, total: float, detail: str) -> None:
-        if key not in self.bars:
-            self.bars[key] = self.progress.add_task(plain(description), total=total, detail=detail)
-        self.progress.update(self.bars[key], description=plain(description), completed=done, total=total, detail=detail)
-
-    def _remove(self, key: Hashable) -> None:
-        if key in self.bars:
-            self.progress.remove_task(self.bars.pop(key))
-
     def _print(self, event: Event) -> None:
-        self.console.print(plain(describe(event) or ""), markup=False, soft_wrap=True)
+        self.surface.say(describe(event) or "")
 
 
 def describe(event: Event) -> str | None:

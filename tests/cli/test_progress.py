@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from bench.cli import progress
-from bench.cli.progress import Bars, PlainLines, describe, duration
+from bench.cli.progress import Bars, PlainLines, Screen, describe, duration
 from bench.events import DataProgress, EpochEnded, Event, Expected, Note, ReportProgress, TrialEnded, TrialStarted
 
 STORY: list[Event] = [
@@ -46,11 +46,11 @@ def test_without_a_terminal_each_event_is_a_line(capsys: pytest.CaptureFixture[s
 
 
 def test_the_bar_of_all_goes_by_what_each_trial_is_expected_to_take() -> None:
-    bars = Bars()
+    bars = Bars(Screen())
     bars(Expected({("short", 0): 10.0, ("long", 0): 90.0}))
     bars(TrialStarted("short", seed=0, epochs=2, index=1, total=2))
     bars(TrialEnded("short", 0, "ok", seconds=61, index=1, total=2, test_top1=0.875))
-    (task,) = [one for one in bars.progress.tasks if one.description == "all trials"]
+    (task,) = [one for one in bars.surface.progress.tasks if one.description == "all trials"]
     assert (task.completed, task.total) == (10.0, 100.0)
     bars(TrialStarted("long", seed=0, epochs=2, index=2, total=3))  # and one that was added meanwhile
     bars(EpochEnded("long", 0, epoch=1, epochs=2, train_loss=1.5, val_loss=1.25, val_top1=0.5, seconds=3.04))
@@ -82,9 +82,9 @@ def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 def screen() -> Iterator[tuple[Bars, io.StringIO]]:
     """Bars as in a terminal, and what that terminal is sent."""
     written = io.StringIO()
-    bars = Bars()
-    bars.console = Console(file=written, force_terminal=True, width=160, highlight=False)
-    bars.progress.live.console = bars.console
+    bars = Bars(Screen())
+    bars.surface.console = Console(file=written, force_terminal=True, width=160, highlight=False)
+    bars.surface.progress.live.console = bars.surface.console
     with bars:
         yield bars, written
 
@@ -96,7 +96,7 @@ def shown(screen: tuple[Bars, io.StringIO], *events: Event) -> str:
         bars(event)
     written.seek(0)
     written.truncate()
-    bars.progress.refresh()
+    bars.surface.progress.refresh()
     return written.getvalue()
 
 
@@ -129,7 +129,7 @@ def test_trials_that_run_at_once_have_a_bar_each(screen: tuple[Bars, io.StringIO
     assert "vit seed 0" in now and "vit seed 1" in now and "0 of 3" in now
     later = shown(screen, TrialEnded("vit", 1, "ok", 6.0, index=2, total=3, test_top1=0.5))
     assert "vit seed 0" in later and "vit seed 1" not in later and "1 of 3" in later
-    overall = next(task for task in screen[0].progress.tasks if task.description == "all trials")
+    overall = next(task for task in screen[0].surface.progress.tasks if task.description == "all trials")
     assert (overall.completed, overall.total) == (1, 3)  # the other one has not ended its first epoch
 
 
@@ -138,7 +138,7 @@ def test_the_time_left_follows_from_the_epochs_of_all_trials(
 ) -> None:
     now = 0.0
     bars, _ = screen
-    monkeypatch.setattr(bars.progress, "get_time", lambda: now)
+    monkeypatch.setattr(bars.surface.progress, "get_time", lambda: now)
 
     def epoch(number: int) -> EpochEnded:
         return EpochEnded("m", 0, number, 4, 1.0, 1.0, 0.5, 100.0)

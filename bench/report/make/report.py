@@ -51,6 +51,11 @@ class Outcome:
     damaged: list[str] = field(default_factory=list)
     results: str = ""
 
+    @property
+    def page(self) -> Path:
+        """The interactive page of all results; opened in a browser it needs no server."""
+        return Path(self.results) / html.PAGE
+
     def __str__(self) -> str:
         done = {"made": len(self.made), "as they were": self.kept, "removed": len(self.removed)}
         counts = ", ".join(f"{count} {what}" for what, count in done.items() if count or what == "made")

@@ -17,6 +17,7 @@ from bench.records.comparison import Comparison
 from bench.report.artifact import Artifact
 from bench.report.page.data import embedded, page_data
 
+PAGE = "index.html"
 # In the order in which they stand in the page; each may use what is before it.
 SCRIPTS = ("dom", "state", "verdicts", "axes", "scatter", "table", "curves", "classes", "model", "pair", "protocol",
            "main")  # fmt: skip
@@ -26,7 +27,7 @@ def artifacts(results: Path, comparisons: Sequence[Comparison]) -> Iterator[Arti
     """`index.html` in the results folder; none where there is no trial to show."""
     if not comparisons:
         return
-    yield Artifact(results / "index.html", partial(make, results, tuple(comparisons)))
+    yield Artifact(results / PAGE, partial(make, results, tuple(comparisons)))
 
 
 def make(results: Path, comparisons: Sequence[Comparison]) -> bytes:

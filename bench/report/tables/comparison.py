@@ -25,6 +25,8 @@ from bench.report.text.numbers import number
 from bench.report.text.titles import title
 from bench.report.text.verdicts import DISTURBED, GROUP, LETTERS, intervals_read, marks_read
 
+NO_TRIALS = "no trials"
+
 
 def report_columns(comparison: Comparison) -> list[str]:
     """The keys of the quantities in the report's tables."""
@@ -124,13 +126,26 @@ def machines(comparison: Comparison) -> dict[str, list[str]]:
 
 def run_text(folder: Path, records: Sequence[Record]) -> str:
     """What `run` prints: the table of these records, and how to read it."""
-    trials = [Trial(trial_folder(folder, record.model.name, record.seed), record) for record in records]
     parts = []
-    for comparison in comparisons(trials):
+    for comparison in _comparisons(folder, records):
         table = comparison_table(comparison, run_columns(comparison))
         parts += [written(table, "plain"), paragraphs(notes(comparison, run_columns(comparison), "plain"), "plain")]
         parts += filter(None, [extensions_text(comparison)])
-    return "\n\n".join(parts) or "no trials"
+    return "\n\n".join(parts) or NO_TRIALS
+
+
+def run_markdown(folder: Path, records: Sequence[Record]) -> str:
+    """The same as Markdown, for a notebook."""
+    parts = []
+    for comparison in _comparisons(folder, records):
+        columns = run_columns(comparison)
+        parts += [written(comparison_table(comparison, columns), "markdown")]
+        parts += [paragraphs(notes(comparison, columns), "markdown")]
+    return "\n\n".join(parts) or NO_TRIALS
+
+
+def _comparisons(folder: Path, records: Sequence[Record]) -> list[Comparison]:
+    return comparisons(Trial(trial_folder(folder, record.model.name, record.seed), record) for record in records)
 
 
 def comparison_latex(comparison: Comparison) -> bytes:
