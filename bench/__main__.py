@@ -18,11 +18,13 @@ def main() -> None:
     from typer.main import get_command
 
     from bench.cli import app
+    from bench.cli.helping import called
     from bench.cli.options import spread
 
     _hear_signals()
     try:
-        status = get_command(app).main(spread(sys.argv[1:]), standalone_mode=False, prog_name="python -m bench")
+        name = called(sys.argv[0], sys.argv[1:])
+        status = get_command(app).main(spread(sys.argv[1:]), standalone_mode=False, prog_name=name)
     except StorageError as error:
         refuse(str(error))
         status = FAILED

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bench.cli import completing
 from bench.cli.options import Json, Plugins, Quiet
 from bench.cli.printing import print_json, say
 
@@ -17,10 +18,11 @@ KINDS = "model|extension|dataset|measurement|runtime|package"
 
 
 def new_plugin(
-    name: Annotated[str, typer.Argument(help="What it adds is called so.")],
+    name: Annotated[str, typer.Argument(help="What it adds is called so.", metavar="NAME")],
     kind: Annotated[str, typer.Option(help="What it adds; package: an installable project.", metavar=KINDS)] = "model",
     into: Annotated[
-        Path | None, typer.Option(help="The folder.  [default: plugins; of a package: the working directory]")
+        Path | None,
+        typer.Option(help="The folder.  [default: plugins; of a package: the working directory]", metavar="DIR"),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -36,7 +38,14 @@ def new_plugin(
 
 
 def check_plugin(
-    name: Annotated[str, typer.Argument(help="A plugin, its file, or one thing that it adds.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A plugin, its file, or one thing that it adds.",
+            autocompletion=completing.plugins,
+            metavar="NAME|FILE",
+        ),
+    ],
     plugins: Plugins = None,
     quiet: Quiet = False,
     as_json: Json = False,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bench.cli import completing
 from bench.cli.options import Json, Plugins, Settings
 from bench.cli.printing import print_json, print_list, say, warn
 
@@ -19,10 +20,20 @@ if TYPE_CHECKING:
 
 def models(
     trainable: Annotated[
-        str | None, typer.Option(help="Show which layers of this model train under the protocol.", metavar="MODEL")
+        str | None,
+        typer.Option(
+            help="Show which layers of this model train under the protocol.",
+            metavar="MODEL",
+            autocompletion=completing.models,
+        ),
     ] = None,
-    protocol: Annotated[str, typer.Option(help="The protocol for --trainable.", metavar="NAME|FILE")] = "cifar10",
-    classes: Annotated[int, typer.Option(help="How many classes the head has, for --trainable.", min=2)] = 10,
+    protocol: Annotated[
+        str,
+        typer.Option(help="The protocol for --trainable.", metavar="NAME|FILE", autocompletion=completing.protocols),
+    ] = "cifar10",
+    classes: Annotated[
+        int, typer.Option(help="How many classes the head has, for --trainable.", min=2, metavar="N")
+    ] = 10,
     settings: Settings = None,
     keep: Annotated[
         Path | None, typer.Option(help="Keep the count in this results folder, for --trainable.", metavar="RESULTS")
@@ -80,7 +91,12 @@ def cache(
 
 
 def protocols(
-    show: Annotated[str | None, typer.Argument(help="Print this protocol's settings.", metavar="[NAME|FILE]")] = None,
+    show: Annotated[
+        str | None,
+        typer.Argument(
+            help="Print this protocol's settings.", metavar="[NAME|FILE]", autocompletion=completing.protocols
+        ),
+    ] = None,
     settings: Annotated[bool, typer.Option("--settings", help="List every setting that a protocol can have.")] = False,
     as_json: Json = False,
 ) -> None:

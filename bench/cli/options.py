@@ -8,25 +8,43 @@ from typing import Annotated
 
 import typer
 
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
-Results = Annotated[Path, typer.Option(help="The results folder.", metavar="DIR")]
-Plugins = Annotated[list[Path] | None, typer.Option("--plugins", help="A further folder of plugins.", metavar="DIR")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only what comes of it.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to standard output.")]
+from bench.cli import completing
+from bench.cli.helping import HOW, LEFT, WHAT, WHERE
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", metavar="DEVICE", rich_help_panel=WHERE)]
+Results = Annotated[Path, typer.Option(help="The results folder.", metavar="DIR", rich_help_panel=LEFT)]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option("--plugins", help="A further folder of plugins.", metavar="DIR", rich_help_panel=WHERE),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only what comes of it.", rich_help_panel=LEFT)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to standard output.", rich_help_panel=LEFT)]
 Models = Annotated[
     list[str] | None,
     typer.Argument(
         help="Models: NAME, NAME:key=value,… or timm/NAME, each with any +EXTENSION:key=value,… behind it.",
-        metavar="[MODEL]...",
+        metavar="MODEL",
+        autocompletion=completing.models,
     ),
 ]
-ImageSize = Annotated[int, typer.Option(help="Side of the images in pixels.", min=8)]
-TrainBatch = Annotated[int, typer.Option(help="Batch size of a training step.", min=2)]
-Precision = Annotated[str, typer.Option(help="fp32, tf32 (NVIDIA), bf16 or fp16.")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="Change a setting of the protocol.", metavar="KEY=VALUE")
+ImageSize = Annotated[int, typer.Option(help="Side of the images in pixels.", min=8, metavar="N", rich_help_panel=HOW)]
+TrainBatch = Annotated[
+    int, typer.Option(help="Batch size of a training step.", min=2, metavar="N", rich_help_panel=HOW)
 ]
-Comparison = Annotated[str | None, typer.Option(help="Only this comparison: its folder's name.", metavar="NAME")]
+Precision = Annotated[str, typer.Option(help="fp32, tf32 (NVIDIA), bf16 or fp16.", metavar="NAME", rich_help_panel=HOW)]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Change a setting of the protocol.",
+        metavar="KEY=VALUE",
+        autocompletion=completing.settings,
+        rich_help_panel=WHAT,
+    ),
+]
+Comparison = Annotated[
+    str | None, typer.Option(help="Only this comparison: its folder's name.", metavar="NAME", rich_help_panel=WHAT)
+]
 
 RESULTS = Path("results")
 SEVERAL = "--extensions"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Iterable
 from typing import Any
+
+from bench.cli.terminal import fitted
 
 # Control characters other than a tab and the end of a line: a terminal would do what they say.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -18,8 +21,9 @@ def plain(text: str) -> str:
 
 
 def say(text: object) -> None:
-    """To standard output."""
-    print(plain(str(text)))
+    """To standard output; in a terminal as wide as that is."""
+    line = plain(str(text))
+    print(fitted(line, shutil.get_terminal_size().columns) if sys.stdout.isatty() else line)
 
 
 def warn(lines: Iterable[str]) -> None:

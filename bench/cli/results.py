@@ -46,8 +46,8 @@ def report(
 
 
 def compare(
-    a: Annotated[str, typer.Argument(help="A model of the results, or a results folder: what was.")],
-    b: Annotated[str, typer.Argument(help="Another one: what is.")],
+    a: Annotated[str, typer.Argument(help="A model of the results, or a results folder: what was.", metavar="A")],
+    b: Annotated[str, typer.Argument(help="Another one: what is.", metavar="B")],
     results: Results = RESULTS,
     protocol: Comparison = None,
     tolerance: Annotated[

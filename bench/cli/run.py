@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.cli import completing
+from bench.cli.helping import HOW, LEFT, WHAT, WHERE
 from bench.cli.options import (
     RESULTS,
     Device,
@@ -29,41 +31,69 @@ if TYPE_CHECKING:
 
 def run(
     models: Models = None,
-    all_models: Annotated[bool, typer.Option("--all", help="All models that the protocol does not leave out.")] = False,
+    all_models: Annotated[
+        bool, typer.Option("--all", help="All models that the protocol does not leave out.", rich_help_panel=WHAT)
+    ] = False,
     protocol: Annotated[
         str | None,
-        typer.Option(help="Name or TOML file of a protocol; by default cifar10 with CUDA, else quick.", metavar="NAME"),
+        typer.Option(
+            help="Name or TOML file of a protocol; by default cifar10 with CUDA, else quick.",
+            metavar="NAME",
+            rich_help_panel=WHAT,
+            autocompletion=completing.protocols,
+        ),
     ] = None,
     extensions: Annotated[
         list[str] | None,
         typer.Option(
             help="Run each model as it is, and with each of these that fits; several, one after another.",
             metavar="EXTENSION...",
+            rich_help_panel=WHAT,
+            autocompletion=completing.extensions,
         ),
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help="Another dataset than the protocol's.", metavar="NAME|folder:DIR")
+        str | None,
+        typer.Option(
+            help="Another dataset than the protocol's.",
+            metavar="NAME|folder:DIR",
+            rich_help_panel=WHAT,
+            autocompletion=completing.datasets,
+        ),
     ] = None,
     seed: Annotated[
-        list[int] | None, typer.Option(help="Seeds to run instead of the protocol's.", min=0, max=2**63 - 1)
+        list[int] | None,
+        typer.Option(
+            help="Seeds to run instead of the protocol's.", min=0, max=2**63 - 1, rich_help_panel=WHAT, metavar="N"
+        ),
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(help="The same as a list with ranges, such as 0-4 or 0,3,7-9.", metavar="LIST")
+        str | None,
+        typer.Option(
+            help="The same as a list with ranges, such as 0-4 or 0,3,7-9.", metavar="LIST", rich_help_panel=WHAT
+        ),
     ] = None,
     until: Annotated[
         str | None,
-        typer.Option(help="Add seeds until a mean is known to within so much: accuracy=0.5.", metavar="QUANTITY=WIDTH"),
+        typer.Option(
+            help="Add seeds until a mean is known to within so much: accuracy=0.5.",
+            metavar="QUANTITY=WIDTH",
+            rich_help_panel=WHAT,
+        ),
     ] = None,
-    max_seeds: Annotated[int, typer.Option(help="No model gets more seeds by --until.", min=1)] = 20,
+    max_seeds: Annotated[
+        int, typer.Option(help="No model gets more seeds by --until.", min=1, rich_help_panel=WHAT, metavar="N")
+    ] = 20,
     device: Device = "auto",
     results: Results = RESULTS,
     settings: Settings = None,
     weights: Annotated[
-        list[str] | None, typer.Option(help="A file of pretrained weights for a model.", metavar="MODEL=FILE")
+        list[str] | None,
+        typer.Option(help="A file of pretrained weights for a model.", metavar="MODEL=FILE", rich_help_panel=WHAT),
     ] = None,
     plugins: Plugins = None,
     frozen_prefix: Annotated[
-        bool, typer.Option(help="Compute a frozen part's features once, or anew at every epoch.")
+        bool, typer.Option(help="Compute a frozen part's features once, or anew at every epoch.", rich_help_panel=HOW)
     ] = True,
     picture_memory: Annotated[
         float | None,
@@ -71,50 +101,100 @@ def run(
             help="Most memory for a trial's pictures, else the disk; default: half of what is free.",
             metavar="GB",
             min=0,
+            rich_help_panel=HOW,
         ),
     ] = None,
     feature_memory: Annotated[
         float | None,
-        typer.Option(help="Most memory for those features, else a file; default: half of what is free.", metavar="GB"),
+        typer.Option(
+            help="Most memory for those features, else a file; default: half of what is free.",
+            metavar="GB",
+            rich_help_panel=HOW,
+        ),
     ] = None,
-    compiled: Annotated[bool, typer.Option("--compile", help="Train through torch.compile.")] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Train through torch.compile.", rich_help_panel=HOW)
+    ] = False,
     compile_mode: Annotated[
         str,
-        typer.Option(help="Train through torch.compile in this mode.", metavar="default|reduce-overhead|max-autotune"),
+        typer.Option(
+            help="Train through torch.compile in this mode.",
+            metavar="default|reduce-overhead|max-autotune",
+            rich_help_panel=HOW,
+        ),
     ] = "default",
     graphs: Annotated[
-        bool, typer.Option(help="On a CUDA GPU, replay training steps as one graph, or start their kernels singly.")
+        bool,
+        typer.Option(
+            help="On a CUDA GPU, replay training steps as one graph, or start their kernels singly.",
+            rich_help_panel=HOW,
+        ),
     ] = True,
     deterministic: Annotated[
         bool,
-        typer.Option("--deterministic", help="Only kernels that always give the same: slower, repeats to the bit."),
+        typer.Option(
+            "--deterministic",
+            help="Only kernels that always give the same: slower, repeats to the bit.",
+            rich_help_panel=HOW,
+        ),
     ] = False,
     fit: Annotated[
         bool,
-        typer.Option("--fit", help="Compute batches that do not fit in parts, with the same update."),
+        typer.Option(
+            "--fit", help="Compute batches that do not fit in parts, with the same update.", rich_help_panel=HOW
+        ),
     ] = False,
-    keep_weights: Annotated[bool, typer.Option(help="Keep the trained weights beside each record, or not.")] = True,
-    timing: Annotated[bool, typer.Option(help="At the end, time all finished models side by side, or not.")] = True,
+    keep_weights: Annotated[
+        bool, typer.Option(help="Keep the trained weights beside each record, or not.", rich_help_panel=LEFT)
+    ] = True,
+    timing: Annotated[
+        bool, typer.Option(help="At the end, time all finished models side by side, or not.", rich_help_panel=LEFT)
+    ] = True,
     executor: Annotated[
-        str, typer.Option(help="Where trials run; `plugins` lists the executors.", metavar="NAME")
+        str,
+        typer.Option(
+            help="Where trials run; `plugins` lists the executors.",
+            metavar="NAME",
+            rich_help_panel=WHERE,
+            autocompletion=completing.executors,
+        ),
     ] = "local",
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", "-j", help="Trials at once; default: one on each accelerator, else one.", min=1),
+        typer.Option(
+            "--jobs",
+            "-j",
+            help="Trials at once; default: one on each accelerator, else one.",
+            min=1,
+            rich_help_panel=WHERE,
+            metavar="N",
+        ),
     ] = None,
     ray_address: Annotated[
         str | None,
         typer.Option(
             help="With --executor ray: the cluster; default: one of this machine, for the time of the run.",
             metavar="auto|HOST:PORT",
+            rich_help_panel=WHERE,
         ),
     ] = None,
     cpus_per_trial: Annotated[
-        int | None, typer.Option(help="CPUs, and threads, of each trial in a cluster.  [default: 1]", min=1)
+        int | None,
+        typer.Option(
+            help="CPUs, and threads, of each trial in a cluster.  [default: 1]",
+            min=1,
+            rich_help_panel=WHERE,
+            metavar="N",
+        ),
     ] = None,
     gpus_per_trial: Annotated[
         float | None,
-        typer.Option(help="GPUs of each trial in a cluster, or a part of one.  [default: 1 where it has any]", min=0),
+        typer.Option(
+            help="GPUs of each trial in a cluster, or a part of one.  [default: 1 where it has any]",
+            min=0,
+            rich_help_panel=WHERE,
+            metavar="N",
+        ),
     ] = None,
     retries: Annotated[
         int | None,
@@ -122,14 +202,27 @@ def run(
             help="How often a trial whose process died is tried again, from its last checkpoint.  "
             "[default: 2 where its machine is lost, else 0]",
             min=0,
+            rich_help_panel=WHERE,
+            metavar="N",
         ),
     ] = None,
-    timeout: Annotated[float | None, typer.Option(help="Stop a trial after so many seconds.", min=1)] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(help="Stop a trial after so many seconds.", min=1, rich_help_panel=WHERE, metavar="SECONDS"),
+    ] = None,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Only say what would run, how long it takes and what memory it needs.")
+        bool,
+        typer.Option(
+            "--plan", help="Only say what would run, how long it takes and what memory it needs.", rich_help_panel=LEFT
+        ),
     ] = False,
-    gpus: Annotated[int | None, typer.Option(help="With --plan: as if there were so many devices.", min=1)] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Run again what is already recorded.")] = False,
+    gpus: Annotated[
+        int | None,
+        typer.Option(help="With --plan: as if there were so many devices.", min=1, rich_help_panel=LEFT, metavar="N"),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Run again what is already recorded.", rich_help_panel=WHAT)
+    ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> int:
@@ -194,11 +287,13 @@ def run(
 def measure(
     context: typer.Context,
     models: Models = None,
-    all_models: Annotated[bool, typer.Option("--all", help="All registered models.")] = False,
+    all_models: Annotated[bool, typer.Option("--all", help="All registered models.", rich_help_panel=WHAT)] = False,
     of: Annotated[
         Path | None,
         typer.Option(
-            help="Time the trained models of these results side by side, once more; sessions add up.", metavar="RESULTS"
+            help="Time the trained models of these results side by side, once more; sessions add up.",
+            metavar="RESULTS",
+            rich_help_panel=WHAT,
         ),
     ] = None,
     extension: Annotated[
@@ -206,23 +301,49 @@ def measure(
         typer.Option(
             help="Apply it to the trained model of a finished trial, whose folder is named in place of a model.",
             metavar="EXTENSION",
+            rich_help_panel=WHAT,
+            autocompletion=completing.extensions,
         ),
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help="Where that trial's pictures are, of a folder.", metavar="NAME|folder:DIR")
+        str | None,
+        typer.Option(
+            help="Where that trial's pictures are, of a folder.", metavar="NAME|folder:DIR", rich_help_panel=WHAT
+        ),
     ] = None,
-    timing: Annotated[bool, typer.Option(help="With --extension: time it beside the trained model, or not.")] = True,
+    timing: Annotated[
+        bool, typer.Option(help="With --extension: time it beside the trained model, or not.", rich_help_panel=WHAT)
+    ] = True,
     image_size: ImageSize = 224,
-    classes: Annotated[int, typer.Option(help="Classes of the last layer.", min=2)] = 1000,
+    classes: Annotated[
+        int, typer.Option(help="Classes of the last layer.", min=2, rich_help_panel=HOW, metavar="N")
+    ] = 1000,
     batch: Annotated[
-        list[int] | None, typer.Option(help="Batch sizes of inference; by default growing up to the best.", min=1)
+        list[int] | None,
+        typer.Option(
+            help="Batch sizes of inference; by default growing up to the best.", min=1, rich_help_panel=HOW, metavar="N"
+        ),
     ] = None,
     train_batch: TrainBatch = 8,
-    only: Annotated[list[str] | None, typer.Option(help="Only this quantity; see below.", metavar="QUANTITY")] = None,
-    rounds: Annotated[int, typer.Option(help="Interleaved rounds of latency.", min=6)] = 24,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only this quantity; see below.",
+            metavar="QUANTITY",
+            rich_help_panel=WHAT,
+            autocompletion=completing.measurements,
+        ),
+    ] = None,
+    rounds: Annotated[
+        int, typer.Option(help="Interleaved rounds of latency.", min=6, rich_help_panel=HOW, metavar="N")
+    ] = 24,
     precision: Precision = "fp32",
-    channels_last: Annotated[bool, typer.Option(help="Inference in channels-last order, as in trials.")] = True,
-    compiled: Annotated[bool, typer.Option("--compile", help="Through torch.compile, inference and training.")] = False,
+    channels_last: Annotated[
+        bool, typer.Option(help="Inference in channels-last order, as in trials.", rich_help_panel=HOW)
+    ] = True,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Through torch.compile, inference and training.", rich_help_panel=HOW)
+    ] = False,
     device: Device = "auto",
     results: Results = RESULTS,
     plugins: Plugins = None,
@@ -319,7 +440,10 @@ def _time_together(
 
 
 def profile(
-    model: Annotated[str, typer.Argument(help="NAME, NAME:key=value,… or timm/NAME.")],
+    model: Annotated[
+        str,
+        typer.Argument(help="NAME, NAME:key=value,… or timm/NAME.", metavar="MODEL", autocompletion=completing.models),
+    ],
     image_size: ImageSize = 224,
     train_batch: TrainBatch = 8,
     precision: Precision = "fp32",

@@ -7,8 +7,9 @@ quantity can stand in the record beside its value, and every output knows it as 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from bench.records.efficiency import others_alone
@@ -18,15 +19,24 @@ UNITS: dict[str, dict[str, float]] = {
     "%": {"%": 1.0},
     "points": {},
     "share": {"%": 0.01},
+    "k": {},
     "M": {"k": 1e-3, "M": 1.0, "G": 1e3},
     "G": {"M": 1e-3, "G": 1.0},
+    "µs": {"s": 1e6},
     "ms": {"ms": 1.0, "s": 1e3},
     "s": {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0},
+    "B": {},
+    "kB": {},
     "MB": {"B": 1e-6, "kB": 1e-3, "MB": 1.0, "GB": 1e3, "KiB": 1024e-6, "MiB": 1024**2 / 1e6, "GiB": 1024**3 / 1e6},
     "images/s": {},
     "J": {"mJ": 1e-3, "J": 1.0},
     "": {},
 }
+# The unit a thousandth as large, and how a sentence says either.
+SMALLER = {
+    "G": ("M", "billions", "millions"), "M": ("k", "millions", "thousands"), "k": ("", "in thousands", ""),
+    "MB": ("kB", "10⁶", "10³"), "kB": ("B", "10³ ", ""), "s": ("ms", "seconds", "milliseconds"), "ms": ("µs", "", ""),
+}  # fmt: skip
 # How the values of two models are told apart: on the same test pictures; exactly; by the ratio of times; not, but for
 # what several seeds say.
 Kind = Literal["accuracy", "count", "time", "score"]
@@ -73,6 +83,26 @@ class Quantity:
     def in_points(self) -> bool:
         """Whether differences are said in percentage points, not as shares."""
         return self.unit in ("%", "points")
+
+    def shown_for(self, values: Iterable[float]) -> Quantity:
+        """The same in a unit so small that none of the values, but 0, is printed as 0; itself where it is or none is.
+
+        A quantity in another unit is for showing alone: limits, files and the page's axes have the first one.
+        """
+        own = [abs(value) for value in values if value]
+        shown, factor = self, 1.0
+        while own and not float(f"{min(own) * factor:.{shown.decimals}f}") and shown.unit in SMALLER:
+            unit, large, small = SMALLER[shown.unit]
+            word = re.compile(rf"(?<![A-Za-z]){shown.unit}(?=MACs|[^A-Za-z]|$)")
+            factor *= 1000
+            shown = replace(
+                shown,
+                unit=unit,
+                label=word.sub(unit, shown.label).replace(" ()", "").strip(),
+                about=shown.about.replace(large, small) if large else shown.about,
+                scale=shown.scale * 1000,
+            )
+        return shown
 
     @property
     def units(self) -> dict[str, float]:

@@ -81,3 +81,27 @@ def test_a_plugins_quantity_takes_no_bundled_ones_place(make_record: Callable[..
     record = make_record(plugins={"mine": 1}, quantities=[usurper])
     (comparison,) = comparisons([Trial(Path("results/quick/m/seed0"), record)])
     assert comparison.quantities == QUANTITIES
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "label", "shown"),
+    [
+        ("gmacs", 4e6, "GMACs", "0.004"),
+        ("gmacs", 4e5, "MMACs", "0.400"),
+        ("gmacs", 9536, "MMACs", "0.010"),
+        ("gmacs", 12, "kMACs", "0.012"),
+        ("params", 1634, "params (k)", "1.63"),
+        ("params", 3, "params", "3.00"),
+        ("memory", 78e3, "peak kB", "78"),
+        ("latency_ms", 0.002, "latency (µs)", "2.00"),
+        ("total_seconds", 0.004, "total ms", "4.0"),
+        ("energy", 1e-9, "J/image", "0.0000"),  # no smaller unit is known
+        ("accuracy", 0.0, "test top-1 (%)", "0.00"),
+    ],
+)
+def test_a_value_that_would_be_printed_as_0_is_shown_in_a_smaller_unit(
+    key: str, value: float, label: str, shown: str
+) -> None:
+    quantity = BY_KEY[key].shown_for([value * BY_KEY[key].scale, 0.0])
+    assert (quantity.label, f"{value * quantity.scale:.{quantity.decimals}f}") == (label, shown)
+    assert quantity.unit in UNITS

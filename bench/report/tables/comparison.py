@@ -46,12 +46,19 @@ def measured(comparison: Comparison, keys: Sequence[str] | None = None) -> tuple
     return found, [one for one in asked if one not in found]
 
 
+def shown(comparison: Comparison, keys: Sequence[str] | None = None) -> tuple[list[Quantity], list[Quantity]]:
+    """The same, each in the unit in which no model's value is printed as 0."""
+    found, missing = measured(comparison, keys)
+    values = {one: [own.mean for each in comparison.finished if (own := estimate(one, each))] for one in found}
+    return [one.shown_for(own) for one, own in values.items()], missing
+
+
 def comparison_table(comparison: Comparison, keys: Sequence[str] | None = None) -> Table:
     """One row a model, best mean test top-1 first; those that never finished last, with the reason.
 
     Quantities that no model has are left out. Behind top-1, where pairs were tested, stand the letters of its groups.
     """
-    quantities, _ = measured(comparison, keys)
+    quantities, _ = shown(comparison, keys)
     failed = any(contender.status != "ok" for contender in comparison.contenders)
     verdicts = Verdicts.of(comparison)
     given = {quantity.key: marks(verdicts.on(quantity)) for quantity in quantities}
@@ -72,7 +79,7 @@ def comparison_table(comparison: Comparison, keys: Sequence[str] | None = None) 
 
 def notes(comparison: Comparison, keys: Sequence[str] | None = None, style: Style = "markdown") -> list[str]:
     """How to read the table: its columns, marks and intervals, what was not measured, and what is in doubt."""
-    quantities, missing = measured(comparison, keys)
+    quantities, missing = shown(comparison, keys)
     lines = [
         "Best mean test top-1 first. Validation chose the epoch; the test pictures were used once, at that epoch's "
         "weights. " + "; ".join(f"{one.label}: {one.about}" for one in quantities) + "."
@@ -150,7 +157,7 @@ def _comparisons(folder: Path, records: Sequence[Record]) -> list[Comparison]:
 
 def comparison_latex(comparison: Comparison) -> bytes:
     """The table, for \\input in a document with the package booktabs: as many as it takes for each to fit the text."""
-    quantities, _ = measured(comparison)
+    quantities, _ = shown(comparison)
     parts = []
     tables = list(fitting(comparison_table(comparison)))
     by_label = {quantity.label: quantity for quantity in quantities}
