@@ -30,6 +30,11 @@ class Outcome:
     """What a run has come to. In a notebook it shows as its table, printed as what the command prints.
 
     `records`: of every trial that was asked for, those found recorded first. `folder`: where they and their tables are.
+
+    >>> outcome = bench.run("vit_tiny", "quick", overrides={"name": "first", "train.epochs": 1, "train.limit": 64,
+    ...                     "data.test_limit": 64}, timing=False, progress=False)  # recorded already
+    >>> print(outcome.folder, outcome.page, len(outcome.frame()))
+    results/first results/first/README.md 1
     """
 
     records: list[Record]
@@ -68,8 +73,10 @@ def run(
 ) -> Outcome:
     """Train models under one protocol, once for each seed, leaving out what is already recorded; and write the tables.
 
-        outcome = bench.run(["vit_tiny", "densenet121"], protocol="quick", overrides={"train.epochs": 3})
-        print(outcome)
+    >>> smaller = {"train": {"epochs": 1, "limit": 64}, "data.test_limit": 64, "name": "first"}
+    >>> outcome = bench.run("vit_tiny", protocol="quick", overrides=smaller, timing=False, progress=False)
+    >>> outcome.ok, len(outcome.records)
+    (True, 1)
 
     `models` are names as on the command line (`vit_tiny:patch_size=8+token_merging`), or a RunRequest. `overrides`
     change settings of the protocol. Further keywords are the fields of RunRequest, RunOptions and Place: `seeds=[0]`,
@@ -98,8 +105,9 @@ def measure(
 ) -> list[Measurement]:
     """Measure models as they are, without training them; write their measurements, and a page with their table.
 
-        (found,) = bench.measure("vit_tiny", image_size=32, only=["macs"])
-        print(found.efficiency.macs)
+    >>> (found,) = bench.measure("vit_tiny", image_size=224, only=["macs"], progress=False)
+    >>> found.efficiency.macs
+    1258411200
 
     `models` are names, or a MeasureRequest, whose fields and Place's are the further keywords. Counts are of one image;
     the keys of `efficiency` are the record's: bytes, seconds unless the name says otherwise.
@@ -120,7 +128,8 @@ def report(
 ) -> ReportOutcome:
     """Make the tables, figures, findings and the interactive page of a results folder anew, where they are not as is.
 
-        print(bench.report("results").page)
+    >>> print(bench.report("results", texts=(), progress=False).page)
+    results/index.html
 
     `plugins` are folders whose claims are judged, too; `texts` Markdown files with marked sections, or folders of such,
     by default the results folder and the working directory. Raises RequestError where there are no records.

@@ -10,6 +10,10 @@ class RequestError(Exception):
     """The request cannot be carried out; the text says in one line what is wrong and what to do.
 
     The command line prints it without a traceback and exits with status 2.
+
+    >>> bench.run("vit_tinny", progress=False)
+    Traceback (most recent call last):
+    bench.errors.RequestError: unknown model 'vit_tinny': did you mean vit_tiny ...
     """
 
 
@@ -29,7 +33,11 @@ class NoSuchOptionError(RequestError):
 
 
 class UnreachableError(RequestError):
-    """What is not on this machine cannot be downloaded; on another, or another day, it may be."""
+    """What is not on this machine cannot be downloaded; on another, or another day, it may be.
+
+    >>> issubclass(bench.UnreachableError, bench.RequestError)
+    True
+    """
 
 
 class BusyError(RequestError):

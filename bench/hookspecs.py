@@ -99,6 +99,10 @@ class ModelSpec:
 
     A backbone with an attribute `resolved_options`, a dict of JSON values, has it recorded: what it made of
     options that leave something open, such as a patch size that follows from the image size.
+
+    >>> def build(*, num_classes, image_size, pretrained, width=32): ...
+    >>> bench.ModelSpec("mine", build, family="cnn").options()
+    {'width': 32}
     """
 
     name: str
@@ -138,6 +142,10 @@ class ExtensionSpec:
 
     What it made of options that leave something open it puts into the backbone's attribute `resolved_options`, as a
     model does; bench keeps those of model and extensions apart.
+
+    >>> def apply(backbone, *, image_size, keep=0.5): ...
+    >>> bench.ExtensionSpec("mine", apply, changes="transformers").options()
+    {'keep': 0.5}
     """
 
     name: str
@@ -171,6 +179,10 @@ class Split:
 
     An array (N, H, W, 3) will do; so will any sequence that decodes when asked (from several threads).
     All pictures of a dataset have one size.
+
+    >>> import numpy
+    >>> len(bench.Split(numpy.zeros((4, 32, 32, 3), dtype=numpy.uint8), [0, 1, 0, 1]).labels)
+    4
     """
 
     pictures: Sequence[np.ndarray] | np.ndarray
@@ -179,7 +191,13 @@ class Split:
 
 @dataclass(frozen=True)
 class Pictures:
-    """A dataset's content. Without `val`, the protocol takes validation pictures out of `train`."""
+    """A dataset's content. Without `val`, the protocol takes validation pictures out of `train`.
+
+    >>> import numpy
+    >>> few = bench.Split(numpy.zeros((2, 32, 32, 3), dtype=numpy.uint8), [0, 1])
+    >>> bench.Pictures(("cat", "dog"), train=few, test=few).val is None
+    True
+    """
 
     classes: Sequence[str]
     train: Split
@@ -202,6 +220,10 @@ class DatasetSpec:
 
     `key(location, image_size)` names the content without decoding it, so that what was decoded once
     is found again; without `key`, `load` is called at every run.
+
+    >>> def load(*, location, image_size, cache): ...
+    >>> bench.DatasetSpec("mine", load, source="drawn at random", key=lambda location, image_size: "1").name
+    'mine'
     """
 
     name: str
@@ -229,6 +251,10 @@ class MeasureSpec:
 
     `alone`: it is not taken of a trial that shares its device with others, whose work it would measure, too: where it
     is time or energy. What is `timed` is so anyway.
+
+    >>> layers = bench.MeasureSpec("layers", lambda subject: sum(1 for _ in subject.model.modules()))
+    >>> layers.together
+    False
     """
 
     name: str
@@ -412,6 +438,10 @@ class ExecutorSpec:
     `start` imports what it needs, and raises RequestError where it cannot be reached. Its keyword parameters are those
     options of a run that it takes, of `ray_address`, `cpus_per_trial` and `gpus_per_trial`; those that were not chosen
     are not given.
+
+    >>> from bench.run.executors.local import Local
+    >>> bench.ExecutorSpec("here", Local, source="this machine").name
+    'here'
     """
 
     name: str

@@ -197,7 +197,12 @@ def _between(values: Sequence[float], chance: random.Random) -> float:
 
 
 class Protocol(_Section):
-    """A validated protocol. `fingerprint` is equal for two protocols exactly if all that decides over a trial is."""
+    """A validated protocol. `fingerprint` is equal for two protocols exactly if all that decides over a trial is.
+
+    >>> from bench.protocol import load_protocol
+    >>> load_protocol("quick", ["train.epochs=3"]).train.epochs
+    3
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=LONGEST_NAME)
     description: str = ""

@@ -27,6 +27,9 @@ class Place:
     """Where it happens: the results folder, the device (auto, cpu, cuda, mps), and whose plugins are there.
 
     `plugins` are folders beside the bundled ones, installed ones, `$BENCH_PLUGINS` and the working directory's.
+
+    >>> bench.Place(device="cpu").results.name
+    'results'
     """
 
     results: Path = Path("results")
@@ -49,6 +52,9 @@ class RunOptions:
     whether training steps are replayed as one where the device can. `deterministic`: by kernels that always give
     the same, which are slower. `keep_weights`: whether the trained weights are left beside the record. `timing`:
     whether the finished models are timed side by side at the end. `executor`: the name of where trials run.
+
+    >>> bench.RunOptions(timing=False, picture_memory=4_000_000_000).keep_weights
+    True
     """
 
     frozen_prefix: bool = True
@@ -86,6 +92,9 @@ class RunRequest:
     once; by default as many as there are devices of that name, one on each, or as the executor has room for. `retries`:
     how often a trial whose process died is tried again; by default twice where the machine that it was on is lost, and
     else not. `ray_address`, `cpus_per_trial` and `gpus_per_trial` are for executors that take them.
+
+    >>> bench.RunRequest(("vit_tiny", "densenet121"), protocol="quick", seeds=(0, 1)).max_seeds
+    20
     """
 
     models: tuple[str, ...] = ()
@@ -111,7 +120,13 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class MeasureRequest:
-    """What to measure of which models, and how. Without `batches` of inference, they grow up to the best."""
+    """What to measure of which models, and how. Without `batches` of inference, they grow up to the best.
+
+    `image_size` is the side in pixels, `only` names measurements, `rounds` are those of latency's interleaved timing.
+
+    >>> bench.MeasureRequest(("vit_tiny",), image_size=64, only=("macs",)).precision
+    'fp32'
+    """
 
     models: tuple[str, ...] = ()
     all_models: bool = False

@@ -31,6 +31,9 @@ class Verdict:
     - undecided: the interval holds both;
     - other conditions: only measured under conditions that the source does not speak of;
     - not testable: nothing was run that speaks of it.
+
+    >>> bench.Verdict("confirmed", "5,717,416 parameters").outcome
+    'confirmed'
     """
 
     outcome: Outcome
@@ -71,6 +74,10 @@ class Claim:
 
     `check(evidence)` gives a Verdict on the comparisons and measurements of a results folder, and changes nothing;
     bench.report.claims.checks has ready-made ones, such as `counts_are("mine", {"params": 5.3})`.
+
+    >>> from bench.report.claims.checks import counts_are
+    >>> bench.Claim("ViT-Tiny has 5.5 M parameters", "its paper", counts_are("vit_tiny", {"params": 5.5})).source
+    'its paper'
     """
 
     text: str

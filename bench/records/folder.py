@@ -9,7 +9,11 @@ from bench.records.record import Record, read_record
 
 
 def load_records(folder: str | Path) -> list[Record]:
-    """All records below that folder, in the order of their paths; RecordError for a damaged one."""
+    """All records below that folder, in the order of their paths; RecordError for a damaged one.
+
+    >>> [record.model.name for record in bench.load_records("results/first")]
+    ['vit_tiny']
+    """
     return [read_record(file) for file in record_files(Path(folder))]
 
 

@@ -37,6 +37,9 @@ def load_frame(results: str | Path = "results") -> DataFrame:
     of intervals are `…_low` and `…_high`, of each epoch's values there is the mean (`…_mean`) beside the JSON. What a
     timing session says of the trial's model is under `timing`. `columns` says what each column is. Raises RecordError
     for a damaged record, RequestError where pandas is missing.
+
+    >>> bench.load_frame("results").folder.tolist()
+    ['first/vit_tiny/seed0']
     """
     trials, damaged = read_trials(Path(results))
     if damaged:

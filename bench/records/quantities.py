@@ -48,6 +48,11 @@ class Quantity:
 
     `path`, `interval`, `rounds` and `disturbed` are dotted paths into the record (of a plugin's MeasureSpec: into what
     its measurement gave). `scale` takes what stands there to the unit shown.
+
+    >>> size = bench.Quantity(key="file_mb", label="file (MB)", about="the weights' file", path="bytes", scale=1e-6,
+    ...                       unit="MB", kind="count", better="lower")
+    >>> size.value({"bytes": 2_500_000})
+    2.5
     """
 
     key: str  # what the command line, the tables and the page call it: latency_ms
