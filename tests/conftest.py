@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -261,8 +263,8 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="session")
-def bench() -> Command:
-    """`bench("run", "mine", in_folder=…)`: the real command, run to its end."""
+def command() -> Command:
+    """`command("run", "mine", in_folder=…)`: the real command in an interpreter of its own, run to its end."""
 
     def call(*arguments: str, in_folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -276,3 +278,49 @@ def bench() -> Command:
         )
 
     return call
+
+
+class Resident:
+    """An interpreter that runs one command after another: tests/resident.py."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.out, self.err = folder / "out.txt", folder / "err.txt"
+        script = Path(__file__).with_name("resident.py")
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.process = subprocess.Popen([sys.executable, script], cwd=folder, env=environment, **pipes)
+
+    def call(self, arguments: tuple[str, ...], folder: Path, environment: dict[str, str]) -> int:
+        """The exit status of the command."""
+        files = {"stdout": str(self.out), "stderr": str(self.err)}
+        asked = {"arguments": arguments, "folder": str(folder), "environment": environment, **files}
+        assert self.process.stdin is not None and self.process.stdout is not None
+        print(json.dumps(asked), file=self.process.stdin, flush=True)
+        if not select.select([self.process.stdout], [], [], 300)[0]:
+            self.process.kill()
+            raise subprocess.TimeoutExpired(arguments, 300)
+        answer = self.process.stdout.readline()
+        assert answer, f"the command took its process with it: {self.err.read_text()}"
+        return int(answer)
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    """The same, in an interpreter that goes on to the next command: what takes seconds is imported once.
+
+    It is for what a command does; `command` is for how a process starts, is ended, and what it imports.
+    """
+    residents: dict[str | None, Resident] = {}  # by what is read once, when torch is imported
+
+    def call(*arguments: str, in_folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, **environment}
+        threads = environment.get("OMP_NUM_THREADS")
+        if threads not in residents:
+            residents[threads] = Resident(tmp_path_factory.mktemp("resident"), environment)
+        own = residents[threads]
+        status = own.call(arguments, in_folder, environment)
+        return subprocess.CompletedProcess(arguments, status, own.out.read_text(), own.err.read_text())
+
+    yield call
+    for one in residents.values():
+        one.process.kill()
+        one.process.wait()

@@ -126,7 +126,7 @@ def _start(work: Callable[[Tell], Any], log: Path) -> tuple[Connection, BaseProc
     context = _context()
     here, there = context.Pipe()
     # No daemon: a plugin may start processes of its own, such as a DataLoader's.
-    process = context.Process(target=_work, args=(work, log, there), daemon=False)
+    process = context.Process(target=_work, args=(work, log, there, dict(os.environ)), daemon=False)
     try:
         with _interrupts_held(), _without_main():
             process.start()
@@ -186,10 +186,14 @@ def _without_main() -> Iterator[None]:
             sys.modules["__main__"] = main
 
 
-def _work(work: Callable[[Tell], Any], log: Path, line: Connection) -> None:
+def _work(work: Callable[[Tell], Any], log: Path, line: Connection, environment: dict[str, str]) -> None:
     """In the new process: call, and send what is emitted and what comes of it."""
-    import bench.run.executors.patience  # noqa: F401 — for its effect, where no server has imported it
+    from bench.run.executors import patience  # where no server has imported it
 
+    # The server's variables are those of when it was started; a notebook's may have changed since.
+    for name in os.environ.keys() - environment.keys() - set(patience.NAMES):
+        del os.environ[name]
+    os.environ.update(environment)
     # Both reach the whole group, and the server hands its own on; the one who started us decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if os.name == "posix":

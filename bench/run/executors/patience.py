@@ -14,7 +14,8 @@ import os
 
 SPINS = "10000"
 COMPILED = "16384"
+NAMES = "GOMP_SPINCOUNT", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
 
 if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", COMPILED)
+    os.environ.setdefault(NAMES[0], SPINS)
+os.environ.setdefault(NAMES[1], COMPILED)
