@@ -36,7 +36,7 @@ def new_plugin(
 
 
 def check_plugin(
-    name: Annotated[str, typer.Argument(help="A plugin, its file, or one thing that it adds.")],
+    name: Annotated[str, typer.Argument(help="A plugin, its file or package, or one thing that it adds.")],
     plugins: Plugins = None,
     quiet: Quiet = False,
     as_json: Json = False,

@@ -1,4 +1,4 @@
-"""An installed wheel works as a checkout does: its plugins and protocols come with it."""
+"""An installed wheel has its name, its command, its plugins and protocols; test_third_party.py trains with one."""
 
 from __future__ import annotations
 
@@ -40,14 +40,3 @@ def test_the_parts_of_the_page_come_with_it(installed: Installed, tmp_path: Path
     done = installed.run("python", "-c", program, in_folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 30_000
-
-
-def test_it_trains_in_an_empty_folder(installed: Installed, tmp_path: Path) -> None:
-    settings = ["--set", "train.epochs=1", "--set", "train.limit=128", "--set", "name=short"]
-    done = installed.run("bench", "run", "vit_tiny", *settings, "--no-timing", "--json", in_folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    (record,) = json.loads(done.stdout)["records"]
-    assert record["status"] == "ok"
-    assert record["environment"]["git"] is None  # it is in no checkout
-    assert record["environment"]["bench"]  # and knows its version all the same
-    assert (tmp_path / "results" / "short" / "README.md").exists()
