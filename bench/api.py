@@ -261,13 +261,17 @@ def check_plugin(
 ) -> dict[Part, list[Finding]]:
     """What is found of each part of a plugin, held against the contract on real inputs (bench/hookspecs.py).
 
-    `name` is a plugin's, its file, an entry point's, or that of one model, extension, dataset or measurement. Each part
-    is looked at in a process of its own. Raises RequestError where there is none of that name, or it cannot be loaded.
+    `name` is a plugin's, its file, an entry point's, a package's, or that of one model, extension, dataset or
+    measurement. Each part is looked at in a process of its own. Raises RequestError where there is none of that name,
+    or it cannot be loaded.
     """
     file = Path(name).absolute() if name.endswith(".py") else None
     place = Place(plugins=(*map(Path, plugins), *([file.parent] if file is not None else [])))
     registry = _plugins(place)
     wanted = str(file) if file is not None else name
+    for plugin, problem in registry.left_out:
+        if plugin.is_called(wanted):  # what else its package adds may be sound
+            raise RequestError(problem)
     parts = contract.parts_of(wanted, registry)
     if not parts:
         for problem in registry.problems:

@@ -140,6 +140,8 @@ def cache_folder() -> Path:
 
 
 PACKAGE = Path(__file__).resolve().parent
+# What pip calls it; the import and the command are `bench`.
+DISTRIBUTION = "bench-image-models"
 
 
 def bundled(what: str) -> Path:

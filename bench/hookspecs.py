@@ -240,7 +240,8 @@ class MeasureSpec:
     `{"error": …}` is, and the other measurements go on. What the bundled ones give (`plugins/measurements.py`)
     are keys of the record's `efficiency`, and their quantities the rows of bench/records/quantities.py.
 
-    `quantities` make columns, axes and limits out of the value: each one's `path` leads from the value to its number.
+    `quantities` make columns, axes and limits out of the value: each one's `path` leads from the value to its number,
+    which `check-plugin` wants of models that are not trained (`subject.trained` is None), too.
 
     Where `together`, models are measured in turns, so that a slow minute of the machine hits all alike:
     `measure(subjects)` is given several, and gives a value for each, in their order.
@@ -345,7 +346,7 @@ class Training(Protocol):
         """Of what trains of it."""
 
     def batch(self) -> tuple[Tensor, Tensor]:
-        """The next images (B, 3, S, S) and classes (B), fetched as training does."""
+        """The next images (B, 3, S, S) and classes (B), on the device and normalised, fetched as training does."""
 
     def step(self, images: Tensor, labels: Tensor) -> object:
         """Forward, backward, optimizer; gradients are set to None at the start."""

@@ -15,7 +15,7 @@ from bench.api import check_plugin as check_plugin
 
 
 def assert_sound(name: str, *, plugins: Sequence[str | Path] = ()) -> None:
-    """Hold a plugin, its file, or one thing that it adds against the contract.
+    """Hold a plugin, its file or package, or one thing that it adds against the contract.
 
     Raises AssertionError with a line for each thing that is not as the contract wants it, and says what to do;
     RequestError where there is nothing of that name.

@@ -13,7 +13,9 @@ def start_ray(ray_address=None, cpus_per_trial=None, gpus_per_trial=None):
     try:
         import ray  # noqa: F401 — is it there
     except ImportError:
-        raise RequestError("--executor ray needs the package ray: pip install 'bench[ray]'") from None
+        from bench.files import DISTRIBUTION
+
+        raise RequestError(f"--executor ray needs the package ray: pip install '{DISTRIBUTION}[ray]'") from None
     from bench.run.executors.on_ray import OnRay
 
     return OnRay(ray_address, cpus_per_trial, gpus_per_trial)

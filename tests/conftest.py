@@ -35,6 +35,8 @@ from bench.run.outline import known_of
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 CIFAR10 = "cifar10-jpeg.tar.gz"
+# A project of its own, whose tests want it installed: tests/end_to_end/test_third_party.py.
+collect_ignore = ["third_party"]
 
 # No deadlines: machines may be slow. The same examples at every run: what is red stays red until it is repaired.
 settings.register_profile("bench", deadline=None, derandomize=True)

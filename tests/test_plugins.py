@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import ModelSpec
+from bench.api import check_plugin
 from bench.errors import RequestError
 from bench.events import Note
 from bench.plugins import Plugin, Registry, load_plugins
@@ -78,11 +80,11 @@ BROKEN = {
     "implements nothing": ("x = 1", "no function marked @hookimpl"),
     "misspells a hook": (
         "from bench import hookimpl\n@hookimpl\ndef bench_model(): return []",
-        "line 2: there is no hook bench_model; did you mean bench_models?",
+        "there is no hook bench_model; did you mean bench_models? (line 2)",
     ),
     "has a hook of old": (
         "from bench import hookimpl\n\n@hookimpl\ndef bench_measure(trial): return {}",
-        "line 3: there is no hook bench_measure; did you mean bench_measurements?",
+        "there is no hook bench_measure; did you mean bench_measurements? (line 3)",
     ),
     "misspells a specname": (
         "from bench import hookimpl\n@hookimpl(specname='bench_claim')\ndef mine(): return []",
@@ -90,7 +92,7 @@ BROKEN = {
     ),
     "wants what no hook is given": (
         "from bench import hookimpl\n@hookimpl\ndef bench_event(event, bar): pass",
-        "line 2: bench_event is given (event), and bar is none of these",
+        "bench_event is given (event), and bar is none of these (line 2)",
     ),
     "measures under a name with a dot": (
         "from bench import MeasureSpec, hookimpl\n@hookimpl\ndef bench_measurements():\n"
@@ -184,6 +186,82 @@ def test_a_changed_plugin_is_what_is_asked_and_not_what_was_imported_before(
     registry = load_plugins([plugin(MODEL.format(name="ours"))], tmp_path)  # of the same size, in the same second
     assert "ours" in registry.models
     assert "mine" not in registry.models
+
+
+# Installed ones
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """`install("text")` puts the package bench-mine into place, its plugin `mine` in bench_mine/plugin.py."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(text: str) -> Path:
+        for folder in ("bench_mine", "bench_mine-2.1.dist-info"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / "bench_mine" / "__init__.py").touch()
+        (tmp_path / "bench_mine" / "plugin.py").write_text(text)
+        (tmp_path / "bench_mine-2.1.dist-info" / "METADATA").write_text("Name: bench-mine\nVersion: 2.1\n")
+        (tmp_path / "bench_mine-2.1.dist-info" / "entry_points.txt").write_text("[bench]\nmine = bench_mine.plugin\n")
+        for module in [name for name in sys.modules if name.partition(".")[0] == "bench_mine"]:
+            monkeypatch.delitem(sys.modules, module)
+        return tmp_path / "bench_mine" / "plugin.py"
+
+    return write
+
+
+def test_an_installed_plugin_has_its_package_s_version_and_another_code_where_its_source_has_changed(
+    install: Callable[..., Path], tmp_path: Path
+) -> None:
+    install(MODEL.format(name="mine"))
+    before = load_plugins([], tmp_path).model("mine").plugin
+    assert (before.name, before.place) == ("mine", "bench_mine.plugin")
+    assert (before.package, before.version) == ("bench-mine", "2.1")
+    assert load_plugins([], tmp_path).model("mine").plugin == before
+    (tmp_path / "bench_mine" / "layers.py").write_text("# another of its files\n")
+    assert load_plugins([], tmp_path).model("mine").plugin.code != before.code
+
+
+BROKEN_WHEN_INSTALLED = ("raises", "builds for no size", "misspells a hook", "raises in its hook", "exits")
+
+
+@pytest.mark.parametrize("kind", BROKEN_WHEN_INSTALLED)
+def test_an_installed_plugin_that_is_broken_is_named_with_file_and_line(
+    kind: str, install: Callable[..., Path], tmp_path: Path
+) -> None:
+    text, says = BROKEN[kind]
+    file = install(text)
+    registry = load_plugins([], tmp_path)
+    (problem,) = registry.problems
+    assert problem.startswith("plugin mine (bench_mine.plugin, bench-mine 2.1) is left out: ")
+    assert says.partition(" (line")[0] in problem
+    assert problem.endswith(f" of {file})")
+    assert "vgg19" in registry.models
+
+
+def test_it_is_another_of_its_files_that_is_named_where_the_mistake_is_there(
+    install: Callable[..., Path], tmp_path: Path
+) -> None:
+    file = install("from bench_mine.layers import build\n").with_name("layers.py")
+    file.write_text("build = 1 / 0\n")
+    (problem,) = load_plugins([], tmp_path).problems
+    assert problem.endswith(f" is left out: ZeroDivisionError: division by zero (line 1 of {file})")
+
+
+@pytest.mark.parametrize("name", ["mine", "bench_mine.plugin", "bench-mine"])
+def test_a_check_of_what_cannot_be_loaded_says_why(name: str, install: Callable[..., Path]) -> None:
+    install("1 / 0\n")
+    with pytest.raises(RequestError, match=r"bench-mine 2\.1\) is left out: ZeroDivisionError"):
+        check_plugin(name)
+
+
+def test_an_installed_plugin_that_ends_the_process_is_left_out_of_a_list(
+    install: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    install("import os\nos._exit(3)\n")
+    (problem,) = load_plugins([], tmp_path, try_first=True).problems
+    assert problem.endswith("bench-mine 2.1) is left out: importing it ended the process with exit status 3")
 
 
 # Hooks are pluggy's

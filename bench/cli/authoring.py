@@ -41,9 +41,9 @@ def check_plugin(
     name: Annotated[
         str,
         typer.Argument(
-            help="A plugin, its file, or one thing that it adds.",
+            help="A plugin, its file or package, or one thing that it adds.",
             autocompletion=completing.plugins,
-            metavar="NAME|FILE",
+            metavar="NAME|FILE|PACKAGE",
         ),
     ],
     plugins: Plugins = None,

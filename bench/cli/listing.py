@@ -130,6 +130,7 @@ def plugins(plugins: Plugins = None, as_json: Json = False) -> None:
     rows = [
         {
             "name": name,
+            "package": f"{plugin.package} {plugin.version}".strip(),
             "place": plugin.place,
             "models": [model for model, (_, owner) in registry.models.items() if owner == plugin],
             "extensions": [extension for extension, (_, owner) in registry.extensions.items() if owner == plugin],

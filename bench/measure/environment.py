@@ -18,9 +18,10 @@ import pynvml
 import torch
 
 from bench.device import WORKSPACE, Device
+from bench.files import DISTRIBUTION
 from bench.measure.gpu import find_gpu
 
-PACKAGES = ("bench", "torch", "torchvision", "timm", "fvcore", "numpy")
+PACKAGES = ("torch", "torchvision", "timm", "fvcore", "numpy")
 CPUINFO = Path("/proc/cpuinfo")
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -51,6 +52,7 @@ def environment(
         "load": load(),
         "platform": platform.platform(),
         "python": platform.python_version(),
+        "bench": version(DISTRIBUTION),
         **{package: version(package) for package in PACKAGES},
         "cuda": torch.version.cuda,
         "git": git_state(checkout),

@@ -85,9 +85,9 @@ def _answering_for(model: Model, extension: Extension) -> Iterator[None]:
     except MemoryError:
         raise
     except Exception as error:
-        place = extension.plugin.place
+        plugin = extension.plugin
         raise RequestError(
-            f"{model.name}: extension {extension.spec.name} ({place}): {what_went_wrong(error, place)}"
+            f"{model.name}: extension {extension.spec.name} ({plugin.place}): {what_went_wrong(error, plugin)}"
         ) from error
 
 

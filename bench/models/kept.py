@@ -19,7 +19,7 @@ from safetensors.torch import save
 
 from bench.data.batches import Preparation
 from bench.errors import RequestError
-from bench.files import write_bytes, write_text
+from bench.files import DISTRIBUTION, write_bytes, write_text
 from bench.models.classifier import Classifier, assembled
 from bench.models.weights.read import KEPT, read_tensors
 from bench.plugins import Model, load_plugins
@@ -27,7 +27,7 @@ from bench.protocol import Head, Protocol
 
 SCHEMA = 1
 TENSORS, DESCRIPTION = "model.safetensors", "model.json"
-PACKAGES = ("bench", "torch", "timm")
+PACKAGES = ("torch", "timm")
 
 
 class KeptModel(BaseModel):
@@ -69,7 +69,7 @@ class KeptModel(BaseModel):
             head=protocol.head,
             protocol=protocol.name,
             fingerprint=protocol.fingerprint,
-            versions={package: _version(package) for package in PACKAGES},
+            versions={"bench": _version(DISTRIBUTION)} | {package: _version(package) for package in PACKAGES},
         )
 
     @property

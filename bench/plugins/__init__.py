@@ -26,6 +26,7 @@ from bench.plugins.finding import (
     check_hooks,
     check_parameters,
     find_plugins,
+    installed_plugins,
     plugin_files,
     what_went_wrong,
 )
@@ -71,6 +72,7 @@ class Registry:
     measurements: dict[str, tuple[MeasureSpec, Plugin]] = field(default_factory=dict)
     executors: dict[str, tuple[ExecutorSpec, Plugin]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    left_out: list[tuple[Plugin, str]] = field(default_factory=list)  # with the line of `problems`
 
     def each(
         self, hook: str, read: Callable[[list[Any]], Answer], /, **arguments: Any
@@ -94,18 +96,24 @@ class Registry:
                     if is_the_users(error):
                         raise
                     # Where it was a wrapper, the plugin is asked again without it.
-                    self._leave_out(at_fault(error, [*own, *wrappers]), hook, error)
+                    self._ask_no_more(at_fault(error, [*own, *wrappers]), hook, error)
                 else:
                     yield self.plugins[name], answer
                     break
 
-    def _leave_out(self, one: pluggy.HookImpl, hook: str, error: BaseException) -> None:
+    def _ask_no_more(self, one: pluggy.HookImpl, hook: str, error: BaseException) -> None:
         self.manager.unregister(name=one.plugin_name)
-        why = what_went_wrong(error, one.function.__code__.co_filename)
+        plugin = self.plugins[one.plugin_name]
+        why = what_went_wrong(error, plugin)
         if hook in GATHERED:
-            self.problems.append(f"plugin {self.plugins[one.plugin_name].place} is left out: {why}")
+            self.leave_out(plugin, why)
         else:  # what it adds is there; by its name, since the line may be published
             self.problems.append(f"plugin {one.plugin_name} is asked no more, for its {hook}: {why}")
+
+    def leave_out(self, plugin: Plugin, why: str) -> None:
+        """Say that the plugin is left out."""
+        self.problems.append(f"plugin {plugin.said} is left out: {why}")
+        self.left_out.append((plugin, self.problems[-1]))
 
     def hear(self, event: Event) -> list[str]:
         """Tell every listener of the event; gives what went wrong with those that failed, which hear no more."""
@@ -220,19 +228,23 @@ def load_plugins(
     for plugin, load in find_plugins(folders, directory, registry.problems):
         if only is not None and not plugin.bundled and plugin.place not in only:
             continue
-        if try_first and not plugin.bundled and plugin.place.endswith(".py"):
-            why = why_not(Path(plugin.place), plugin.code, directory, limit)
+        if try_first and not plugin.bundled:
+            why = why_not(plugin.place, plugin.code, directory, limit)
             if why is not None:
-                registry.problems.append(f"plugin {plugin.place} is left out: {why}")
+                registry.leave_out(plugin, why)
                 continue
         _import_into(registry, imported, plugin, load, alone=only is not None)
     return _registered(registry, imported)
 
 
-def load_file(file: Path) -> Registry:
-    """Register the plugin in that file alone."""
+def load_one(place: str) -> Registry:
+    """Register the plugin in that place alone: a file, or an entry point's value."""
     registry, imported = Registry(), dict[str, Any]()
-    for plugin, load in plugin_files([file], set(), registry.problems, bundled=False):
+    if place.endswith(".py"):
+        found = plugin_files([Path(place)], set(), registry.problems, bundled=False)
+    else:
+        found = ((plugin, load) for plugin, load in installed_plugins() if plugin.place == place)
+    for plugin, load in found:
         _import_into(registry, imported, plugin, load, alone=True)
     return _registered(registry, imported)
 
@@ -247,7 +259,7 @@ def _import_into(
     except BaseException as error:  # a stranger's code may raise anything; the others must go on
         if is_the_users(error):
             raise
-        registry.problems.append(f"plugin {plugin.place} is left out: {what_went_wrong(error, plugin.place)}")
+        registry.leave_out(plugin, what_went_wrong(error, plugin))
         return
     name = plugin.name if plugin.name not in imported else f"{plugin.name} ({plugin.place})"
     registry.plugins[name], imported[name] = replace(plugin, name=name), module
@@ -259,8 +271,8 @@ def _registered(registry: Registry, imported: dict[str, Any]) -> Registry:
         try:
             registry.manager.register(imported[name], name)
         except (pluggy.PluginValidationError, ValueError) as error:  # a wrapper that does not yield; a module twice
-            place = registry.plugins[name].place
-            registry.problems.append(f"plugin {place} is left out: {what_went_wrong(error, place)}")
+            plugin = registry.plugins[name]
+            registry.leave_out(plugin, what_went_wrong(error, plugin))
     gathered = {
         hook: list(registry.each(hook, functools.partial(_specs, hook=hook, kind=kind)))
         for hook, kind in GATHERED.items()
@@ -316,7 +328,7 @@ def _collect(into: dict[str, Any], specs: list[Any], plugin: Plugin, problems: l
     for spec in specs:
         owner = next((taken[name] for name in _names(spec) if name in taken), None)
         if owner is not None:
-            problems.append(f"{spec.name} of plugin {plugin.place} is left out: {owner.place} has that name")
+            problems.append(f"{spec.name} of plugin {plugin.said} is left out: {owner.said} has that name")
         else:
             into[spec.name] = (spec, plugin)
             taken |= dict.fromkeys(_names(spec), plugin)

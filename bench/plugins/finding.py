@@ -12,7 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,12 +26,42 @@ from bench.hookspecs import GIVEN
 
 @dataclass(frozen=True)
 class Plugin:
-    """A registered plugin; `code` is the SHA-256 of its source, so that a changed one is noticed."""
+    """A registered plugin; `code` is the SHA-256 of its source, so that a changed one is noticed.
+
+    `place` is a file, or an entry point's value. Of an installed one, `package` and `version` are its distribution's,
+    and `home` is the folder, or the file, that its source is in.
+    """
 
     name: str
     place: str
     code: str
     bundled: bool = False
+    package: str = ""
+    version: str = ""
+    home: str = ""
+
+    @property
+    def said(self) -> str:
+        """Where it is: its file, or its name with its entry point's value and the package that it comes in."""
+        return f"{self.name} ({self.place}, {self.package} {self.version})" if self.package else self.place
+
+    def is_called(self, name: str) -> bool:
+        """Whether that is its name, its place or its package's name."""
+        return name in (self.name, self.place) or (self.package != "" and name == self.package)
+
+    def wrote(self, file: str) -> bool:
+        """Whether that file is of its source."""
+        return file == self.place or (self.home != "" and Path(file).is_relative_to(self.home))
+
+
+class ContractError(TypeError):
+    """A plugin's function is not as the contract says; `file` and `line` are where it begins, if it tells."""
+
+    def __init__(self, said: str, function: Any) -> None:
+        super().__init__(said)
+        code = getattr(inspect.unwrap(getattr(function, "func", function)), "__code__", None)
+        self.file: str = getattr(code, "co_filename", "")
+        self.line: int = getattr(code, "co_firstlineno", 0)
 
 
 def find_plugins(
@@ -43,11 +73,38 @@ def find_plugins(
     own = bundled("plugins")
     for folder in (own, None, *plugin_folders(folders, working_directory)):
         if folder is None:  # between the bundled ones and the user's own
-            for entry in entry_points(group="bench"):
-                version = entry.dist.version if entry.dist else ""
-                yield Plugin(entry.name, entry.value, hashlib.sha256(version.encode()).hexdigest()), entry.load
+            yield from installed_plugins()
         else:
             yield from plugin_files(sorted(folder.glob("*.py")), seen, problems, bundled=folder == own)
+
+
+def installed_plugins() -> Iterator[tuple[Plugin, Callable[[], Any]]]:
+    """Those of the packages that are installed."""
+    for entry in entry_points(group="bench"):
+        yield _installed(entry), entry.load
+
+
+def _installed(entry: EntryPoint) -> Plugin:
+    """The plugin behind an entry point; nothing of it is imported."""
+    package, version = (entry.dist.name, entry.dist.version) if entry.dist else ("", "")
+    home = _home(entry.module)
+    code = hashlib.sha256(version.encode())
+    for file in sorted(home.rglob("*.py")) if home.is_dir() else [home]:
+        if file.is_file():  # not within a zip
+            code.update(file.relative_to(home.parent).as_posix().encode() + file.read_bytes())
+    return Plugin(entry.name, entry.value, code.hexdigest(), package=package, version=version, home=str(home))
+
+
+def _home(module: str) -> Path:
+    """The folder of the package that a module is in, or its file where it is in none."""
+    nowhere = Path(f"{module}.py")
+    try:
+        found = importlib.util.find_spec(module.partition(".")[0])
+    except (ImportError, ValueError):  # as its import will say
+        return nowhere
+    if found is None:
+        return nowhere
+    return Path(next(iter(found.submodule_search_locations or ()), found.origin or nowhere))
 
 
 def plugin_files(
@@ -109,16 +166,16 @@ def check_hooks(manager: pluggy.PluginManager, plugin: Any) -> None:
             continue
         found = True
         hook, function = options.get("specname") or name, getattr(plugin, name)
-        line = f"line {inspect.unwrap(function).__code__.co_firstlineno}"
         if hook not in known:
             if options.get("optionalhook"):
                 continue
             near = difflib.get_close_matches(hook, known, n=1, cutoff=0)
-            raise TypeError(f"{line}: there is no hook {hook}; did you mean {near[0]}?")
+            raise ContractError(f"there is no hook {hook}; did you mean {near[0]}?", function)
         takes = known[hook].argnames
         more = [name for name in inspect.signature(function).parameters if name not in takes]
         if more:
-            raise TypeError(f"{line}: {hook} is given ({', '.join(takes)}), and {', '.join(more)} is none of these")
+            said = f"{hook} is given ({', '.join(takes)}), and {', '.join(more)} is none of these"
+            raise ContractError(said, function)
     if not found:
         raise TypeError("it has no function marked @hookimpl")
 
@@ -132,7 +189,7 @@ GIVEN_BY_NAME = {
 
 
 def check_parameters(spec: Any) -> None:
-    """TypeError where the spec's function cannot be called as the contract says: it lacks a parameter, wants more."""
+    """ContractError where the spec's function cannot be called as it says: it lacks a parameter, or wants more."""
     for attribute, given in GIVEN_BY_NAME.items():
         function = getattr(spec, attribute, None)
         if function is None:
@@ -148,17 +205,21 @@ def check_parameters(spec: Any) -> None:
         more = [name for name in needed if name not in given]
         if lacking or more:
             yours = f"lacks {', '.join(lacking)}" if lacking else f"wants {', '.join(more)}, which has no default"
-            whole = inspect.unwrap(getattr(function, "func", function))
-            code = getattr(whole, "__code__", None)
-            line = f" (line {code.co_firstlineno})" if code is not None else ""
-            raise TypeError(f"{spec.name}: {attribute} takes keyword arguments {', '.join(given)}; yours {yours}{line}")
+            said = f"{spec.name}: {attribute} takes keyword arguments {', '.join(given)}; yours {yours}"
+            raise ContractError(said, function)
 
 
-def what_went_wrong(error: BaseException, place: str) -> str:
-    """The error in one line, after the line of the plugin's file that it comes from."""
+def what_went_wrong(error: BaseException, plugin: Plugin) -> str:
+    """The error in one line, and the line of the plugin's source that it comes from."""
     said = " ".join(f"{type(error).__name__}: {error}".split())
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == place]
-    return f"{said} (line {lines[-1]})" if lines else said
+    if isinstance(error, ContractError):
+        file, line = error.file, error.line
+    else:
+        frames = [one for one in traceback.extract_tb(error.__traceback__) if plugin.wrote(one.filename)]
+        file, line = (frames[-1].filename, frames[-1].lineno or 0) if frames else ("", 0)
+    if not file:
+        return said
+    return f"{said} (line {line})" if file == plugin.place else f"{said} (line {line} of {file})"
 
 
 def at_fault(error: BaseException, asked: Sequence[pluggy.HookImpl]) -> pluggy.HookImpl:

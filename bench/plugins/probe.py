@@ -1,6 +1,6 @@
 """Whether a plugin can be imported and asked at all: tried in a process of its own, before it may end the user's.
 
-`python -m bench.plugins.probe FILE` is that process. A file that was found good is not tried again.
+`python -m bench.plugins.probe PLACE` is that process. A plugin that was found good is not tried again.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from bench.files import cache_folder
 from bench.guard import LIMIT
 
 
-def why_not(file: Path, code: str, working_directory: Path, limit: float = LIMIT) -> str | None:
-    """How the plugin in that file ends the process that imports it, in words; None where it does not.
+def why_not(place: str, code: str, working_directory: Path, limit: float = LIMIT) -> str | None:
+    """How the plugin in that place ends the process that imports it, in words; None where it does not.
 
     A plugin that raises ends nothing: what it raises is said when it is imported here. `code` is its SHA-256.
     """
-    known = hashlib.sha256(f"{file} {code} {sys.version}".encode()).hexdigest()
+    known = hashlib.sha256(f"{place} {code} {sys.version}".encode()).hexdigest()
     good = cache_folder() / "plugins" / known[:32]
     if good.exists():
         return None
-    command = [sys.executable, "-m", "bench.plugins.probe", str(file)]
+    command = [sys.executable, "-m", "bench.plugins.probe", place]
     try:
         # Standard input and output are nobody's: a plugin that asks or prints gets no answer.
         done = subprocess.run(
@@ -45,11 +45,11 @@ def why_not(file: Path, code: str, working_directory: Path, limit: float = LIMIT
 
 
 def main() -> None:
-    """Import the file and ask it what every plugin is asked. What it raises is no end of the process."""
-    from bench.plugins import load_file
+    """Import the plugin and ask it what every plugin is asked. What it raises is no end of the process."""
+    from bench.plugins import load_one
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started this; a KeyboardInterrupt is the plugin's
-    load_file(Path(sys.argv[1]))
+    load_one(sys.argv[1])
 
 
 if __name__ == "__main__":

@@ -59,7 +59,10 @@ class Evidence:
         return None
 
     def compared(self, models: Sequence[str], under: Mapping[str, Any]) -> Iterator[tuple[Comparison, list[Contender]]]:
-        """The comparisons that have all of the models, and whose settings are those of `under`: see `setting`."""
+        """The comparisons that have all of the models, and whose settings are those of `under`: see `setting`.
+
+        With each, what it has of every model: its `first` record, and its trials that ended well, `finished`.
+        """
         for comparison in self.comparisons:
             by_name = {contender.model: contender for contender in comparison.contenders}
             if not all(model in by_name for model in models):

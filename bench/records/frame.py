@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import RequestError
-from bench.files import write_bytes
+from bench.files import DISTRIBUTION, write_bytes
 from bench.records.comparison import Trial, comparisons, read_trials
 from bench.records.dotted import dotted
 from bench.records.quantities import QUANTITIES
@@ -27,7 +27,7 @@ WHOLE = {
     "efficiency.memory.inference_peak", "model.options", "protocol.settings.model.options",
 }  # fmt: skip
 LEFT_OUT = {"efficiency.macs_by_module"}  # as long as the rest together
-INSTALL = "python -m pip install 'bench[export]'"
+INSTALL = f"python -m pip install '{DISTRIBUTION}[export]'"
 
 
 def load_frame(results: str | Path = "results") -> DataFrame:

@@ -157,8 +157,8 @@ class Training(Part):
 class Record(Part):
     """One trial. The parts are null where the trial ended before they were known; what was not measured is null.
 
-    `record.json`, validated: sizes in bytes, times in seconds unless the name says otherwise, shares in 0..1. A pydantic
-    model; `Record.model_fields` names the parts.
+    `record.json`, validated: sizes in bytes, times in seconds unless the name says otherwise, shares in 0..1. It is a
+    pydantic model; `Record.model_fields` names the parts.
 
     >>> record = bench.load_records("results/first")[0]
     >>> record.status, record.seed, 0 <= record.accuracy.test_top1 <= 1

@@ -1,4 +1,4 @@
-"""A place for the tests of faults to work in, and what is reached there where nothing goes wrong."""
+"""A place for the tests of faults to work in, what is reached there where nothing goes wrong; an installed bench."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from faulted import RUN, Bench, Started, compared, furnish, record
+from installed import CHECKOUT, Installed, built
 
 
 @pytest.fixture
@@ -36,3 +37,15 @@ def start(place: Path) -> Iterator[Callable[..., Started]]:
     yield call
     for one in begun:
         one.process.kill()
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout."""
+    return built(CHECKOUT, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """An environment of its own in which that wheel is installed."""
+    return Installed.of(wheel, tmp_path_factory.mktemp("installed") / "environment")

@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from faulted import Bench, one_line
 
+from bench.files import DISTRIBUTION
 from bench.new_plugin import NEXT
 from bench.records.record import read_record
 
@@ -67,6 +69,8 @@ def test_a_measurement_and_a_runtime_measure_as_they_are_written(bench: Bench, t
 def test_a_package_is_installed_found_and_passes_its_own_test(bench: Bench, tmp_path: Path) -> None:
     (command,) = written(bench, tmp_path, "package").values()
     assert command.startswith("python -m pip install -e my_package && python -m bench run my_package")
+    project = tomllib.loads((tmp_path / "my_package" / "pyproject.toml").read_text())["project"]
+    assert project["dependencies"] == [f"{DISTRIBUTION}>=0.1"]
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
     site = tmp_path / "site"
     subprocess.run(

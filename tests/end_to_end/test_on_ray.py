@@ -259,7 +259,7 @@ def test_without_ray_and_without_a_cluster_one_line_says_so(place: Path, bench: 
     (place / "ray" / "__init__.py").write_text("raise ImportError('No module named ray')")
     done = bench(*RUN, "tiny", "--executor", "ray", in_folder=place, PYTHONPATH=str(place))
     assert done.returncode == 2
-    one_line(done, "--executor ray needs the package ray: pip install 'bench[ray]'")
+    one_line(done, "--executor ray needs the package ray: pip install 'bench-image-models[ray]'")
     done = bench(*RUN, "tiny", "--cpus-per-trial", "2", in_folder=place)
     assert done.returncode == 2
     one_line(done, "--cpus-per-trial: executor local takes no such option")

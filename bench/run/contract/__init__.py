@@ -39,7 +39,7 @@ class NotTriedError(Exception):
 class Findings:
     """Findings as they come: what raises is one, and does not end the others."""
 
-    place: str  # the plugin's file, whose line is named
+    plugin: Plugin  # the line of its source is named
     found: list[Finding] = field(default_factory=list)
 
     @contextmanager
@@ -54,7 +54,7 @@ class Findings:
         except BaseException as error:  # a stranger's code may raise anything
             if is_the_users(error):
                 raise
-            self.found.append(Finding(what, False, what_went_wrong(error, self.place)))
+            self.found.append(Finding(what, False, what_went_wrong(error, self.plugin)))
         else:
             self.found.append(Finding(what, True))
 
@@ -74,7 +74,7 @@ def check_part(request: PartRequest, emit: Tell) -> list[Finding]:
 
 
 def parts_of(name: str, registry: Registry) -> list[Part]:
-    """The models, extensions, datasets and measurements of the plugin of that name, or the one that is called so."""
+    """The models, extensions, datasets and measurements of the plugin or package of that name, or what is called so."""
     tables: dict[str, Mapping[str, tuple[Any, Plugin]]] = {
         "model": registry.models,
         "extension": registry.extensions,
@@ -85,6 +85,6 @@ def parts_of(name: str, registry: Registry) -> list[Part]:
         Part(kind, key)
         for kind, table in tables.items()
         for key, (_, plugin) in table.items()
-        if name in (plugin.name, plugin.place)
+        if plugin.is_called(name)
     ]
     return found or [Part(kind, name) for kind, table in tables.items() if name in table]

@@ -19,7 +19,7 @@ SIZES = (32, 64)
 def check(name: str, registry: Registry) -> list[Finding]:
     """Everything that is found of the dataset, loaded without a location."""
     spec, plugin = registry.datasets[name]
-    found = Findings(plugin.place)
+    found = Findings(plugin)
 
     def load(size: int) -> Pictures:
         with tempfile.TemporaryDirectory() as cache:

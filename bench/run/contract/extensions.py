@@ -11,15 +11,15 @@ from bench.protocol import load_protocol
 from bench.run.contract import Finding, Findings, WrongError
 from bench.run.contract.models import check as check_model
 
-# Small ones of each family.
-BASES = ("vit_tiny", "deit_tiny_distilled", "fdvit_ti", "densenet121", "vgg19_bn", "efficientnet_lite0")
+# Small ones of each family, those that are checked soonest before others that the same extensions fit.
+BASES = ("vit_tiny", "deit_tiny_distilled", "fdvit_ti", "efficientnet_lite0", "densenet121", "vgg19_bn")
 SIZE = 32
 
 
 def check(name: str, registry: Registry) -> list[Finding]:
     """Everything that is found of the extension."""
     _, plugin = registry.extensions[name]
-    found = Findings(plugin.place)
+    found = Findings(plugin)
     fitting: list[str] = []
     with found.of("fits a bundled model, and says of the others in a few words why not"):
         for base in BASES:

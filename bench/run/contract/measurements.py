@@ -20,7 +20,7 @@ MODELS = ("vit_tiny", "densenet121")
 def check(name: str, registry: Registry) -> list[Finding]:
     """Everything that is found of the measurement."""
     spec, plugin = registry.measurements[name]
-    found = Findings(plugin.place)
+    found = Findings(plugin)
     measured: list[Measurement] = []
     with found.of(f"measures {' and '.join(MODELS)}, before they are trained"):
         measured = _measured(name, registry)

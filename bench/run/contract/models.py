@@ -16,7 +16,8 @@ from bench.errors import RequestError
 from bench.measure.macs import count_macs
 from bench.models.classifier import Classifier, build_classifier
 from bench.models.freezing import freeze, train_mode
-from bench.plugins import Model, Registry
+from bench.plugins import Model, Plugin, Registry
+from bench.plugins.names import TIMM
 from bench.protocol import Protocol, load_protocol
 from bench.run.contract import Finding, Findings, NotTriedError, WrongError
 from bench.train.prefix.cut import CannotSplitError
@@ -32,9 +33,10 @@ STEPS, PICTURES = 30, 8
 def check(name: str, registry: Registry) -> list[Finding]:
     """Everything that is found of the model."""
     asked = registry.model(name)
-    found = Findings(asked.plugin.place)
+    found = Findings(asked.plugin)
     with found.of("is listed without torch being imported"):
-        _lazy(asked.plugin.place)
+        for plugin in asked.plugins:
+            _lazy(plugin)
     before = _process()
     sizes: list[int] = []
     with found.of(f"builds at two image sizes, for {CLASSES[0]} and {CLASSES[1]} classes"):
@@ -83,15 +85,12 @@ def check(name: str, registry: Registry) -> list[Finding]:
     return found.found
 
 
-def _lazy(place: str) -> None:
+def _lazy(plugin: Plugin) -> None:
     """In a process of its own, the plugin is imported and asked, as for a list."""
-    if not place.endswith(".py"):
-        raise NotTriedError("it is no file")
-    asking = (
-        "import pathlib, sys; from bench.plugins import load_file; load_file(pathlib.Path(sys.argv[1])); "
-        "sys.exit('torch' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", asking, place], capture_output=True, check=False)
+    if plugin.name == TIMM.name:
+        raise NotTriedError("timm's models are not listed")
+    asking = "import sys; from bench.plugins import load_one; load_one(sys.argv[1]); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", asking, plugin.place], capture_output=True, check=False)
     if done.returncode:
         raise WrongError("importing it imports torch: import it within the functions that use it")
 
@@ -142,7 +141,7 @@ def _learns(model: Classifier, images: torch.Tensor) -> None:
         term = model.training_loss()
         (loss if term is None else loss + term).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     without = [name for name, one in model.named_parameters() if one.requires_grad and one.grad is None]
     if without:
         raise WrongError(f"no gradient reaches {', '.join(without[:5])}: use it in forward, or leave it out")

@@ -13,8 +13,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from bench.files import DISTRIBUTION
+
 # What computes must be the same everywhere, by its public version: a build for a GPU may stand beside one for CPUs.
-PACKAGES = ("bench", "torch", "torchvision", "timm", "numpy")
+PACKAGES = (DISTRIBUTION, "torch", "torchvision", "timm", "numpy")
 
 
 def installed(packages: Sequence[str], modules: Sequence[str]) -> dict[str, Any]:
@@ -78,4 +80,5 @@ def modules_of(plugins: Iterable[str]) -> tuple[str, ...]:
                 wanted |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 wanted.add(node.module.partition(".")[0])
-    return tuple(sorted(name for name in wanted - {*sys.stdlib_module_names, *PACKAGES} if find_spec(name) is not None))
+    wanted -= {*sys.stdlib_module_names, "bench", *PACKAGES}
+    return tuple(sorted(name for name in wanted if find_spec(name) is not None))

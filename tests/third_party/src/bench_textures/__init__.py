@@ -1,0 +1,1 @@
+"""Textures for bench: a model and an extension in `networks`, a dataset and a measurement in `pictures`."""
