@@ -48,7 +48,8 @@ class RunOptions:
     whether batches that do not fit into the memory are computed in parts. `compile_mode`: torch.compile's. `graphs`:
     whether training steps are replayed as one where the device can. `deterministic`: by kernels that always give
     the same, which are slower. `keep_weights`: whether the trained weights are left beside the record. `timing`:
-    whether the finished models are timed side by side at the end. `executor`: the name of where trials run.
+    whether the finished models are timed side by side at the end. `measure`: what is measured of each trial beside
+    what is measured of all, of the measurements that are taken on request. `executor`: the name of where trials run.
     """
 
     frozen_prefix: bool = True
@@ -61,6 +62,7 @@ class RunOptions:
     fit: bool = False
     keep_weights: bool = True
     timing: bool = True
+    measure: tuple[str, ...] = ()
     executor: str = "local"
 
     def record(self) -> dict[str, bool | str | None]:

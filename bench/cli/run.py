@@ -150,6 +150,15 @@ def run(
     timing: Annotated[
         bool, typer.Option(help="At the end, time all finished models side by side, or not.", rich_help_panel=LEFT)
     ] = True,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--measure",
+            help="Measure this, too, of what is only measured on request: robustness.",
+            metavar="QUANTITY",
+            rich_help_panel=LEFT,
+        ),
+    ] = None,
     executor: Annotated[
         str,
         typer.Option(
@@ -263,6 +272,7 @@ def run(
             fit=fit,
             keep_weights=keep_weights,
             timing=timing,
+            measure=tuple(also or ()),
             executor=executor,
         ),
         place=Place(results, device, tuple(plugins or ())),
@@ -350,7 +360,7 @@ def measure(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> int:
-    """Measure models without training them: macs, memory, latency, throughput, step, profile, energy.
+    """Measure models without training them: macs, memory, latency, throughput, step, profile, energy, robustness.
 
     With --of: time trained models side by side, as they were trained. With --extension: FOLDER of a finished trial
     in place of a model; its weights are tested and measured with the extension, without training.

@@ -112,6 +112,9 @@ def opened(request: RunRequest, registry: Registry, tell: Tell, enough: Enough |
         raise unknown("mode of torch.compile", mode, COMPILE_MODES, "python -m bench run --help")
     if request.options.compile_mode != COMPILE_MODES[0] and not request.options.compile:
         raise RequestError("compile_mode says how to compile; say compile, too")
+    for name in request.options.measure:
+        if name not in registry.measurements:
+            raise unknown("quantity", name, registry.measurements, "python -m bench measure --help")
     with started(registry.executor(request.options.executor), request) as executor:
         yield _planned(request, registry, executor, extensions, tell, enough)
 
