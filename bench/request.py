@@ -152,6 +152,17 @@ class AppliedRequest:
 
 
 @dataclass(frozen=True)
+class AfterwardsRequest:
+    """Which measurements to take of which trained models: folders of finished trials with their weights; `data` as of
+    AppliedRequest."""
+
+    trials: tuple[Path, ...]
+    only: tuple[str, ...]
+    place: Place
+    data: str | None = None
+
+
+@dataclass(frozen=True)
 class CheckRequest:
     """What is to be found right before anything trains: models with their options, under one protocol."""
 

@@ -53,11 +53,41 @@ def test_a_trial_without_it_is_the_same_trial_and_is_not_run_again(folder: Path,
     assert (folder / RECORD).read_bytes() == before
 
 
-def test_it_is_not_measured_where_nobody_asked(folder: Path, bench: Callable[..., Any]) -> None:
-    done = bench(*RUN, "--seed", "1", in_folder=folder)
+def test_it_is_not_measured_where_nobody_asked_and_can_be_afterwards(folder: Path, bench: Callable[..., Any]) -> None:
+    """Of the weights that were kept, as the trial would have: the same pictures, the same value."""
+    done = bench(*RUN, "--results", "later", in_folder=folder)
     assert done.returncode == 0, done.stderr
-    record = read_record(folder / RECORD.replace("seed0", "seed1"))
-    assert "robustness" not in record.plugins and not record.quantities
+    file = folder / RECORD.replace("results", "later")
+    before = read_record(file)
+    assert "robustness" not in before.plugins and not before.quantities
+    again = bench(*RUN, "--results", "later", "--measure", "robustness", in_folder=folder)
+    command = "measure later/small/tiny/seed0 --only robustness"
+    assert again.returncode == 0 and f"1 of them without robustness: python -m bench {command}" in again.stderr
+    assert read_record(file) == before
+    measured = bench(*command.split(), in_folder=folder)
+    assert measured.returncode == 0, measured.stderr
+    assert "corrupted top-1 (%)" in measured.stdout
+    assert "corrupted top-1 (%)" in (folder / "later/small/README.md").read_text()
+    after, first = read_record(file), read_record(folder / RECORD)
+    assert after.plugins == first.plugins and after.quantities == first.quantities
+    assert after.model_copy(update={"plugins": {}, "quantities": []}) == before
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        (("--only", "macs"), "every trial measures it of itself"),
+        (("--only", "robustness", "--image-size", "32"), "a finished trial is measured as it was trained"),
+        (("results/small/nothing", "--only", "robustness"), "nothing: holds no record.json"),
+    ],
+)
+def test_what_cannot_be_measured_of_a_finished_trial_is_a_line(
+    asked: tuple[str, ...], says: str, folder: Path, bench: Callable[..., Any]
+) -> None:
+    before = (folder / RECORD).read_bytes()
+    done = bench("measure", "results/small/tiny/seed0", *asked, in_folder=folder)
+    assert done.returncode == 2 and says in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+    assert (folder / RECORD).read_bytes() == before
 
 
 def test_a_name_that_is_none_gets_one_line(folder: Path, bench: Callable[..., Any]) -> None:
@@ -70,3 +100,9 @@ def test_of_models_that_are_not_trained_it_is_null(folder: Path, bench: Callable
     assert done.returncode == 0, done.stderr
     (found,), _ = read_measurements(folder / "results" / "measure")
     assert found.plugins == {"robustness": None}
+
+
+def test_it_is_as_the_contract_wants_it(folder: Path, bench: Callable[..., Any]) -> None:
+    done = bench("check-plugin", "robustness", in_folder=folder)
+    assert done.returncode == 0, done.stdout
+    assert "it gives null of vit_tiny, which is not trained" in done.stdout
