@@ -157,6 +157,7 @@ def run(
             help="Measure this, too, of what is only measured on request: robustness.",
             metavar="QUANTITY",
             rich_help_panel=LEFT,
+            autocompletion=completing.measurements,
         ),
     ] = None,
     executor: Annotated[
