@@ -30,6 +30,7 @@ from bench.report.make import report as reporting
 from bench.report.tables.folder_page import write_page, write_tables
 from bench.report.tables.measurements import write_measure_page
 from bench.request import (
+    AfterwardsRequest,
     AppliedRequest,
     CheckRequest,
     MeasureRequest,
@@ -213,6 +214,33 @@ def apply_extensions(
         time_folders(folder / APPLIED, own, folder.name, place, executor, announce)
     found = (applied(one) for folder in folders for one in comparisons([read_trial(folder)]))
     return [one for one in found if one is not None]
+
+
+def measure_trials(
+    trials: Sequence[str | Path],
+    only: Sequence[str],
+    *,
+    data: str | None = None,
+    place: Place | None = None,
+    tell: Tell = tell_nobody,
+) -> tuple[list[Trial], list[str]]:
+    """Take measurements of trained models, without training, and write them into their records and tables.
+
+    `trials` are folders of finished trials with their weights; `only` names measurements of plugins, or those that are
+    taken on request, such as robustness; `data` says where the pictures are, if not where the protocol says. Gives the
+    trials as they are now, and a line for each measurement that failed. Raises RequestError for what cannot be done.
+    """
+    place = place or Place()
+    announce, folders = _heard(_plugins(place), tell), tuple(Path(trial).absolute() for trial in trials)
+    request = AfterwardsRequest(folders, tuple(dict.fromkeys(only)), place, data)
+    try:
+        problems = follow(Local().run(partial(work.measure_finished, request)), announce)
+    except DiedError as error:
+        raise RequestError(f"measuring stopped: {error}") from None
+    for folder in {one.parents[1] for one in folders}:
+        if own := comparisons(trials_of(folder).values()):
+            write_tables(own)
+    return [read_trial(folder) for folder in folders], problems
 
 
 def report(

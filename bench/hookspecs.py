@@ -236,12 +236,13 @@ class DatasetSpec:
 class MeasureSpec:
     """A measurement: its name, how a model is measured, and the quantities that are found in what it gives.
 
-    `measure(subject)` gives any JSON value without NaN. It is recorded as `plugins.NAME`; where it raises,
-    `{"error": …}` is, and the other measurements go on. What the bundled ones give (`plugins/measurements.py`)
-    are keys of the record's `efficiency`, and their quantities the rows of bench/records/quantities.py.
+    `measure(subject)` gives any JSON value without NaN; None where there is nothing to measure, such as the accuracy of
+    a model that was not trained. It is recorded as `plugins.NAME`; where it raises, `{"error": …}` is, and the other
+    measurements go on. What the bundled ones without quantities of their own give (`plugins/measurements.py`) are keys
+    of the record's `efficiency`, and their quantities the rows of bench/records/quantities.py.
 
-    `quantities` make columns, axes and limits out of the value: each one's `path` leads from the value to its number,
-    which `check-plugin` wants of models that are not trained (`subject.trained` is None), too.
+    `quantities` make columns, axes and limits out of the value: each one's `path` leads from the value to its number.
+    Whatever is not None has to have it, of a model that is not trained (`subject.trained` is None), too.
 
     Where `together`, models are measured in turns, so that a slow minute of the machine hits all alike:
     `measure(subjects)` is given several, and gives a value for each, in their order.
@@ -252,6 +253,8 @@ class MeasureSpec:
 
     `alone`: it is not taken of a trial that shares its device with others, whose work it would measure, too: where it
     is time or energy. What is `timed` is so anyway.
+
+    `on_request`: it is taken only where it is asked for by name (`run --measure NAME`, `measure --only NAME`).
 
     >>> layers = bench.MeasureSpec("layers", lambda subject: sum(1 for _ in subject.model.modules()))
     >>> layers.together
@@ -264,6 +267,7 @@ class MeasureSpec:
     together: bool = False
     timed: Callable[[Subject], tuple[Callable[[], object], int]] | None = None
     alone: bool = False
+    on_request: bool = False
 
 
 class Subject(Protocol):
@@ -376,12 +380,17 @@ class Evaluation(Protocol):
 
 @dataclass(frozen=True)
 class Trained:
-    """A trial as far as it has come: `test()` goes through the test pictures, in batches like `Training.batch`'s."""
+    """A trial as far as it has come: `test()` goes through the test pictures, in batches like `Training.batch`'s.
+
+    They are normalised by `mean` and `std`, of each channel of pictures in 0..1.
+    """
 
     seed: int
     protocol: protocols.Protocol
     evaluation: Evaluation
     test: Callable[[], Iterator[tuple[Tensor, Tensor]]]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
 
 # Where work is done

@@ -51,7 +51,8 @@ class RunOptions:
     whether batches that do not fit into the memory are computed in parts. `compile_mode`: torch.compile's. `graphs`:
     whether training steps are replayed as one where the device can. `deterministic`: by kernels that always give
     the same, which are slower. `keep_weights`: whether the trained weights are left beside the record. `timing`:
-    whether the finished models are timed side by side at the end. `executor`: the name of where trials run.
+    whether the finished models are timed side by side at the end. `measure`: what is measured of each trial beside
+    what is measured of all, of the measurements that are taken on request. `executor`: the name of where trials run.
 
     >>> bench.RunOptions(timing=False, picture_memory=4_000_000_000).keep_weights
     True
@@ -67,6 +68,7 @@ class RunOptions:
     fit: bool = False
     keep_weights: bool = True
     timing: bool = True
+    measure: tuple[str, ...] = ()
     executor: str = "local"
 
     def record(self) -> dict[str, bool | str | None]:
@@ -160,6 +162,17 @@ class AppliedRequest:
 
     trials: tuple[Path, ...]
     extensions: tuple[str, ...]
+    place: Place
+    data: str | None = None
+
+
+@dataclass(frozen=True)
+class AfterwardsRequest:
+    """Which measurements to take of which trained models: folders of finished trials with their weights; `data` as of
+    AppliedRequest."""
+
+    trials: tuple[Path, ...]
+    only: tuple[str, ...]
     place: Place
     data: str | None = None
 

@@ -150,6 +150,16 @@ def run(
     timing: Annotated[
         bool, typer.Option(help="At the end, time all finished models side by side, or not.", rich_help_panel=LEFT)
     ] = True,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--measure",
+            help="Measure this, too, of what is only measured on request: robustness.",
+            metavar="QUANTITY",
+            rich_help_panel=LEFT,
+            autocompletion=completing.measurements,
+        ),
+    ] = None,
     executor: Annotated[
         str,
         typer.Option(
@@ -263,6 +273,7 @@ def run(
             fit=fit,
             keep_weights=keep_weights,
             timing=timing,
+            measure=tuple(also or ()),
             executor=executor,
         ),
         place=Place(results, device, tuple(plugins or ())),
@@ -350,13 +361,15 @@ def measure(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> int:
-    """Measure models without training them: macs, memory, latency, throughput, step, profile, energy.
+    """Measure models without training them: macs, memory, latency, throughput, step, profile, energy, robustness.
 
     With --of: time trained models side by side, as they were trained. With --extension: FOLDER of a finished trial
-    in place of a model; its weights are tested and measured with the extension, without training.
+    in place of a model; its weights are tested and measured with the extension, without training. FOLDER with --only:
+    robustness, or what a plugin measures, of a finished trial, into its record.
     """
     from bench import api
     from bench.cli.progress import watch
+    from bench.records.record import NAME as RECORD
     from bench.report.tables.measurements import explained
     from bench.request import MeasureRequest, Place
 
@@ -366,6 +379,10 @@ def measure(
         _refuse_others(context, WITH_EXTENSION, "--extension tests a trained model as it was trained; leave it out")
         place = Place(results, device, tuple(plugins or ()))
         return _apply(models or [], extension, data, timing, place, quiet, as_json)
+    if any((Path(one) / RECORD).is_file() for one in models or ()):
+        _refuse_others(context, WITH_FOLDERS, "a finished trial is measured as it was trained; leave it out")
+        place = Place(results, device, tuple(plugins or ()))
+        return _measure_trials(models or [], only or [], data, place, quiet, as_json)
     request = MeasureRequest(
         models=tuple(models or ()),
         all_models=all_models,
@@ -391,6 +408,7 @@ def measure(
 
 WITH_OF = {"models", "of", "device", "plugins", "quiet", "as_json"}
 WITH_EXTENSION = {"models", "extension", "data", "timing", "device", "plugins", "quiet", "as_json"}
+WITH_FOLDERS = {"models", "only", "data", "device", "plugins", "quiet", "as_json"}
 
 
 def _refuse_others(context: typer.Context, known: set[str], why: str) -> None:
@@ -420,6 +438,26 @@ def _apply(
     else:
         say("\n" + "\n\n".join(extensions_text(one) for one in found))
     return 0
+
+
+def _measure_trials(
+    folders: list[str], only: list[str], data: str | None, place: Place, quiet: bool, as_json: bool
+) -> int:
+    from bench import api
+    from bench.cli.progress import watch
+    from bench.errors import RequestError
+    from bench.report.tables.comparison import run_text
+
+    if not only:
+        raise RequestError("say what to measure of a finished trial, such as --only robustness")
+    with watch(quiet) as tell:
+        trials, problems = api.measure_trials(folders, only, data=data, place=place, tell=tell)
+    if as_json:
+        print_json([one.record.to_json() for one in trials])
+    else:
+        for folder in dict.fromkeys(one.folder.parents[1] for one in trials):
+            say(f"\n{run_text(folder, [one.record for one in trials if one.folder.parents[1] == folder])}")
+    return 1 if problems else 0
 
 
 def _time_together(

@@ -33,8 +33,8 @@ class Found:
     failures: dict[str, Failure] = field(default_factory=dict)
 
     def take(self, spec: MeasureSpec, plugin: Plugin, value: Any) -> None:
-        """Enter what the measurement gave: a bundled one keys of `efficiency`, another its entry in `plugins`."""
-        if plugin.bundled:
+        """Enter what the measurement gave: keys of `efficiency`, or its entry in `plugins`."""
+        if is_of_efficiency(spec, plugin):
             known = Efficiency.model_validate(value)
             self.efficiency = self.efficiency.model_copy(update={key: getattr(known, key) for key in value})
         else:
@@ -44,10 +44,15 @@ class Found:
     def fail(self, spec: MeasureSpec, plugin: Plugin, failure: Failure) -> None:
         """Enter why the measurement failed."""
         self.failures[spec.name] = failure
-        if plugin.bundled:
+        if is_of_efficiency(spec, plugin):
             self.efficiency.errors = (self.efficiency.errors or {}) | {spec.name: str(failure)}
         else:
             self.plugins[spec.name] = {"error": str(failure)}
+
+
+def is_of_efficiency(spec: MeasureSpec, plugin: Plugin) -> bool:
+    """Whether the record's `efficiency` has it: a bundled one whose quantities bench itself names."""
+    return plugin.bundled and not spec.quantities
 
 
 def measure(

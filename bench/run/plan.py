@@ -94,7 +94,13 @@ def trials(
     """
     seeds = list(dict.fromkeys(request.seeds or protocol.seeds))
     seeds = seeds if enough is None else enough.seeds(seeds)
-    measuring = registry.needed(*(plugin for _, plugin in registry.measurements.values()))
+    measuring = registry.needed(
+        *(
+            plugin
+            for name, (spec, plugin) in registry.measurements.items()
+            if not spec.on_request or name in request.options.measure
+        )
+    )
     return [
         TrialSpec(
             model.name,

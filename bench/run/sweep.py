@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from bench.errors import RequestError, StorageError, UnreachableError, unknown
 from bench.events import Checking, Event, Note, Tell
-from bench.files import check_writable, checksum
+from bench.files import check_writable, checksum, trial_folder
 from bench.hookspecs import DiedError, Executor, TimedOutError
 from bench.plugins import Extension, Model, Registry
 from bench.protocol import Protocol, load_protocol
@@ -112,6 +112,14 @@ def opened(request: RunRequest, registry: Registry, tell: Tell, enough: Enough |
         raise unknown("mode of torch.compile", mode, COMPILE_MODES, "python -m bench run --help")
     if request.options.compile_mode != COMPILE_MODES[0] and not request.options.compile:
         raise RequestError("compile_mode says how to compile; say compile, too")
+    on_request = [name for name, (spec, _) in registry.measurements.items() if spec.on_request]
+    for name in request.options.measure:
+        if name not in registry.measurements:
+            raise unknown("quantity", name, on_request, "python -m bench measure --help")
+        if name not in on_request:
+            raise RequestError(
+                f"--measure {name}: every trial measures it; only {', '.join(on_request)} must be asked for"
+            )
     with started(registry.executor(request.options.executor), request) as executor:
         yield _planned(request, registry, executor, extensions, tell, enough)
 
@@ -168,6 +176,8 @@ def _planned(
             records.append(done)
     if records:
         tell(Note(f"already recorded in {folder}: {len(records)} of {len(specs)} trials; --fresh runs them again"))
+        for line in unmeasured(records, request.options.measure, folder):
+            tell(Note(line))
     more = None if enough is None else MoreSeeds(enough, specs, records, known)
     for message in more.begin() if more is not None else ():
         if isinstance(message, Note):
@@ -301,6 +311,23 @@ def _readable(folder: Path) -> Iterator[Record]:
             yield read_record(file)
         except RecordError:
             continue  # damaged: it says nothing, and will be run again
+
+
+def failed(value: Any) -> bool:
+    """Whether that is what a record has of a measurement that failed."""
+    return isinstance(value, dict) and value.keys() == {"error"}
+
+
+def unmeasured(records: Sequence[Record], names: Sequence[str], folder: Path) -> Iterator[str]:
+    """A line for each of these measurements that some recorded trials are without: the command that takes it of them.
+
+    They are not run again for it: what is measured of a trial does not decide which trial it is.
+    """
+    for name in names:
+        without = [one for one in records if failed(one.plugins.get(name, {"error": ""}))]
+        if without:
+            folders = " ".join(str(trial_folder(folder, one.model.name, one.seed)) for one in without)
+            yield f"{len(without)} of them without {name}: python -m bench measure {folders} --only {name}"
 
 
 def recorded(spec: TrialSpec, model: Model) -> tuple[Record | None, str]:

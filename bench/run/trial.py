@@ -155,7 +155,9 @@ def measure_trained(
     wanted = {
         name: (one, plugin)
         for name, (one, plugin) in registry.measurements.items()
-        if name not in spec.unmeasured and not (spec.sharing > 1 and (one.alone or one.timed is not None))
+        if name not in spec.unmeasured
+        and not (spec.sharing > 1 and (one.alone or one.timed is not None))
+        and (not one.on_request or name in spec.options.measure)
     }
     for name, failure in spec.unmeasured.items():
         found.fail(*registry.measurements[name], failure)
@@ -179,7 +181,7 @@ def trained_subject(spec: TrialSpec, prepared: Prepared, test: Evaluation, most:
     training_batches = itertools.chain.from_iterable(
         train_batches.shuffled(spec.seed, epoch, protocol.augmentation) for epoch in later
     )
-    way = spec.options
+    way, tested = spec.options, prepared.batches["test"]
 
     def make(model: Classifier) -> Trainer:
         forward = compiled_if(way.compile, model, way.compile_mode)
@@ -199,7 +201,7 @@ def trained_subject(spec: TrialSpec, prepared: Prepared, test: Evaluation, most:
         rounds=ROUNDS,
         batches=tuple(sorted({min(8, largest), largest})),
         folder=spec.folder,
-        trained=Trained(spec.seed, protocol, test, prepared.batches["test"].in_order),
+        trained=Trained(spec.seed, protocol, test, tested.in_order, tested.preparation.mean, tested.preparation.std),
     )
 
 

@@ -17,6 +17,7 @@ from bench.plugins import Plugin, load_plugins
 
 OWN = Plugin("measurements", "plugins/measurements.py", "", bundled=True)
 STRANGE = Plugin("mine", "mine.py", "")
+SCORE = Quantity(key="k", label="", about="", path="", kind="score", better=None)
 
 
 @dataclass
@@ -63,6 +64,12 @@ def test_what_a_bundled_measurement_gives_are_keys_of_efficiency_and_a_stranger_
     assert found.plugins == {"mine": {"8": [1, 2]}}  # as it is read from the record
 
 
+def test_a_bundled_measurement_with_a_quantity_of_its_own_is_recorded_as_a_stranger_s() -> None:
+    found = found_by((MeasureSpec("own", lambda subject: 5, (SCORE,)), OWN))
+    assert found.plugins == {"own": 5}
+    assert [quantity.path for quantity in found.quantities] == ["plugins.own"]
+
+
 def test_paths_of_a_plugin_s_quantities_lead_into_the_record() -> None:
     traits: dict[str, Any] = {"label": "", "about": "", "kind": "time", "better": "lower"}
     deep = Quantity(key="deep", path="all.p50", interval="all.ci95", rounds="each", disturbed="why", **traits)
@@ -89,19 +96,22 @@ FAILURES = {
 
 
 @pytest.mark.parametrize(("fails", "says"), FAILURES.values(), ids=list(FAILURES))
-@pytest.mark.parametrize("plugin", [OWN, STRANGE], ids=["bundled", "a stranger's"])
+@pytest.mark.parametrize(
+    ("plugin", "quantities"),
+    [(OWN, ()), (OWN, (SCORE,)), (STRANGE, (SCORE,))],
+    ids=["bundled", "bundled, with a quantity", "a stranger's"],
+)
 def test_one_that_fails_costs_only_itself_and_its_error_stands_in_its_place(
-    fails: Callable[[Any], Any], says: str, plugin: Plugin
+    fails: Callable[[Any], Any], says: str, plugin: Plugin, quantities: tuple[Quantity, ...]
 ) -> None:
-    quantity = Quantity(key="k", label="", about="", path="", kind="score", better=None)
     found = found_by(
-        (MeasureSpec("fails", fails, (quantity,)), plugin),
+        (MeasureSpec("fails", fails, quantities), plugin),
         (MeasureSpec("works", lambda subject: {"macs": 5}), OWN),
     )
     assert found.efficiency.macs == 5
     assert found.quantities == []
     assert says in str(found.failures["fails"])
-    if plugin.bundled:
+    if not quantities:
         assert found.efficiency.errors == {"fails": str(found.failures["fails"])}
     else:
         assert found.plugins == {"fails": {"error": str(found.failures["fails"])}}
@@ -170,5 +180,6 @@ def test_each_is_told_of_before_it_is_taken() -> None:
 
 def test_the_bundled_measurements_come_from_a_plugin_like_any_other() -> None:
     registry = load_plugins()
-    assert list(registry.measurements) == ["macs", "memory", "latency", "throughput", "step", "profile", "energy"]
-    assert {plugin.name for _, plugin in registry.measurements.values()} == {"measurements"}
+    own = ["macs", "memory", "latency", "throughput", "step", "profile", "energy"]
+    assert [name for name, (_, plugin) in registry.measurements.items() if plugin.name == "measurements"] == own
+    assert registry.measurements.keys() - own == {"robustness"}

@@ -54,6 +54,21 @@ def test_a_trial_that_ended_well_is_recorded(
     assert sweep.recorded(spec, registry.model(spec.model)) == (record, "")
 
 
+def test_what_was_asked_for_and_is_not_in_a_record_gets_the_command_that_takes_it(
+    make_record: Callable[..., Record],
+) -> None:
+    """What is measured decides not which trial it is: none is run again."""
+    given = [{}, {"robustness": {"mean": 0.5}}, {"robustness": {"error": "killed"}}, {"robustness": None}]
+    records = [make_record("tiny", seed=seed, plugins=own) for seed, own in enumerate(given)]
+    (line,) = sweep.unmeasured(records, ["robustness"], Path("results/quick"))
+    assert line == (
+        "2 of them without robustness: python -m bench measure "
+        "results/quick/tiny/seed0 results/quick/tiny/seed2 --only robustness"
+    )
+    assert not list(sweep.unmeasured(records[1:2], ["robustness"], Path("results/quick")))
+    assert not list(sweep.unmeasured(records, [], Path("results/quick")))
+
+
 @pytest.mark.parametrize("status", ["oom", "diverged", "timeout", "crashed", "error", "interrupted"])
 def test_a_trial_that_did_not_end_well_is_run_again(
     status: str, tiny_trial: Callable[..., TrialSpec], finished: Callable[..., Record], registry: Registry

@@ -40,6 +40,8 @@ def check(name: str, registry: Registry) -> list[Finding]:
             raise NotTriedError("it has none: it is recorded, and in no table")
         for quantity in spec.quantities:
             for one in measured:
+                if name in one.plugins and one.plugins[name] is None:
+                    raise NotTriedError(f"it gives null of {one.model['name']}, which is not trained")
                 value = quantity.value(one.plugins.get(name)) if name in one.plugins else None
                 if quantity.series:
                     continue  # of timing sessions

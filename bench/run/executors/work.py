@@ -13,6 +13,7 @@ from bench.events import Tell
 from bench.records.measurement import Measurement
 from bench.records.record import Record
 from bench.request import (
+    AfterwardsRequest,
     AppliedRequest,
     Checked,
     CheckRequest,
@@ -90,6 +91,13 @@ def apply_extensions(request: AppliedRequest, emit: Tell) -> list[Path]:
     from bench.run import applied
 
     return applied.apply_extensions(request, emit)
+
+
+def measure_finished(request: AfterwardsRequest, emit: Tell) -> list[str]:
+    """Measurements taken of trials that are over, into their records; a line for each that failed."""
+    from bench.run import afterwards
+
+    return afterwards.measure_finished(request, emit)
 
 
 def time_models(request: TimingRequest, emit: Tell) -> list[Path]:
