@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -67,12 +68,13 @@ def run(asked: RunRequest | str | Sequence[str] = (), *, tell: Tell = tell_nobod
         announce_outlook(found, outlook(found, trials.values(), _series(registry), announce), announce)
         page = Sparing(lambda: write_page(comparisons(trials.values())))
         try:
-            for record in found.run(announce):
-                folder = trial_folder(found.folder, record.model.name, record.seed)
-                if (digest := checksum(folder / RECORD)) is not None:  # else its disk is full
-                    trials[folder] = Trial(folder, record, digest)
-                    with found.costing_no_trial(announce):
-                        page()
+            with closing(found.run(announce)) as records:
+                for record in records:
+                    folder = trial_folder(found.folder, record.model.name, record.seed)
+                    if (digest := checksum(folder / RECORD)) is not None:  # else its disk is full
+                        trials[folder] = Trial(folder, record, digest)
+                        with found.costing_no_trial(announce):
+                            page()
             if request.options.timing:
                 await_turn(found.folder, announce)
                 # Of all that is there now: another run may have worked on it, too.

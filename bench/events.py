@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,19 @@ class Expected:
 
 @dataclass(frozen=True)
 class TrialStarted:
-    """Trial number `index` of `total` (from 1) begins."""
+    """Trial number `index` of `total` (from 1) begins, under the protocol of that name; its files go to `folder`.
+
+    `epochs` are those of all its `tries`: more than one where the protocol tunes, and each counts its epochs on.
+    """
 
     model: str
     seed: int
     epochs: int
     index: int
     total: int
+    protocol: str
+    folder: Path
+    tries: int = 1
 
 
 @dataclass(frozen=True)
@@ -62,8 +69,20 @@ class EpochEnded:
 
 
 @dataclass(frozen=True)
+class TrialLeft:
+    """A trial that was to begin is left to another run, which is at it already."""
+
+    model: str
+    seed: int
+
+
+@dataclass(frozen=True)
 class TrialEnded:
-    """The trial's record is written; `seconds` from its start, `message` says what went wrong."""
+    """The trial's record is written, into `folder`; `seconds` from its start, `message` says what went wrong.
+
+    Told of each that began, where the run is interrupted, too. A finished record that was there stays where this trial
+    did not end well: the record's status is then another than this one.
+    """
 
     model: str
     seed: int
@@ -71,6 +90,7 @@ class TrialEnded:
     seconds: float
     index: int
     total: int
+    folder: Path
     test_top1: float | None = None
     message: str | None = None
 
@@ -119,6 +139,7 @@ Event = (
     | Expected
     | TrialStarted
     | EpochEnded
+    | TrialLeft
     | TrialEnded
     | Measuring
     | TimingTogether

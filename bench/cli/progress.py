@@ -24,6 +24,7 @@ from bench.events import (
     ReportProgress,
     TimingTogether,
     TrialEnded,
+    TrialLeft,
     TrialStarted,
 )
 
@@ -186,6 +187,9 @@ class Bars:
                 self._trial(event, 0, "starting")
             case EpochEnded():
                 self._trial(event, event.epoch, _state(event))
+            case TrialLeft():
+                self.under_way.pop((event.model, event.seed), None)
+                self.surface.remove((event.model, event.seed))
             case TrialEnded():
                 self._print(event)
                 self.ended += 1
@@ -234,6 +238,8 @@ def describe(event: Event) -> str | None:
             return f"[{event.index}/{event.total}] {event.model} seed {event.seed}"
         case EpochEnded():
             return f"  {event.model} epoch {event.epoch}/{event.epochs}: {_state(event)}, {event.seconds:.1f} s"
+        case TrialLeft():
+            return f"{event.model} seed {event.seed}: another run is at it"
         case TrialEnded():
             end = f"test top-1 {event.test_top1:.2%}" if event.test_top1 is not None else f"{event.message}"
             return f"[{event.index}/{event.total}] {event.model} seed {event.seed}: {event.status}, {end}, " + duration(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
@@ -72,15 +72,21 @@ class Sweep:
             self.problems.append(problem)
             tell(Note(problem))
 
-    def run(self, tell: Tell) -> Iterator[Record]:
-        """Run what is missing; gives each trial's record once it is written. A trial that fails raises nothing."""
+    def run(self, tell: Tell) -> Generator[Record, None, None]:
+        """Run what is missing; gives each trial's record once it is written. A trial that fails raises nothing.
+
+        Closing it stops the trials under way, and tells of their ends.
+        """
         limits = Limits(self.request.timeout, self.request.retries)
-        for message in run_trials(self.executor, self.missing, self.where, limits, self.meanwhile, self.further):
-            if isinstance(message, Record):
-                self.records.append(message)
-                yield message
-            else:
-                tell(message)
+        with closing(
+            run_trials(self.executor, self.missing, self.where, limits, self.meanwhile, self.further, tell)
+        ) as messages:
+            for message in messages:
+                if isinstance(message, Record):
+                    self.records.append(message)
+                    yield message
+                else:
+                    tell(message)
 
     def holds(self, comparison: Comparison) -> bool:
         """Whether it is the comparison that this run's trials belong to."""

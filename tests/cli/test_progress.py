@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,18 +14,31 @@ from rich.console import Console
 
 from bench.cli import progress
 from bench.cli.progress import Bars, PlainLines, Screen, describe, duration
-from bench.events import DataProgress, EpochEnded, Event, Expected, Note, ReportProgress, TrialEnded, TrialStarted
+from bench.events import (
+    DataProgress,
+    EpochEnded,
+    Event,
+    Expected,
+    Note,
+    ReportProgress,
+    TrialEnded,
+    TrialLeft,
+    TrialStarted,
+)
+
+ended = partial(TrialEnded, folder=Path("results"))
+started = partial(TrialStarted, protocol="quick", folder=Path("results"))
 
 STORY: list[Event] = [
     Note("protocol quick"),
     DataProgress("digits", 256, 1797),
     DataProgress("digits", 1797, 1797),
-    TrialStarted("vgg[19]", seed=0, epochs=2, index=1, total=2),
+    started("vgg[19]", seed=0, epochs=2, index=1, total=2),
     EpochEnded("vgg[19]", 0, epoch=1, epochs=2, train_loss=1.5, val_loss=1.25, val_top1=0.5, seconds=3.04),
     EpochEnded("vgg[19]", 0, epoch=2, epochs=2, train_loss=0.5, val_loss=0.75, val_top1=0.75, seconds=3.04),
-    TrialEnded("vgg[19]", 0, "ok", seconds=61, index=1, total=2, test_top1=0.875),
-    TrialStarted("broken", seed=0, epochs=2, index=2, total=2),
-    TrialEnded("broken", 0, "crashed", seconds=1, index=2, total=2, message="ended by SIGKILL"),
+    ended("vgg[19]", 0, "ok", seconds=61, index=1, total=2, test_top1=0.875),
+    started("broken", seed=0, epochs=2, index=2, total=2),
+    ended("broken", 0, "crashed", seconds=1, index=2, total=2, message="ended by SIGKILL"),
 ]
 
 
@@ -48,11 +63,11 @@ def test_without_a_terminal_each_event_is_a_line(capsys: pytest.CaptureFixture[s
 def test_the_bar_of_all_goes_by_what_each_trial_is_expected_to_take() -> None:
     bars = Bars(Screen())
     bars(Expected({("short", 0): 10.0, ("long", 0): 90.0}))
-    bars(TrialStarted("short", seed=0, epochs=2, index=1, total=2))
-    bars(TrialEnded("short", 0, "ok", seconds=61, index=1, total=2, test_top1=0.875))
+    bars(started("short", seed=0, epochs=2, index=1, total=2))
+    bars(ended("short", 0, "ok", seconds=61, index=1, total=2, test_top1=0.875))
     (task,) = [one for one in bars.surface.progress.tasks if one.description == "all trials"]
     assert (task.completed, task.total) == (10.0, 100.0)
-    bars(TrialStarted("long", seed=0, epochs=2, index=2, total=3))  # and one that was added meanwhile
+    bars(started("long", seed=0, epochs=2, index=2, total=3))  # and one that was added meanwhile
     bars(EpochEnded("long", 0, epoch=1, epochs=2, train_loss=1.5, val_loss=1.25, val_top1=0.5, seconds=3.04))
     assert (task.completed, task.total) == (55.0, 150.0)
 
@@ -122,15 +137,18 @@ def test_what_is_done_scrolls_by_above(screen: tuple[Bars, io.StringIO]) -> None
 def test_trials_that_run_at_once_have_a_bar_each(screen: tuple[Bars, io.StringIO]) -> None:
     now = shown(
         screen,
-        TrialStarted("vit", seed=0, epochs=2, index=1, total=3),
-        TrialStarted("vit", seed=1, epochs=2, index=2, total=3),
+        started("vit", seed=0, epochs=2, index=1, total=3),
+        started("vit", seed=1, epochs=2, index=2, total=3),
         EpochEnded("vit", 1, epoch=1, epochs=2, train_loss=1.5, val_loss=1.25, val_top1=0.5, seconds=3.04),
     )
     assert "vit seed 0" in now and "vit seed 1" in now and "0 of 3" in now
-    later = shown(screen, TrialEnded("vit", 1, "ok", 6.0, index=2, total=3, test_top1=0.5))
+    later = shown(screen, ended("vit", 1, "ok", 6.0, index=2, total=3, test_top1=0.5))
     assert "vit seed 0" in later and "vit seed 1" not in later and "1 of 3" in later
     overall = next(task for task in screen[0].surface.progress.tasks if task.description == "all trials")
     assert (overall.completed, overall.total) == (1, 3)  # the other one has not ended its first epoch
+    left = shown(screen, TrialLeft("vit", 0))
+    assert "vit seed 0" not in left and "1 of 3" in left
+    assert describe(TrialLeft("vit", 0)) == "vit seed 0: another run is at it"
 
 
 def test_the_time_left_follows_from_the_epochs_of_all_trials(
@@ -143,7 +161,7 @@ def test_the_time_left_follows_from_the_epochs_of_all_trials(
     def epoch(number: int) -> EpochEnded:
         return EpochEnded("m", 0, number, 4, 1.0, 1.0, 0.5, 100.0)
 
-    shown(screen, TrialStarted("m", 0, epochs=4, index=1, total=2))
+    shown(screen, started("m", 0, epochs=4, index=1, total=2))
     now = 100.0
     shown(screen, epoch(1))
     now = 200.0

@@ -20,6 +20,7 @@ from bench.run.failure import is_unmeasured, record_failure
 # How often a trial is tried again whose machine is lost, where the user does not say: once may be chance, and a trial
 # that takes every machine down with it must end.
 ELSEWHERE = 2
+STOPPED = "stopped by the user; run again to go on after its last whole epoch"
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,10 @@ def attempt(
             return failed("error", str(error))
         except OSError as error:  # the folder cannot be made
             return failed("error", f"{spec.folder}: {error.strerror}")
-        except (KeyboardInterrupt, StoppedError):
-            failed("interrupted", "interrupted by the user; run again to go on after its last whole epoch")
+        except StoppedError:
+            return failed("interrupted", STOPPED)
+        except KeyboardInterrupt:
+            failed("interrupted", STOPPED)
             raise
         if not measuring:
             return failed(status, message if status == "timeout" else f"{message}; see log.txt")

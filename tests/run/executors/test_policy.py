@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from bench import RequestError
-from bench.events import EpochEnded, Event, Measuring, Note, TrialEnded, TrialStarted
+from bench.errors import BusyError
+from bench.events import EpochEnded, Event, Measuring, Note, TrialEnded, TrialLeft, TrialStarted
 from bench.hookspecs import DiedError, LostError, TimedOutError
 from bench.records.record import Record, read_record
 from bench.request import TrialSpec
@@ -94,7 +95,7 @@ def test_a_trial_that_ends_well_gives_its_events_and_its_record(tiny_trial: Call
     spec = tiny_trial("train.epochs=2")
     started, *told, record, ended = run_trials(Threads(), [spec], ONE)
     epochs = [event for event in told if not isinstance(event, Measuring)]
-    assert started == TrialStarted("tiny", 0, epochs=2, index=1, total=1)
+    assert started == TrialStarted("tiny", 0, 2, index=1, total=1, protocol="quick", folder=spec.folder)
     assert [type(event) for event in epochs] == [EpochEnded, EpochEnded]
     assert isinstance(record, Record) and isinstance(ended, TrialEnded)
     assert record.to_json() == read_record(spec.folder / "record.json").to_json()
@@ -148,12 +149,15 @@ def test_where_one_of_several_is_interrupted_the_others_are_stopped_and_say_so(
     tiny_trial: Callable[..., TrialSpec],
 ) -> None:
     first, second = (tiny_trial("train.epochs=500", seed=seed) for seed in (0, 1))
-    trials = run_trials(Threads(), [first, second, tiny_trial(seed=2)], Slots(("cpu", "cpu"), 2, 1))
+    specs, told = [first, second, tiny_trial(seed=2)], list[Event]()
+    trials = run_trials(Threads(), specs, Slots(("cpu", "cpu"), 2, 1), tell_stopped=told.append)
     seen = set()
     while seen != {0, 1}:
         event = next(trials)
         seen |= {event.seed} if isinstance(event, EpochEnded) else set()
-    trials.close()  # type: ignore[attr-defined]
+    trials.close()
+    ends = [(event.seed, event.status, event.folder) for event in told if isinstance(event, TrialEnded)]
+    assert ends == [(0, "interrupted", first.folder), (1, "interrupted", second.folder)]
     assert [read_record(spec.folder / "record.json").status for spec in (first, second)] == ["interrupted"] * 2
     assert not tiny_trial(seed=2).folder.exists()
 
@@ -179,8 +183,37 @@ def test_where_nobody_asks_for_more_the_trial_under_way_is_stopped_and_says_so(
     trials = run_trials(Threads(), [spec], ONE)
     while not isinstance(next(trials), EpochEnded):
         pass
-    trials.close()  # type: ignore[attr-defined]
+    trials.close()
     assert read_record(spec.folder / "record.json").status == "interrupted"
+
+
+def test_of_a_trial_that_has_ended_that_is_told_where_nobody_asks_for_more(
+    tiny_trial: Callable[..., TrialSpec],
+) -> None:
+    told: list[Event] = []
+    trials = run_trials(Threads(), [tiny_trial("train.epochs=1")], ONE, tell_stopped=told.append)
+    while not isinstance(next(trials), Record):
+        pass
+    trials.close()
+    (ended,) = told
+    assert isinstance(ended, TrialEnded) and ended.status == "ok"
+
+
+def test_a_trial_that_another_run_is_at_is_left_to_it_and_then_tried_again(
+    tiny_trial: Callable[..., TrialSpec],
+) -> None:
+    class Busy(Threads):
+        asked = 0
+
+        def run(self, work: Callable[..., Any], **options: Any) -> Generator[Event, None, Any]:
+            self.asked += 1
+            if self.asked == 1:
+                raise BusyError("another run is at work there")
+            return (yield from super().run(work, **options))
+
+    told = [type(one) for one in run_trials(Busy(), [tiny_trial("train.epochs=1")], ONE)]
+    assert told[:3] == [TrialStarted, TrialLeft, TrialStarted]
+    assert told[-2:] == [Record, TrialEnded] and told.count(TrialEnded) == 1
 
 
 class Dying(Threads):
