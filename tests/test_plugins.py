@@ -330,6 +330,13 @@ def test_a_listener_that_fails_hears_no_more_and_the_others_do(
     assert capsys.readouterr() == ("", "one\ntwo\n")  # what is printed goes into no document
 
 
+def test_what_a_listener_itself_says_to_the_user_is_the_line(plugin: Callable[..., Path], tmp_path: Path) -> None:
+    listener = "from bench import RequestError, hookimpl\n\n@hookimpl\ndef bench_event(event):\n    "
+    registry = load_plugins([plugin(f"{listener}raise RequestError('say where\\nit goes')")], tmp_path)
+    (failed,) = registry.hear(Note("one"))
+    assert failed.endswith("is asked no more, for its bench_event: say where it goes")
+
+
 def test_claims_that_cannot_be_had_cost_no_others(plugin: Callable[..., Path], tmp_path: Path) -> None:
     claims = "from bench import Claim, hookimpl\n\n@hookimpl\ndef bench_claims():\n    return "
     plugin(f"{claims}[5]", "fails.py")

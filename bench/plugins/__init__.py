@@ -104,7 +104,9 @@ class Registry:
     def _ask_no_more(self, one: pluggy.HookImpl, hook: str, error: BaseException) -> None:
         self.manager.unregister(name=one.plugin_name)
         plugin = self.plugins[one.plugin_name]
-        why = what_went_wrong(error, plugin)
+        # What a plugin itself says to the user needs no line of its file.
+        is_advice = isinstance(error, RequestError)
+        why = " ".join(str(error).split()) if is_advice else what_went_wrong(error, plugin)
         if hook in GATHERED:
             self.leave_out(plugin, why)
         else:  # what it adds is there; by its name, since the line may be published
