@@ -304,6 +304,8 @@ def check_plugin(
             raise RequestError(problem)
     parts = contract.parts_of(wanted, registry)
     if not parts:
+        if whole := contract.untried(wanted, registry):
+            return whole
         for problem in registry.problems:
             if wanted in problem or f"{name}.py" in problem:
                 raise RequestError(problem)

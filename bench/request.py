@@ -192,7 +192,10 @@ class CheckRequest:
 
 @dataclass(frozen=True)
 class Part:
-    """Something that a plugin adds: its kind (model, extension, dataset, measurement), and its name."""
+    """Something that a plugin adds: its kind (model, extension, dataset, measurement), and its name.
+
+    The kind is `plugin` for the whole of one that adds none of these.
+    """
 
     kind: str
     name: str

@@ -152,6 +152,15 @@ def test_what_comes_with_bench_is_sound(name: str) -> None:
     testing.assert_sound(name)
 
 
+def test_of_a_plugin_that_only_listens_it_is_said_that_a_run_shows_the_rest(tmp_path: Path) -> None:
+    file = tmp_path / "listens.py"
+    file.write_text("from bench import hookimpl\n\n@hookimpl\ndef bench_event(event):\n    1 / 0\n")
+    ((part, (loaded, tried)),) = testing.check_plugin(str(file)).items()
+    assert (part.kind, part.name) == ("plugin", "listens")
+    assert (loaded.ok, loaded.said) == (True, "bench_event")
+    assert tried.ok is None and "the commands that call these hooks show the rest" in tried.said
+
+
 def test_a_plugin_author_s_test_is_told_the_same(wrong: Path) -> None:
     with pytest.raises(AssertionError, match=r"model early: its last block is there.*: nothing comes before 0"):
         testing.assert_sound("early", plugins=[wrong / "plugins"])

@@ -88,3 +88,18 @@ def parts_of(name: str, registry: Registry) -> list[Part]:
         if plugin.is_called(name)
     ]
     return found or [Part(kind, name) for kind, table in tables.items() if name in table]
+
+
+def untried(name: str, registry: Registry) -> dict[Part, list[Finding]]:
+    """Of a plugin that adds none of these (an executor, a listener, claims): that it is loaded, with which hooks."""
+    why = "only models, extensions, datasets and measurements are; the commands that call these hooks show the rest"
+    found = {}
+    for plugin in registry.plugins.values():
+        if name in (plugin.name, plugin.place):
+            callers = registry.manager.get_hookcallers(registry.manager.get_plugin(plugin.name)) or ()
+            hooks = ", ".join(caller.name for caller in callers)
+            found[Part("plugin", plugin.name)] = [
+                Finding("is loaded, and its hooks are the contract's", True, hooks),
+                Finding("is tried on real inputs", None, why),
+            ]
+    return found
