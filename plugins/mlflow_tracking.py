@@ -11,7 +11,10 @@ import functools
 import json
 import os
 import re
+import threading
 import time
+from concurrent.futures import Future
+from queue import SimpleQueue
 
 from bench import RequestError, hookimpl
 from bench.events import EpochEnded, TrialEnded, TrialLeft, TrialStarted
@@ -19,13 +22,15 @@ from bench.files import DISTRIBUTION, write_text
 
 INSTALL = f"python -m pip install '{DISTRIBUTION}[mlflow]'"
 # Of MLflow's own settings, those that it has here where the user does not choose. Seconds and tries of a request: by
-# default it waits for minutes. It tells of no truncated text, and its makers of nothing.
+# default it waits for minutes. It prints nothing between the progress bars, and tells its makers nothing.
 SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
+LIMIT = 30  # seconds that bench waits for MLflow, once; the tables of a new database alone may take ten
 RUN_ID = "mlflow-run.txt"  # in a trial's folder: its run, which an interrupted trial must find again
 STATUS = {"ok": "FINISHED", "interrupted": "KILLED"}  # of all others: FAILED
 ENVIRONMENT = ("device", "device_kind", "cpu", "threads", "precision", "python", "torch", "timm", "cuda", "driver")
@@ -42,20 +47,36 @@ def bench_event(event):
         return
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)  # until the hook returns: bench then restores the environment
+    followed = Future()
+    told().put((event, followed))
     try:
-        worker().submit(follow, event).result()
+        followed.result(LIMIT)
     except RequestError:
         raise
     except Exception as error:
-        raise RequestError(f"the run goes on without MLflow, which says: {type(error).__name__}: {error}") from error
+        said = f"{type(error).__name__}: {error}" if followed.done() else f"nothing for {LIMIT} seconds"
+        raise RequestError(f"the run goes on without MLflow, which says {said}") from error
 
 
 @functools.cache
-def worker():
-    """A thread, which an interrupt does not reach: half a call could leave a run in the store that nobody knows of."""
-    from concurrent.futures import ThreadPoolExecutor
+def told():
+    """What is put there, an event and what becomes of it, is followed in a thread, one after the other.
 
-    return ThreadPoolExecutor(1)
+    An interrupt does not reach that thread: half a call could leave a run in the store that nobody knows of. And it may
+    be left to itself: where a database does not answer, MLflow tries again for minutes.
+    """
+    events = SimpleQueue()
+
+    def work():
+        while True:
+            event, followed = events.get()
+            try:
+                followed.set_result(follow(event))
+            except BaseException as error:
+                followed.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return events
 
 
 def follow(event):
