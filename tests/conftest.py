@@ -309,16 +309,17 @@ class Resident:
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
     """The same, in an interpreter that goes on to the next command: what takes seconds is imported once.
 
-    It is for what a command does; `command` is for how a process starts, is ended, and what it imports.
+    It is for what a command does; `command` is for how a process starts and ends, what it imports, and what a plugin
+    does to it.
     """
-    residents: dict[str | None, Resident] = {}  # by what is read once, when torch is imported
+    residents: dict[tuple[str | None, ...], Resident] = {}  # by what is read once, at the start
 
     def call(*arguments: str, in_folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, **environment}
-        threads = environment.get("OMP_NUM_THREADS")
-        if threads not in residents:
-            residents[threads] = Resident(tmp_path_factory.mktemp("resident"), environment)
-        own = residents[threads]
+        key = tuple(environment.get(name) for name in ("OMP_NUM_THREADS", "PYTHONPATH"))
+        if key not in residents:
+            residents[key] = Resident(tmp_path_factory.mktemp("resident"), environment)
+        own = residents[key]
         status = own.call(arguments, in_folder, environment)
         return subprocess.CompletedProcess(arguments, status, own.out.read_text(), own.err.read_text())
 

@@ -16,14 +16,18 @@ from pathlib import Path
 
 from bench import Claim, MeasureSpec, ModelSpec, Quantity, hookimpl
 
-WHERE, _, WHAT = os.environ.get("FAULT", "").partition(":")
-ALL = [Path(__file__).stem] if WHAT == "stem" else WHAT.split("+")
+
+def asked():
+    """Where harm is to be done, and what."""
+    where, _, what = os.environ.get("FAULT", "").partition(":")
+    return where, [Path(__file__).stem] if what == "stem" else what.split("+")
 
 
-def misbehave(where, what=ALL[0]):
-    if where != WHERE:
+def misbehave(where, what=None):
+    now, everything = asked()
+    if where != now:
         return
-    match what:
+    match what or everything[0]:
         case "raise":
             raise ValueError("as it was told")
         case "system_exit":
@@ -61,7 +65,7 @@ def misbehave(where, what=ALL[0]):
         case "recursion":
             sys.setrecursionlimit(60)
         case _:
-            raise AssertionError(f"no such fault: {WHAT}")
+            raise AssertionError(f"no such fault: {everything}")
 
 
 def build_with(what, *, num_classes, image_size, pretrained, slow=0.0):
@@ -104,13 +108,15 @@ def bench_models():
     misbehave("models")
     if Path(__file__).stem == "faulty":  # and not a copy, whose models would have the same names
         yield ModelSpec("tiny", partial(build_with, None), family="cnn", last_block="0")
-        for what in ALL if WHERE in ("check_build", "build", "forward") else ():
+        where, everything = asked()
+        for what in everything if where in ("check_build", "build", "forward") else ():
             yield ModelSpec(f"tiny_{what}", partial(build_with, what), family="cnn")
 
 
 @hookimpl
 def bench_measurements():
-    for what in ALL if WHERE == "measure" else ():
+    where, everything = asked()
+    for what in everything if where == "measure" else ():
         quantity = Quantity(
             key=f"troubled_{what}", label=what, about="a number", path="value", kind="count", better="lower"
         )

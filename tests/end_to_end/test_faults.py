@@ -79,7 +79,7 @@ def test_a_check_that_ends_or_hangs_names_its_model_and_stops_no_trial(place: Pa
 
 
 def test_a_plugin_that_cannot_be_imported_or_asked_is_left_out_by_every_command(
-    place: Path, bench: Bench, undisturbed: dict[str, Any]
+    place: Path, command: Bench, undisturbed: dict[str, Any]
 ) -> None:
     faults = {
         "raise": "ValueError: as it was told (line",
@@ -93,23 +93,23 @@ def test_a_plugin_that_cannot_be_imported_or_asked_is_left_out_by_every_command(
         shutil.copy(FAULTY, place / "plugins" / f"{what}.py")
     (place / "plugins" / "faulty.py").unlink()
     for where in ("import", "models"):
-        done = bench(*RUN, "other", "--timeout", "5", in_folder=place, FAULT=f"{where}:stem")
+        done = command(*RUN, "other", "--timeout", "5", in_folder=place, FAULT=f"{where}:stem")
         assert done.returncode == 0
         one_line(done, *(f"plugins/{what}.py is left out: {says}" for what, says in faults.items()))
         assert compared(record(place, "other")) == undisturbed["other"]
     (place / "plugins" / "hang.py").unlink()  # other commands give it a minute
-    for command in (("models",), ("report", "-q")):
-        done = bench(*command, in_folder=place, FAULT="import:stem")
+    for arguments in (("models",), ("report", "-q")):
+        done = command(*arguments, in_folder=place, FAULT="import:stem")
         assert done.returncode == 0 and "Traceback" not in done.stderr
 
 
 def test_what_a_plugin_does_when_it_is_imported_reaches_no_other_model(
-    place: Path, bench: Bench, undisturbed: dict[str, Any]
+    place: Path, command: Bench, undisturbed: dict[str, Any]
 ) -> None:
     for what in ("patch", "chdir", "environment", "recursion", "print"):
         shutil.copy(FAULTY, place / "plugins" / f"{what}.py")
     (place / "plugins" / "faulty.py").unlink()
-    done = bench(*RUN, "other", "--json", in_folder=place, FAULT="import:stem")
+    done = command(*RUN, "other", "--json", in_folder=place, FAULT="import:stem")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["records"][0]["status"] == "ok"
     assert compared(record(place, "other")) == undisturbed["other"]

@@ -42,8 +42,8 @@ def test_a_plan_says_what_is_left_by_measured_steps_and_then_by_earlier_trials(p
     assert "nothing is left to run: all 4 trials are recorded in results/small" in nothing.stdout
 
 
-def test_a_plan_of_what_cannot_be_foreseen_says_so(place: Path, bench: Bench) -> None:
-    done = bench(*RUN, "other", "tiny_raise", "--plan", in_folder=place, FAULT="build:raise")
+def test_a_plan_of_what_cannot_be_foreseen_says_so(place: Path, bench: Bench, command: Bench) -> None:
+    done = command(*RUN, "other", "tiny_raise", "--plan", in_folder=place, FAULT="build:raise")
     assert done.returncode == 0, done.stderr
     one_line(done, "tiny_raise: its steps cannot be timed: ValueError: as it was told")
     assert "Of 1 trial it is not known how long that takes" in done.stdout

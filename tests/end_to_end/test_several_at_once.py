@@ -79,9 +79,9 @@ def test_an_interrupt_stops_all_that_are_under_way_and_the_same_command_goes_on(
 
 
 def test_a_trial_that_crashes_costs_the_one_beside_it_nothing(
-    place: Path, bench: Bench, one_by_one: dict[str, Any]
+    place: Path, bench: Bench, command: Bench, one_by_one: dict[str, Any]
 ) -> None:
-    done = bench(*TOGETHER, "tiny_kill", "other", in_folder=place, FAULT="forward:kill", **ONE_THREAD)
+    done = command(*TOGETHER, "tiny_kill", "other", in_folder=place, FAULT="forward:kill", **ONE_THREAD)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert of(place, "together", "tiny_kill").status == "crashed"
     assert compared(of(place, "together", "other")) == one_by_one["other"]
