@@ -16,7 +16,7 @@ exec "$@"
 
 
 def test_the_executor_of_the_page_runs_trials(place: Path, bench: Bench) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (code,) = re.findall(r"# plugins/slurm.py\n(.*?)```", PAGE.read_text(), re.DOTALL)
     (place / "plugins" / "slurm.py").write_text(code)
     (place / "srun").write_text(SRUN)
     (place / "srun").chmod(0o755)
