@@ -9,6 +9,7 @@ from accelerator import Nvml
 
 from bench.device import Device
 from bench.measure import clock, energy
+from bench.measure import doctor as examining
 from bench.measure.clock import Watch
 from bench.measure.doctor import doctor
 from bench.measure.energy import UnmeasurableError
@@ -86,7 +87,7 @@ def test_energy_of_a_gpu_that_is_divided_is_not_measured_and_says_why(monkeypatc
 
 def test_doctor_tells_what_only_the_owner_may_set(monkeypatch: pytest.MonkeyPatch) -> None:
     own = Gpu("handle", Nvml(nvmlDeviceGetPersistenceMode=0, nvmlDeviceGetMaxClockInfo=1980))
-    monkeypatch.setattr("bench.measure.doctor.find_gpu", lambda device: own)
+    monkeypatch.setattr(examining, "find_gpu", lambda device: own)
     fixes = [finding.fix for finding in doctor(StandInGpu())]
     assert "sudo nvidia-smi -pm 1" in fixes
     assert "sudo nvidia-smi -lgc 1980 before, sudo nvidia-smi -rgc afterwards" in fixes

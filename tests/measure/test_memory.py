@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from bench.device import Device, choose_device
+from bench.measure import memory
 from bench.measure.allocations import Block, Recording, pair_blocks, record_allocations
 from bench.measure.memory import inference_memory, optimizer_bytes, training_memory
 from bench.measure.subject import Inference, InferenceOptions
@@ -163,7 +164,7 @@ def test_a_batch_that_memory_has_no_room_for_is_none(monkeypatch: pytest.MonkeyP
         tried.append(batch)
         return 100 if batch == 1 else None
 
-    monkeypatch.setattr("bench.measure.memory.inference_growth", room_for_one)
+    monkeypatch.setattr(memory, "inference_growth", room_for_one)
     assert inference_memory(lambda batch: lambda: None, 30, [4, 1, 2], CPU) == {1: 130, 2: None, 4: None}
     assert tried == [1, 2]  # nothing larger is tried after a failure
 

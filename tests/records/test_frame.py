@@ -121,7 +121,7 @@ def test_what_cannot_be_done_is_said_with_what_to_do(
 ) -> None:
     if missing:
         monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(RequestError, match="bench\\[export\\]" if missing else "must end in"):
+    with pytest.raises(RequestError, match="bench-image-models\\[export\\]" if missing else "must end in"):
         export(results, tmp_path / to)
     with pytest.raises(RequestError, match="no records"):
         monkeypatch.undo()
