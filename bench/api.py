@@ -304,11 +304,11 @@ def check_plugin(
             raise RequestError(problem)
     parts = contract.parts_of(wanted, registry)
     if not parts:
-        if whole := contract.untried(wanted, registry):
-            return whole
         for problem in registry.problems:
             if wanted in problem or f"{name}.py" in problem:
                 raise RequestError(problem)
+        if whole := contract.untried(wanted, registry):
+            return whole
         known = {*registry.plugins, *registry.models, *registry.extensions, *registry.datasets, *registry.measurements}
         raise unknown("plugin", name, known, "python -m bench plugins")
     found = {}

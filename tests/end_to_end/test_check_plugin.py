@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from faulted import Bench, one_line
 
-from bench import testing
+from bench import RequestError, testing
 
 WRONG = '''
 import torch
@@ -164,3 +164,14 @@ def test_of_a_plugin_that_only_listens_it_is_said_that_a_run_shows_the_rest(tmp_
 def test_a_plugin_author_s_test_is_told_the_same(wrong: Path) -> None:
     with pytest.raises(AssertionError, match=r"model early: its last block is there.*: nothing comes before 0"):
         testing.assert_sound("early", plugins=[wrong / "plugins"])
+
+
+def test_a_plugin_whose_only_model_is_left_out_is_not_called_sound(tmp_path: Path) -> None:
+    file = tmp_path / "again.py"
+    file.write_text(
+        "from bench import ModelSpec, hookimpl\n\n"
+        "def build(*, num_classes, image_size, pretrained): ...\n\n"
+        '@hookimpl\ndef bench_models():\n    yield ModelSpec("vit_tiny", build, family="cnn")\n'
+    )
+    with pytest.raises(RequestError, match=r"vit_tiny of plugin .*again\.py is left out: .* has that name"):
+        testing.check_plugin(str(file))

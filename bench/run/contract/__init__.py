@@ -95,7 +95,7 @@ def untried(name: str, registry: Registry) -> dict[Part, list[Finding]]:
     why = "only models, extensions, datasets and measurements are; the commands that call these hooks show the rest"
     found = {}
     for plugin in registry.plugins.values():
-        if name in (plugin.name, plugin.place):
+        if plugin.is_called(name):
             callers = registry.manager.get_hookcallers(registry.manager.get_plugin(plugin.name)) or ()
             hooks = ", ".join(caller.name for caller in callers)
             found[Part("plugin", plugin.name)] = [
