@@ -8,7 +8,7 @@ functions marked `@hookimpl` that are named as below. It imports torch and timm 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -268,6 +268,10 @@ class MeasureSpec:
     timed: Callable[[Subject], tuple[Callable[[], object], int]] | None = None
     alone: bool = False
     on_request: bool = False
+
+    def is_wanted(self, asked: Collection[str]) -> bool:
+        """Whether it is taken where those are asked for by name."""
+        return not self.on_request or self.name in asked
 
 
 class Subject(Protocol):

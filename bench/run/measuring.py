@@ -45,9 +45,6 @@ def _settled(request: MeasureRequest, registry: Registry) -> MeasureRequest:
             raise unknown("quantity", quantity, registry.measurements, "python -m bench measure --help")
     if request.precision not in PRECISIONS:
         raise unknown("precision", request.precision, PRECISIONS, "python -m bench measure --help")
-    only = tuple(
-        name
-        for name, (spec, _) in registry.measurements.items()
-        if name in request.only or not (request.only or spec.on_request)
-    )
+    wanted = (name for name, (spec, _) in registry.measurements.items() if spec.is_wanted(request.only))
+    only = tuple(name for name in wanted if not request.only or name in request.only)
     return replace(request, models=names, batches=tuple(sorted(set(request.batches))), only=only)

@@ -94,13 +94,8 @@ def trials(
     """
     seeds = list(dict.fromkeys(request.seeds or protocol.seeds))
     seeds = seeds if enough is None else enough.seeds(seeds)
-    measuring = registry.needed(
-        *(
-            plugin
-            for name, (spec, plugin) in registry.measurements.items()
-            if not spec.on_request or name in request.options.measure
-        )
-    )
+    wanted = (plugin for one, plugin in registry.measurements.values() if one.is_wanted(request.options.measure))
+    measuring = registry.needed(*wanted)
     return [
         TrialSpec(
             model.name,

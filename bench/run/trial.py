@@ -157,7 +157,7 @@ def measure_trained(
         for name, (one, plugin) in registry.measurements.items()
         if name not in spec.unmeasured
         and not (spec.sharing > 1 and (one.alone or one.timed is not None))
-        and (not one.on_request or name in spec.options.measure)
+        and one.is_wanted(spec.options.measure)
     }
     for name, failure in spec.unmeasured.items():
         found.fail(*registry.measurements[name], failure)
