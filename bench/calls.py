@@ -5,7 +5,8 @@ A script needs no `if __name__ == "__main__"`, and may be standard input or a no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 from bench import api
 from bench.cli.progress import watch
 from bench.events import Event, Tell, tell_nobody
-from bench.files import trial_folder
-from bench.records.comparison import read_trial
+from bench.records.comparison import Trial
 from bench.records.measurement import Measurement
 from bench.records.record import Record
 from bench.report.make.report import Outcome as ReportOutcome
-from bench.report.tables.comparison import run_markdown, run_text
+from bench.report.tables.comparison import run_text
 from bench.request import MeasureRequest, RunRequest
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Outcome:
     """What a run has come to. In a notebook it shows as its table, printed as what the command prints.
 
-    `records`: of every trial that was asked for, those found recorded first. `folder`: where they and their tables are.
+    `trials`: all that were asked for, those found recorded first. `folder`: where they and their tables are.
 
     >>> outcome = bench.run("vit_tiny", "quick", overrides={"name": "first", "train.epochs": 1, "train.limit": 64,
     ...                     "data.test_limit": 64}, timing=False, progress=False)  # recorded already
@@ -37,9 +37,14 @@ class Outcome:
     results/first results/first/README.md 1
     """
 
-    records: list[Record]
+    trials: list[Trial]
     folder: Path
     ok: bool  # whether every trial ended well, and everything could be written
+
+    @property
+    def records(self) -> list[Record]:
+        """Of each trial."""
+        return [one.record for one in self.trials]
 
     @property
     def page(self) -> Path:
@@ -50,16 +55,13 @@ class Outcome:
         """A row a trial of this run: the columns of `load_frame`. Raises RequestError where pandas is missing."""
         from bench.records.frame import frame
 
-        return frame([read_trial(one) for one in self._folders()], self.folder)
-
-    def _folders(self) -> list[Path]:
-        return [trial_folder(self.folder, record.model.name, record.seed) for record in self.records]
+        return frame(self.trials, self.folder)
 
     def __str__(self) -> str:
-        return run_text(self.folder, self.records)
+        return run_text(self.trials)
 
     def _repr_markdown_(self) -> str:
-        return run_markdown(self.folder, self.records)
+        return run_text(self.trials, "markdown")
 
 
 def run(
@@ -87,13 +89,11 @@ def run(
     Raises RequestError, with one line that says what to do, before anything trains, where it cannot be carried out. A
     trial that fails raises nothing: its record says why.
     """
-    if not isinstance(models, RunRequest):
-        parameters |= {"protocol": protocol, "overrides": overrides}
-    elif protocol is not None or overrides:
-        parameters |= {"protocol": protocol}  # refused, with what to do
-    with watch(not progress) as shown:
-        found = api.run(models, tell=_both(shown, tell), **parameters)
-    return Outcome(found.records, found.folder, found.ok)
+    parameters |= {} if protocol is None else {"protocol": protocol}
+    parameters |= {"overrides": overrides} if overrides else {}
+    with _watched(progress, tell) as told:
+        found = api.run(models, tell=told, **parameters)
+    return Outcome(found.trials, found.folder, found.ok)
 
 
 def measure(
@@ -114,8 +114,8 @@ def measure(
 
     Raises RequestError for what cannot be carried out; a model or a measurement that fails says so in what is given.
     """
-    with watch(not progress) as shown:
-        return api.measure(models, tell=_both(shown, tell), **parameters)
+    with _watched(progress, tell) as told:
+        return api.measure(models, tell=told, **parameters)
 
 
 def report(
@@ -135,13 +135,17 @@ def report(
     by default the results folder and the working directory. Raises RequestError where there are no records.
     """
     marked = None if texts is None else [Path(one) for one in texts]
+    with _watched(progress, tell) as told:
+        return api.report(results, plugins=[Path(one) for one in plugins], texts=marked, tell=told)
+
+
+@contextmanager
+def _watched(progress: bool, tell: Tell) -> Iterator[Tell]:
+    """What tells of each event: it is shown, where progress is, and then told to `tell`."""
     with watch(not progress) as shown:
-        return api.report(results, plugins=[Path(one) for one in plugins], texts=marked, tell=_both(shown, tell))
 
+        def told(event: Event) -> None:
+            shown(event)
+            tell(event)
 
-def _both(first: Tell, second: Tell) -> Tell:
-    def tell(event: Event) -> None:
-        first(event)
-        second(event)
-
-    return tell
+        yield told

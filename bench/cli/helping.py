@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
@@ -79,4 +79,4 @@ def _write_examples(epilog: str | None, ctx: Any, formatter: Any) -> None:
 def called(program: str, arguments: list[str]) -> str:
     """What the command is called in its help; a shell completes it under the name of its script alone."""
     asked = any(one.startswith(("--install-completion", "--show-completion")) for one in arguments)
-    return "bench" if asked or shlex.quote(program).rpartition("/")[2] in ("bench", "bench.exe") else MODULE
+    return "bench" if asked or Path(program).stem == "bench" else MODULE

@@ -290,7 +290,7 @@ def run(
     if as_json:
         print_json(outcome.to_json())
     else:
-        say(f"\n{run_text(outcome.folder, outcome.records)}")
+        say(f"\n{run_text(outcome.trials)}")
         say(f"\nRecords and tables: {outcome.folder}")
     return 0 if outcome.ok else 1
 
@@ -455,8 +455,7 @@ def _measure_trials(
     if as_json:
         print_json([one.record.to_json() for one in trials])
     else:
-        for folder in dict.fromkeys(one.folder.parents[1] for one in trials):
-            say(f"\n{run_text(folder, [one.record for one in trials if one.folder.parents[1] == folder])}")
+        say(f"\n{run_text(trials)}")
     return 1 if problems else 0
 
 

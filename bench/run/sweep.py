@@ -16,7 +16,7 @@ from bench.files import check_writable, checksum, trial_folder
 from bench.hookspecs import DiedError, Executor, TimedOutError
 from bench.plugins import Extension, Model, Registry
 from bench.protocol import Protocol, load_protocol
-from bench.records.comparison import Comparison
+from bench.records.comparison import Comparison, Trial
 from bench.records.folder import record_files
 from bench.records.identity import Terms, differences, identity_of, terms_of
 from bench.records.record import NAME, Record, RecordError, read_record
@@ -57,6 +57,11 @@ class Sweep:
     def ok(self) -> bool:
         """Whether every trial ended well, and everything was written."""
         return not self.problems and all(record.status == "ok" for record in self.records)
+
+    @property
+    def trials(self) -> list[Trial]:
+        """The records, each with the folder that it lies in."""
+        return [Trial(trial_folder(self.folder, one.model.name, one.seed), one) for one in self.records]
 
     @contextmanager
     def costing_no_trial(self, tell: Tell) -> Iterator[None]:

@@ -14,16 +14,8 @@ from nbclient import NotebookClient
 
 import bench
 from bench import calls
+from bench.events import Event, Measuring
 
-SMALL = """
-name = "small"
-seeds = [0]
-data = { dataset = "digits", image_size = 8, validation = 0.15, test_limit = 100 }
-model = { weights = "scratch" }
-optimizer = { name = "adam", learning_rate = 0.01 }
-schedule = { name = "constant" }
-train = { what = "full", epochs = 1, batch_size = 32, precision = "fp32", limit = 100 }
-"""
 RUN = """
 import bench
 outcome = bench.run("tiny", "small.toml", overrides={"train": {"epochs": 2}, "name": "two"}, device="cpu", timing=False)
@@ -34,14 +26,10 @@ print(bench.report("results", texts=()).page)
 """
 
 
-@pytest.fixture
-def place(tmp_path: Path, tiny_plugins: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder with a plugin and a protocol."""
-    (tmp_path / "plugins").mkdir()
-    (tmp_path / "plugins" / "tiny_model.py").write_text((tiny_plugins / "tiny_model.py").read_text())
-    (tmp_path / "small.toml").write_text(SMALL)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+@pytest.fixture(autouse=True)
+def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder with plugins and a protocol."""
+    monkeypatch.chdir(place)
 
 
 @pytest.mark.slow
@@ -71,6 +59,13 @@ def test_a_script_from_standard_input_has_lines_of_progress_and_prints_what_the_
     assert done.returncode == 0, done.stderr
     assert "[1/1] tiny seed 0: ok, test top-1" in done.stderr
     assert done.stdout.startswith("model ") and done.stdout.endswith("results/two/README.md 1 2\nresults/index.html\n")
+
+
+def test_who_listens_hears_beside_the_progress_that_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    heard: list[Event] = []
+    bench.measure("other", image_size=8, classes=3, only=["macs"], device="cpu", tell=heard.append)
+    assert any(isinstance(event, Measuring) and event.quantity == "macs" for event in heard)
+    assert "other: macs" in capsys.readouterr().err
 
 
 def test_the_functions_are_bench_s_own_whatever_of_its_packages_is_loaded() -> None:

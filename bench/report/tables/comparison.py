@@ -5,15 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.files import trial_folder
 from bench.records.comparison import Comparison, Trial, comparisons
 from bench.records.machine import described
 from bench.records.quantities import Quantity
-from bench.records.record import Record
 from bench.report.judge.intervals import SEEDS, Estimate, estimate
 from bench.report.judge.letters import groups
 from bench.report.judge.marks import marks
@@ -24,8 +21,6 @@ from bench.report.text.markup import Cell, Style, Table, paragraphs, written
 from bench.report.text.numbers import number
 from bench.report.text.titles import title
 from bench.report.text.verdicts import DISTURBED, GROUP, LETTERS, intervals_read, marks_read
-
-NO_TRIALS = "no trials"
 
 
 def report_columns(comparison: Comparison) -> list[str]:
@@ -131,28 +126,15 @@ def machines(comparison: Comparison) -> dict[str, list[str]]:
     return dict(sorted(found.items()))
 
 
-def run_text(folder: Path, records: Sequence[Record]) -> str:
-    """What `run` prints: the table of these records, and how to read it."""
+def run_text(trials: Iterable[Trial], style: Style = "plain") -> str:
+    """What `run` prints, and a notebook shows: these trials' table, how to read it, what each extension changes."""
     parts = []
-    for comparison in _comparisons(folder, records):
-        table = comparison_table(comparison, run_columns(comparison))
-        parts += [written(table, "plain"), paragraphs(notes(comparison, run_columns(comparison), "plain"), "plain")]
-        parts += filter(None, [extensions_text(comparison)])
-    return "\n\n".join(parts) or NO_TRIALS
-
-
-def run_markdown(folder: Path, records: Sequence[Record]) -> str:
-    """The same as Markdown, for a notebook."""
-    parts = []
-    for comparison in _comparisons(folder, records):
+    for comparison in comparisons(trials):
         columns = run_columns(comparison)
-        parts += [written(comparison_table(comparison, columns), "markdown")]
-        parts += [paragraphs(notes(comparison, columns), "markdown")]
-    return "\n\n".join(parts) or NO_TRIALS
-
-
-def _comparisons(folder: Path, records: Sequence[Record]) -> list[Comparison]:
-    return comparisons(Trial(trial_folder(folder, record.model.name, record.seed), record) for record in records)
+        parts += [written(comparison_table(comparison, columns), style)]
+        parts += [paragraphs(notes(comparison, columns, style), style)]
+        parts += filter(None, [extensions_text(comparison, style)])
+    return "\n\n".join(parts) or "no trials"
 
 
 def comparison_latex(comparison: Comparison) -> bytes:

@@ -11,7 +11,7 @@ from bench.records.comparison import Comparison
 from bench.records.quantities import BY_KEY
 from bench.report.judge.extended import MARGIN, RATIOS, Change, Ratio, changes
 from bench.report.tables.latex import document, fitting, floating
-from bench.report.text.markup import Cell, Table, paragraphs, written
+from bench.report.text.markup import Cell, Style, Table, paragraphs, written
 from bench.report.text.numbers import label_parts, with_interval
 from bench.report.text.titles import title
 from bench.report.text.verdicts import ONE_SEED, ratio_said
@@ -51,13 +51,13 @@ def extensions_read(comparison: Comparison) -> list[str]:
     return lines
 
 
-def extensions_text(comparison: Comparison) -> str:
-    """What `run` prints of it; empty where there is nothing."""
+def extensions_text(comparison: Comparison, style: Style = "plain") -> str:
+    """What `run` prints of it, and a notebook shows; empty where there is nothing."""
     table = extensions_table(comparison)
     if table is None:
         return ""
-    read = paragraphs(extensions_read(comparison), "plain")
-    return "\n\n".join(["What each extension changes:", written(table, "plain"), read])
+    read = paragraphs(extensions_read(comparison), style)
+    return "\n\n".join(["What each extension changes:", written(table, style), read])
 
 
 def extensions_json(comparison: Comparison) -> list[dict[str, Any]]:

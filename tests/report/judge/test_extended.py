@@ -79,6 +79,7 @@ def test_the_table_stands_beside_the_comparison_and_says_the_same(comparison: Co
     assert "0.50" in row and "0.60 [0.5" in row and "pays" in row
     assert "vit+thrifty" in written(comparison_table(comparison), "markdown")
     assert "vit+thrifty" in extensions_text(comparison)
+    assert "| vit+thrifty" in extensions_text(comparison, "markdown")
     header, *lines = extensions_csv(comparison).decode().splitlines()
     values = [dict(zip(header.split(","), line.split(","), strict=True)) for line in lines]
     (thrifty,) = [one for one in values if one["model"] == "vit+thrifty"]

@@ -282,7 +282,12 @@ def test_settings_and_seeds_are_written_beneath(make_record: Make) -> None:
 
 
 def test_run_prints_the_best_with_a_star(make_record: Make) -> None:
-    text = run_text(Path("results/quick"), [make_record("a", 0.9), heavy(make_record("b", 0.1))])
+    text = run_text(
+        [
+            Trial(Path("results/quick/a/seed0"), make_record("a", 0.9)),
+            Trial(Path("results/quick/b/seed0"), heavy(make_record("b", 0.1))),
+        ]
+    )
     assert "* 1.23" in text
     assert "*: the best of its column" in text
 
