@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -80,3 +81,15 @@ def test_bash_completes_models_extensions_protocols_and_options(tmp_path: Path) 
     assert [
         expected in offered.split() for (_, expected), offered in zip(OFFERED, done.stdout.splitlines(), strict=True)
     ] == [True] * len(OFFERED), done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+def test_completion_installs_itself_for_the_shell_that_asks(tmp_path: Path) -> None:
+    asked = f'"{Path(sys.executable).with_name("bench")}" --install-completion; echo "$?"'
+    home = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, env=home, timeout=60)
+    assert done.stdout.endswith("\n0\n"), done.stderr
+    begun = f'source "{tmp_path}/.bashrc"; type -t _bench_completion; complete -p bench'
+    told = subprocess.run(["bash", "-c", begun], capture_output=True, text=True, env=home, timeout=60).stdout
+    assert told.startswith("function\n") and "_bench_completion" in told.splitlines()[1]

@@ -47,7 +47,12 @@ def name_of(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-RUN = [page for page in PAGES if any(block.kind in ("console", "python") for block in blocks(page))]
+def is_run(block: Block) -> bool:
+    """Whether something happens where the block is: a command or a script."""
+    return block.kind == "console" or (block.kind == "python" and block.file is None)
+
+
+RUN = [page for page in PAGES if any(map(is_run, blocks(page)))]
 
 
 def run_page(page: Path, tmp_path: Path, bench: Bench) -> None:
