@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 
 import psutil
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bench.errors import RequestError
+from bench.kernels import for_sixteen_bits
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 Given = TypeVar("Given")
@@ -104,15 +104,14 @@ class Device:
             return nullcontext()
         return torch.autocast(self.kind, dtype=PRECISIONS[precision])
 
-    def unfused_attention(self, precision: str) -> bool:
-        """Whether attention that is trained is computed by single operations: a CPU's fused kernel takes 5 to 20 times
-        as long for its gradients in sixteen bits."""
+    def takes_other_kernels(self, precision: str) -> bool:
+        """Whether training computes some operations by other kernels than torch would take: see bench.kernels."""
         return self._accelerator is None and PRECISIONS[precision] is not torch.float32
 
     @contextmanager
     def training(self, precision: str) -> Iterator[None]:
-        """`autocast` for a forward pass that has gradients, with the attention that is fastest then."""
-        with self.autocast(precision), _by_single_operations() if self.unfused_attention(precision) else nullcontext():
+        """`autocast` for a forward pass that has gradients, with the kernels that are fastest then."""
+        with self.autocast(precision), for_sixteen_bits() if self.takes_other_kernels(precision) else nullcontext():
             yield
 
     def gradient_scaler(self, precision: str) -> torch.amp.GradScaler:
@@ -259,18 +258,6 @@ def why_no_cuda() -> str:
         return ""
     except (RuntimeError, AssertionError) as error:
         return str(error).partition("\n")[0].rstrip(".")
-
-
-@contextmanager
-def _by_single_operations() -> Iterator[None]:
-    """Within it attention is matrix products and a softmax, in the numbers of its inputs."""
-    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()  # type: ignore[no-untyped-call]
-    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # for CPUs, too
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(before)
 
 
 @contextmanager

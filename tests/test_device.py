@@ -236,3 +236,50 @@ def test_attention_that_is_trained_on_a_cpu_in_sixteen_bits_is_computed_by_singl
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, atol=0.05 if unfused else 1e-5, rtol=0.05)
     assert environment(CPU, precision=precision)["kernels"]["unfused_attention"] == unfused
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "side", "in_float32"), [(3, 1, 8, False), (3, 2, 8, True), (5, 1, 8, True), (3, 1, 2, True)]
+)
+def test_depthwise_convolutions_without_gradients_in_sixteen_bits_are_trained_in_float32_on_a_cpu(
+    kernel: int, stride: int, side: int, in_float32: bool
+) -> None:
+    """Those of benchmarks/depthwise.py that are slow: with the result of float32, rounded once."""
+    torch.manual_seed(0)
+    layer = nn.Conv2d(6, 6, kernel, stride, kernel // 2, groups=6)
+    images = torch.randn(2, 6, side, side, requires_grad=True)
+    seen = []
+    layer.register_forward_hook(lambda _module, _inputs, output: seen.append(output.grad_fn.name()))
+    with CPU.training("bf16"):
+        output = layer(images)
+    assert output.dtype is torch.bfloat16
+    assert (seen == ["ToCopyBackward0"]) == in_float32
+    exact = layer(images)
+    if in_float32:
+        assert torch.equal(output, exact.bfloat16())
+    found = torch.autograd.grad(output.float().square().sum(), [images, layer.weight, layer.bias])
+    expected = torch.autograd.grad(exact.square().sum(), [images, layer.weight, layer.bias])
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=0.02 * float(other.abs().max()), rtol=0.02)
+
+
+def test_frozen_depthwise_convolutions_and_all_others_stay_in_sixteen_bits() -> None:
+    frozen = nn.Conv2d(6, 6, 5, groups=6).requires_grad_(False)
+    grouped, full = nn.Conv2d(6, 6, 5, groups=3), nn.Conv2d(6, 6, 5)
+    for layer in (frozen, grouped, full):
+        with CPU.training("bf16"):
+            output = layer(torch.randn(2, 6, 8, 8))
+        assert output.dtype is torch.bfloat16
+        assert output.grad_fn is None or output.grad_fn.name() == "ConvolutionBackward0"
+
+
+def test_a_trained_depthwise_convolution_can_be_compiled() -> None:
+    torch.manual_seed(0)
+    layer = nn.Sequential(nn.Conv2d(4, 4, 5, groups=4), nn.ReLU())
+    images = torch.randn(2, 4, 9, 9)
+    compiled = torch.compile(layer)
+    for _ in range(2):  # the second without compiling
+        with CPU.training("bf16"):
+            expected, found = layer(images), compiled(images)
+    torch.testing.assert_close(found, expected)
+    found.float().sum().backward()

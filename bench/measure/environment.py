@@ -68,7 +68,8 @@ def environment(
 def _kernels(device: Device, precision: str | None) -> dict[str, Any]:
     """By which kernels this process computes: whether cuDNN tries which is fastest for each shape (`tuned`), or only
     those are taken that always give the same (`deterministic`); and how a repeat on this machine agrees.
-    `unfused_attention`: whether attention that is trained is computed by single operations.
+    `unfused_attention` and `depthwise_fp32`: whether attention that is trained is computed by single operations, and
+    some depthwise convolutions in float32.
     """
     deterministic = torch.are_deterministic_algorithms_enabled()
     backends: Any = torch.backends
@@ -79,13 +80,15 @@ def _kernels(device: Device, precision: str | None) -> dict[str, Any]:
         "math": backends.cuda.math_sdp_enabled,
     }
     on_cuda = device.kind == "cuda"
+    others = precision is not None and device.takes_other_kernels(precision)
     return {
         "tuned": torch.backends.cudnn.benchmark,
         "deterministic": deterministic,
         "repeats": "to the bit" if deterministic or not device.is_accelerator else "to noise",
         "cudnn": backends.cudnn.version() if on_cuda else None,
         "attention": [name for name, is_enabled in attention.items() if is_enabled()] if on_cuda else None,
-        "unfused_attention": precision is not None and device.unfused_attention(precision),
+        "unfused_attention": others,
+        "depthwise_fp32": others,
         "cublas_workspace": os.environ.get(WORKSPACE[0]),
         "allocator": os.environ.get("PYTORCH_ALLOC_CONF") or os.environ.get("PYTORCH_CUDA_ALLOC_CONF"),
     }
