@@ -69,7 +69,7 @@ def record_allocations(run: Callable[[], object], device: Device, marker: str = 
     allocations the profiler does not report, the recording has no blocks.
     """
     quiet_kineto()
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as profiler:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         run()
         device.synchronize()
     results = profiler.profiler.kineto_results if profiler.profiler is not None else None
