@@ -43,6 +43,7 @@ def measure(subject: Subject) -> dict[str, Any]:
         subject.device,
         subject.folder,
         steps=1 if subject.brief else STEPS,
+        shapes=not subject.brief,
     )
     return {"profile": found}
 
@@ -54,10 +55,13 @@ def profile_training(
     device: Device,
     folder: Path,
     steps: int = STEPS,
+    *,
+    shapes: bool = True,
 ) -> dict[str, Any]:
     """Profile `steps` training steps after one to warm up; write the trace into `folder`, in place of an earlier one.
 
-    `step` is as `subject.py` describes it. Returns
+    `step` is as `subject.py` describes it. `shapes`: whether the trace has those of each operator's inputs, which takes
+    half as long again. Returns
     - `trace`: the name of the trace's file in `folder`;
     - `steps`, `seconds`: how many were profiled, and how long one took under the profiler;
     - `phases`: the share of data, forward, backward, optimizer in the time, which add up to 1;
@@ -78,7 +82,7 @@ def profile_training(
             activities=activities(device),
             schedule=schedule(wait=0, warmup=1, active=steps, repeat=1),
             on_trace_ready=partial(_write_trace, folder),
-            record_shapes=True,
+            record_shapes=shapes,
         ) as profiler,
     ):
         for number in range(1 + steps):
