@@ -119,12 +119,13 @@ def version(package: str) -> str | None:
 
 
 def git_state(checkout: Path) -> dict[str, Any] | None:
-    """`commit` (None before the first), and whether tracked files are `dirty`; None outside a git checkout."""
+    """`commit` (None before the first), and whether tracked files, results aside, are `dirty`; None outside a git
+    checkout."""
     top = _git(checkout, "rev-parse", "--show-toplevel")
     # A wheel installed inside some other repository is not that repository's commit.
     if top is None or Path(top) != checkout.resolve():
         return None
-    status = _git(checkout, "status", "--porcelain", "--untracked-files=no")
+    status = _git(checkout, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!results")
     return {"commit": _git(checkout, "rev-parse", "--verify", "HEAD"), "dirty": bool(status)}
 
 

@@ -56,6 +56,17 @@ def test_git_tells_commit_and_whether_it_was_changed(tmp_path: Path) -> None:
     assert git_state(tmp_path) == {"commit": clean["commit"], "dirty": True}
 
 
+def test_results_that_are_published_are_no_change_of_the_code(tmp_path: Path) -> None:
+    git(tmp_path, "init")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "record.json").write_text("{}")
+    git(tmp_path, "add", "results")
+    git(tmp_path, "commit", "-m", "one")
+    (tmp_path / "results" / "record.json").unlink()
+    state = git_state(tmp_path)
+    assert state is not None and state["dirty"] is False
+
+
 def test_a_folder_inside_another_repository_is_not_that_repository(tmp_path: Path) -> None:
     git(tmp_path, "init")
     installed = tmp_path / "site-packages"
