@@ -27,7 +27,7 @@ def plan_text(plan: Outlook) -> str:
     lines = [f"{trials(len(plan.trials))} {are} left, {at_once}; {plan.done} recorded in {plan.folder}."]
     if plan.unknown < len(plan.trials):
         timing = f", of which timing side by side takes {said(plan.timing)} at most" if plan.timing else ""
-        lines.append(f"The whole takes about {said(plan.seconds)} (± {plan.share:.0%}){timing}.")
+        lines.append(f"The whole takes about {said(plan.seconds)} (± {plan.share:.0%}){timing}{plan.besides}.")
     if plan.unknown:
         lines.append(f"Of {trials(plan.unknown)} it is not known how long that takes, which comes on top.")
     lines += plan.too_large

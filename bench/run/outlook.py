@@ -35,7 +35,8 @@ from bench.run.timing import lacks_timing
 class Outlook:
     """The trials of a run that are left, with an estimate of each; `done` are recorded, `slots` run at once.
 
-    `timing` is the most seconds of the timing session at the end. `memory` is what a device has, in bytes.
+    `timing` is the most seconds of the timing session at the end. `memory` is what a device has, in bytes. `uncounted`:
+    the measurements on request, of which nobody knows how long they take.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class Outlook:
     slots: int
     timing: float
     memory: int | None
+    uncounted: tuple[str, ...] = ()
 
     @property
     def unknown(self) -> int:
@@ -82,7 +84,13 @@ class Outlook:
         if not known:
             return ""
         beside = f", and {self.unknown} of which nothing is known yet" if self.unknown else ""
-        return f"takes about {said(self.seconds)} (± {self.share:.0%}), by earlier trials: {trials(known)}{beside}"
+        rests = f"by earlier trials: {trials(known)}{beside}"
+        return f"takes about {said(self.seconds)} (± {self.share:.0%}){self.besides}, {rests}"
+
+    @property
+    def besides(self) -> str:
+        """What is not in `seconds`, behind them; empty where all is."""
+        return f", and what measuring {' and '.join(self.uncounted)} takes" if self.uncounted else ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -105,6 +113,7 @@ class Outlook:
             "seconds": self.seconds,
             "share": self.share,
             "unknown": self.unknown,
+            "uncounted": list(self.uncounted),
             "too_large": self.too_large,
         }
 
@@ -155,6 +164,7 @@ def outlook(
         gpus or len(sweep.where.devices),
         timing,
         sweep.devices.memory,
+        request.options.measure if missing else (),
     )
 
 

@@ -72,7 +72,7 @@ def unequal_options(protocol: Protocol, checked: Mapping[str, Checked]) -> list[
     """A line for each of the protocol's options that some models have and others have not."""
     options = protocol.model.options
     return [
-        f"model.options.{key} = {options[key]}: {', '.join(without)} have no such option; the others get it"
+        f"model.options.{key} = {options[key]}: no option of {', '.join(without)}; the others get it"
         for key, without in unequal(options, {name: one.options for name, one in checked.items()}).items()
     ]
 

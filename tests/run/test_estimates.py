@@ -135,6 +135,8 @@ def test_a_run_s_first_line_says_how_long_it_takes_of_what_is_known(spec: TrialS
     assert both.line == "takes about 10 min (± 13%), by earlier trials: 2 trials"
     half = outlook([spec, second], known, NOTHING)
     assert half.line == "takes about 10 min (± 10%), by earlier trials: 1 trial, and 1 of which nothing is known yet"
+    asked = replace(both, uncounted=("robustness",))
+    assert asked.line == "takes about 10 min (± 13%), and what measuring robustness takes, by earlier trials: 2 trials"
     assert outlook([spec], NOTHING).line == ""
 
 
