@@ -29,9 +29,13 @@ def write_bytes(file: Path, content: bytes) -> None:
 
 
 class Writes:
-    """How many files this process is writing: one that has to end at once may wait for them."""
+    """How many files this process is writing: one that has to end at once may wait for them.
+
+    `durable`: whether what is written has to outlast a crash of the machine.
+    """
 
     def __init__(self) -> None:
+        self.durable = True
         self._count, self._changed = 0, threading.Condition()
 
     def begin(self) -> None:
@@ -65,7 +69,8 @@ def replacing(file: Path) -> Iterator[BinaryIO]:
             with partial.open("wb") as stream:
                 yield stream
                 stream.flush()
-                os.fsync(stream.fileno())
+                if WRITES.durable:
+                    os.fsync(stream.fileno())
             partial.replace(file)
         finally:
             partial.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ The work itself runs as it does at home, in a process of its own: whatever it do
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 import time
@@ -19,7 +20,7 @@ from typing import Any
 from bench.data.receive import Read, received, received_file
 from bench.errors import RequestError
 from bench.events import Event, Tell
-from bench.files import cache_folder
+from bench.files import WRITES, cache_folder
 from bench.hookspecs import DiedError, TimedOutError
 from bench.request import Weights
 from bench.run import keep
@@ -29,16 +30,19 @@ from bench.run.executors.parcels import Parcel, State, changes, moved, state, un
 # Seconds between looks for a checkpoint that is to go home.
 HOME = 5.0
 
+# Seconds that an event may wait for others, to be sent with them: sending costs milliseconds.
+GATHER = 0.1
+
 # Of a piece of work: `event`, `files` (changed ones, and which are gone), and last `answer` or `error`.
 Item = tuple[str, Any]
 
 
 def do(
     parcel: Parcel, log: Path | None, timeout: float | None, read: Read, environment: dict[str, str], home: float = HOME
-) -> Iterator[Item]:
+) -> Iterator[Item | None]:
     """Do the work; `read` reads the sender's files, `environment` is what the work's process finds there besides.
 
-    `log` is a path at the sender's, within the work's folder.
+    `log` is a path at the sender's, within the work's folder. Gives None where nothing happens for a moment.
     """
     with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as base:
         root, plugins = unpacked(parcel, Path(base))
@@ -64,9 +68,22 @@ def do(
         yield last
 
 
+def gathered(items: Iterator[Item | None], wait: float = GATHER) -> Iterator[list[Item]]:
+    """The items, several at once where they come in quick succession; the first does not wait."""
+    held: list[Item] = []
+    sent = -math.inf
+    for item in items:
+        held += () if item is None else (item,)
+        if held and time.monotonic() - sent >= wait:
+            yield held
+            held, sent = [], time.monotonic()
+    if held:
+        yield held
+
+
 def _done(
     work: Generator[Event | None, None, Any], root: Path, before: State, home: float
-) -> Generator[Item, None, Any]:
+) -> Generator[Item | None, None, Any]:
     """The work's answer; its events, and now and then its checkpoints, with which `before` is brought up to date."""
     looked = time.monotonic()
     while True:
@@ -74,8 +91,7 @@ def _done(
             event = next(work)
         except StopIteration as end:
             return end.value
-        if event is not None:
-            yield "event", event
+        yield None if event is None else ("event", event)
         if time.monotonic() - looked > home:
             with suppress(FileNotFoundError):  # the trial has just removed it: it is over
                 found = {name: one for name, one in state(root).items() if fnmatch(name, "checkpoint-*.pt")}
@@ -101,6 +117,7 @@ def _weights(weights: Weights, read: Read) -> Generator[Event, None, Weights]:
 
 def _at_work(work: Callable[[Tell], Any], here: Path, environment: dict[str, str], emit: Tell) -> Any:
     """In the work's own process, before anything of a device is asked."""
+    WRITES.durable = False  # this folder ends with this machine: what is written is made sure of where it goes home
     os.chdir(here)
     os.environ.update(environment)
     return work(emit)

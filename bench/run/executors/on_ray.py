@@ -214,7 +214,7 @@ def _places(resources: dict[str, float], cpus: int, gpus: float) -> int:
 
 
 def _arriving(items: Any, fit: list[str]) -> Iterator[away.Item | None]:
-    """What the task sends, None where nothing comes for a moment; LostError where its machine is gone."""
+    """What the task sends, one by one, None where nothing comes for a moment; LostError where its machine is gone."""
     began, looked, begun = time.monotonic(), time.monotonic(), False
     while True:
         try:
@@ -229,7 +229,7 @@ def _arriving(items: Any, fit: list[str]) -> Iterator[away.Item | None]:
                         yield "event", Note("the cluster is busy: a trial waits for a place")
                 yield None
                 continue
-            item = ray.get(next(items))
+            several = ray.get(next(items))
         except StopIteration:
             return
         except TaskCancelledError:
@@ -240,8 +240,7 @@ def _arriving(items: Any, fit: list[str]) -> Iterator[away.Item | None]:
             said = " ".join(str(error).partition(". ")[0].split())
             raise LostError(f"the machine or its worker is gone: {said}") from None
         begun = True
-        if item[0] != "begun":
-            yield cast(away.Item, item)
+        yield from cast(list[away.Item], several)
 
 
 def _cancel(items: Any) -> None:
@@ -280,8 +279,8 @@ def _sender() -> Any:
 
 
 @ray.remote(num_returns="streaming", max_retries=0)
-def _on_node(parcel: Parcel, log: Path | None, timeout: float | None, sender: Any) -> Iterator[away.Item]:
-    yield "begun", None
+def _on_node(parcel: Parcel, log: Path | None, timeout: float | None, sender: Any) -> Iterator[list[away.Item]]:
+    yield []  # it has begun
     resources = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]
     assigned = str(int(resources.get("CPU", 0)))
     if os.environ.get("OMP_NUM_THREADS") == assigned:  # Ray's: how many threads a trial has is its own to say
@@ -294,4 +293,4 @@ def _on_node(parcel: Parcel, log: Path | None, timeout: float | None, sender: An
         return cast(bytes, ray.get(sender.read.remote(file, offset, size)))
 
     environment = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
-    yield from away.do(parcel, log, timeout, read, environment)
+    yield from away.gathered(away.do(parcel, log, timeout, read, environment))

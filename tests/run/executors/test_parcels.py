@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -43,7 +44,7 @@ def done_away(spec: TrialSpec, home: float = away.HOME) -> tuple[list[Any], dict
     spec.folder.mkdir(parents=True, exist_ok=True)
     parcel = parcels.packed(partial(work.run_trial, spec))
     events, others = [], dict[str, Any]()
-    for kind, content in away.do(parcel, spec.folder / "log.txt", None, read, {"ELSEWHERE": "1"}, home):
+    for kind, content in filter(None, away.do(parcel, spec.folder / "log.txt", None, read, {"ELSEWHERE": "1"}, home)):
         if kind == "event":
             events.append(content)
         else:
@@ -75,7 +76,7 @@ def test_what_was_reached_there_comes_home_on_the_way_and_is_gone_on_from(
     spec = tiny_trial("train.epochs=30")
     spec.folder.mkdir(parents=True)
     items = away.do(parcels.packed(partial(work.run_trial, spec)), spec.folder / "log.txt", None, read, {}, home=0.0)
-    for kind, content in items:
+    for kind, content in filter(None, items):
         if kind == "files":
             parcels.brought_back(spec.folder, *content)
             break
@@ -186,3 +187,19 @@ def test_a_plugin_needs_the_modules_that_it_imports_and_that_are_here(tmp_path: 
         "try:\n    import no_such_module\nexcept ImportError:\n    pass\n"
     )
     assert modules_of([str(plugin), "tabulate:plugin"]) == ("scipy", "sklearn", "tabulate")
+
+
+def test_what_comes_in_quick_succession_is_sent_together_and_nothing_waits_for_long() -> None:
+    now = ("event", 1), ("event", 2), ("files", 3), ("answer", 4)
+    assert list(away.gathered(iter(now), wait=60)) == [[now[0]], [*now[1:]]]
+    assert list(away.gathered(iter(now), wait=0)) == [[one] for one in now]
+
+    def slowly() -> Iterator[away.Item | None]:
+        yield from now[:2]
+        for _ in range(3):
+            time.sleep(0.02)
+            yield None  # nothing happens for a moment
+        yield now[2]
+
+    assert list(away.gathered(slowly(), wait=0.03)) == [[now[0]], [now[1]], [now[2]]]
+    assert not list(away.gathered(iter([None, None])))
