@@ -20,6 +20,7 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
 from bench.device import Device
+from bench.files import write_bytes
 from bench.hookspecs import Subject
 from bench.measure.allocations import quiet_kineto
 from bench.measure.subject import PHASES, phases_told
@@ -117,7 +118,7 @@ def _write_trace(folder: Path, profiler: profile) -> None:
         whole = Path(scratch) / "trace.json"
         profiler.export_chrome_trace(str(whole))
         compressed = gzip.compress(whole.read_bytes(), compresslevel=6)
-    (folder / f"{WORKER}.{time.time_ns()}.pt.trace.json.gz").write_bytes(compressed)
+    write_bytes(folder / f"{WORKER}.{time.time_ns()}.pt.trace.json.gz", compressed)
 
 
 def activities(device: Device) -> list[ProfilerActivity]:

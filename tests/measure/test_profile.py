@@ -83,6 +83,11 @@ def test_a_second_profile_takes_the_place_of_the_first(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == [second["trace"]]
 
 
+def test_a_profile_s_folder_need_not_be_there(tmp_path: Path) -> None:
+    found = profiled(tmp_path / "models" / "net")
+    assert (tmp_path / "models" / "net" / found["trace"]).is_file()
+
+
 def test_on_an_accelerator_operators_count_by_their_kernels_and_kernels_not_again() -> None:
     def average(key: str, device_time: float, on: Any = ON_CPU, annotation: bool = False) -> SimpleNamespace:
         return SimpleNamespace(
