@@ -109,9 +109,13 @@ class Device:
         return self._accelerator is None and PRECISIONS[precision] is not torch.float32
 
     @contextmanager
-    def training(self, precision: str) -> Iterator[None]:
-        """`autocast` for a forward pass that has gradients, with the kernels that are fastest then."""
-        with self.autocast(precision), for_sixteen_bits() if self.takes_other_kernels(precision) else nullcontext():
+    def training(self, precision: str, *, depthwise: bool = True) -> Iterator[None]:
+        """`autocast` for a forward pass that has gradients, with the kernels that are fastest then.
+
+        `depthwise`: whether the model may have depthwise convolutions.
+        """
+        others = for_sixteen_bits(depthwise=depthwise) if self.takes_other_kernels(precision) else nullcontext()
+        with self.autocast(precision), others:
             yield
 
     def gradient_scaler(self, precision: str) -> torch.amp.GradScaler:

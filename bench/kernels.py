@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 
 @contextmanager
-def for_sixteen_bits() -> Iterator[None]:
-    """Within it, under a CPU's autocast, attention is single operations, and so are depthwise convolutions for which
-    there is no kernel in sixteen bits: these are computed in float32."""
-    with ExitStack() as both:
-        both.enter_context(_attention_by_single_operations())
-        both.enter_context(_DepthwiseInFloat32())
+def for_sixteen_bits(*, depthwise: bool) -> Iterator[None]:
+    """Within it, under a CPU's autocast, attention is single operations. Depthwise convolutions without a kernel in
+    sixteen bits are computed in float32, where they are looked for: that costs every operation some microseconds."""
+    with _attention_by_single_operations(), _DepthwiseInFloat32() if depthwise else nullcontext():
         yield
 
 
+def has_depthwise(model: nn.Module) -> bool:
+    """Whether one of its layers is a depthwise convolution."""
+    return any(isinstance(one, nn.Conv2d) and 1 < one.groups == one.in_channels for one in model.modules())
+
+
 class _DepthwiseInFloat32(TorchFunctionMode):
-    """Depthwise convolutions have gradients in sixteen bits for a few shapes; for others they take 2 to 15 times as
+    """Depthwise convolutions have gradients in sixteen bits for a few shapes; for others they take 2 to 11 times as
     long as in float32 (benchmarks/depthwise.py)."""
 
     def __torch_function__(

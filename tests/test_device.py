@@ -14,6 +14,7 @@ from torch import nn
 
 from bench.device import WORKSPACE, Device, choose_device, every_device, exact_float32, out_of_memory
 from bench.errors import RequestError
+from bench.kernels import has_depthwise
 from bench.measure.environment import environment
 from bench.measure.memory import inference_memory, training_memory
 from bench.measure.step import measure_step
@@ -235,7 +236,8 @@ def test_attention_that_is_trained_on_a_cpu_in_sixteen_bits_is_computed_by_singl
     expected = torch.autograd.grad(attended().float().square().sum(), inputs)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, atol=0.05 if unfused else 1e-5, rtol=0.05)
-    assert environment(CPU, precision=precision)["kernels"]["unfused_attention"] == unfused
+    kernels = environment(CPU, precision=precision)["kernels"]
+    assert kernels["unfused_attention"] == kernels["depthwise_fp32"] == unfused
 
 
 @pytest.mark.parametrize(
@@ -271,6 +273,15 @@ def test_frozen_depthwise_convolutions_and_all_others_stay_in_sixteen_bits() -> 
             output = layer(torch.randn(2, 6, 8, 8))
         assert output.dtype is torch.bfloat16
         assert output.grad_fn is None or output.grad_fn.name() == "ConvolutionBackward0"
+
+
+def test_depthwise_convolutions_are_looked_for_only_where_a_model_has_some() -> None:
+    assert has_depthwise(nn.Sequential(nn.Conv2d(3, 6, 3), nn.Sequential(nn.Conv2d(6, 12, 3, groups=6))))
+    others = nn.Conv2d(1, 6, 3), nn.Conv2d(6, 6, 3, groups=3), nn.Conv1d(6, 6, 3, groups=6)
+    assert not has_depthwise(nn.ModuleList(others))
+    layer, images = nn.Conv2d(6, 6, 5, groups=6), torch.randn(2, 6, 8, 8)
+    with CPU.training("bf16", depthwise=False):
+        assert layer(images).grad_fn.name() == "ConvolutionBackward0"
 
 
 def test_a_trained_depthwise_convolution_can_be_compiled() -> None:

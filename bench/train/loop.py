@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from torch.nn import functional
 
 from bench.data.batches import epoch_seed
 from bench.device import Device, out_of_memory
+from bench.kernels import has_depthwise
 from bench.models.classifier import Classifier
 from bench.models.freezing import train_mode
 from bench.protocol import Protocol, Train
@@ -123,6 +125,10 @@ class Trainer:
     # Of the weights, over the steps: what is evaluated and kept, where there is one.
     average: Average | None = None
 
+    @cached_property
+    def _depthwise(self) -> bool:
+        return has_depthwise(self.model)
+
     def step(self, inputs: Any, labels: torch.Tensor) -> Step:
         """Forward, backward, optimizer. What is minimised is the loss and, where the model has one, its own term.
 
@@ -172,7 +178,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         parts = []
         for part, own in in_parts(inputs, labels, self.most):
-            with self.device.training(self.precision):
+            with self.device.training(self.precision, depthwise=self._depthwise):
                 logits = (self.model if self.forward is None else self.forward)(part)
                 extra = self.model.training_loss()
             loss = self.loss(logits.float(), own)

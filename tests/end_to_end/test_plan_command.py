@@ -35,6 +35,8 @@ def test_a_plan_says_what_is_left_by_measured_steps_and_then_by_earlier_trials(p
     assert sorted(rows) == ["other", "tiny"]
     assert "2 trials are left, one at a time; 2 recorded in results/small." in table.stdout
     assert "The whole takes about" in table.stdout
+    more = bench(*command, "--plan", "--measure", "robustness", in_folder=place)
+    assert more.returncode == 0 and "), and what measuring robustness takes." in more.stdout
     again = bench(*command, in_folder=place)
     one_line(again, "takes about", "by earlier trials: 2 trials")
     assert again.returncode == 0
