@@ -626,3 +626,22 @@ def test_an_evaluation_opens_mixed_precision_once(fitting: Callable[..., Fitting
     expected = evaluate(made.model, made.val, "bf16", CPU).probabilities
     assert torch.equal(evaluate(made.model, made.val, "bf16", device).probabilities, expected)
     assert len(list(made.val.in_order())) > 1 and device.opened == 1
+
+
+def test_a_step_trains_depthwise_convolutions_in_float32_where_sixteen_bits_have_no_kernel(
+    fitting: Callable[..., Fitting],
+) -> None:
+    made = fitting("train.precision=bf16", "data.image_size=32", model="efficientnet_lite0")
+    seen: dict[tuple[int, ...], set[str]] = {}
+
+    def note(layer: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
+        assert isinstance(layer, nn.Conv2d) and output.grad_fn is not None
+        if layer.groups > 1:
+            seen.setdefault((*layer.kernel_size, *layer.stride), set()).add(output.grad_fn.name())
+
+    for layer in made.model.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(note)
+    made.trainer.step(*next(made.train.shuffled(0, 0, made.protocol.augmentation)))
+    assert seen[5, 5, 1, 1] == seen[3, 3, 2, 2] == {"ToCopyBackward0"}
+    assert "ConvolutionBackward0" in seen[3, 3, 1, 1]
