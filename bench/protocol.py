@@ -54,7 +54,7 @@ class Data(_Section):
     # Share (below 1) or number of the training pictures held back for validation; ignored where the
     # dataset brings its own validation pictures.
     validation: float = Field(gt=0)
-    split_seed: int = Field(default=0, ge=0)
+    split_seed: int = Field(default=0, ge=0, lt=2**32)
     # How a picture that is not square becomes so: "crop" keeps its aspect, scales its short side to the image size and
     # cuts the middle out; "stretch" scales both sides.
     resize: Literal["crop", "stretch"] = "crop"

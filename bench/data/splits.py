@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,15 +45,10 @@ def split(
     if "val" in stored.counts:
         val = Subset("val", np.arange(stored.counts["val"]))
     else:
-        from sklearn.model_selection import train_test_split  # 100 MB: only where it is needed
-
-        held_back = validation if validation < 1 else int(validation)
-        try:
-            train, held = train_test_split(train, test_size=held_back, random_state=seed, stratify=labels)
-        except ValueError as error:
-            raise RequestError(f"data.validation = {validation:g}: {error}") from None
-        val = Subset("train", np.sort(held))
-    train = balanced(np.sort(train), labels, train_limit, seed, "train.limit")
+        held = held_back(labels, validation, seed)
+        train = np.setdiff1d(train, held)
+        val = Subset("train", held)
+    train = balanced(train, labels, train_limit, seed, "train.limit")
     train = share_of_each_class(train, labels, train_fraction, seed)
     tested = stored.labels("test")
     test = balanced(np.arange(len(tested)), tested, test_limit, seed, "data.test_limit")
@@ -72,6 +68,49 @@ def subsets(stored: Stored, protocol: Protocol) -> dict[str, Subset]:
         train_fraction=train.fraction,
         label_noise=train.label_noise,
     )
+
+
+def held_back(labels: np.ndarray, validation: float, seed: int) -> np.ndarray:
+    """Which pictures are for validation: so many of each class that its share there is its share in the whole.
+
+    The very ones that scikit-learn's StratifiedShuffleSplit gives. Its import takes a second and 100 MB, at every
+    start of a run, for these lines.
+    """
+    classes, of_each = np.unique(labels, return_counts=True)
+    held = int(validation) if validation >= 1 else math.ceil(validation * len(labels))
+    for part, count in (("validation", held), ("training", len(labels) - held)):
+        if count < len(classes):
+            wants = f"{len(classes)} classes want at least one picture each"
+            raise RequestError(
+                f"data.validation = {validation:g}: of {len(labels)} pictures {max(0, count)} would be for {part}, and "
+                f"{wants}"
+            )
+    if of_each.min() < 2:
+        raise RequestError(f"data.validation: class {classes[of_each.argmin()]} has one picture: too few to share")
+    generator = np.random.RandomState(seed)
+    trained = _drawn_of_each(of_each, len(labels) - held, generator)
+    _drawn_of_each(of_each - trained, held, generator)  # all that are left: only the generator goes on
+    chosen = []
+    for label, count in zip(classes, trained, strict=True):
+        members = np.flatnonzero(labels == label)
+        chosen.append(members[generator.permutation(len(members))[count:]])
+    return np.sort(np.concatenate(chosen))
+
+
+def _drawn_of_each(of_each: np.ndarray, drawn: int, generator: np.random.RandomState) -> np.ndarray:
+    """So many of each class that they are `drawn` in all: its share of them, rounded; equal remainders draw lots."""
+    shares = of_each / of_each.sum() * drawn
+    counts: np.ndarray = np.floor(shares).astype(int)
+    missing = int(drawn - counts.sum())
+    remainders = shares - counts
+    for remainder in np.unique(remainders)[::-1]:
+        if missing == 0:
+            break
+        (equal,) = np.where(remainders == remainder)
+        more = generator.choice(equal, min(len(equal), missing), replace=False)
+        counts[more] += 1
+        missing -= len(more)
+    return counts
 
 
 def balanced(indices: np.ndarray, labels: np.ndarray, limit: int, seed: int, setting: str) -> np.ndarray:

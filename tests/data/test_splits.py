@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from sklearn.model_selection import train_test_split
 
 from bench import RequestError
 from bench.data.cache import Stored
-from bench.data.splits import balanced, split
+from bench.data.splits import balanced, held_back, split
 
 
 def stored_labels(labels: list[int], test: list[int], folder: Path) -> Stored:
@@ -42,6 +43,22 @@ def test_no_picture_is_both_trained_on_and_validated_on_and_none_is_lost(
     assert sorted(train + val) == list(range(len(labels)))
     assert (train, val) == (sorted(train), sorted(val))
     assert parts["test"].indices.tolist() == [0, 1]
+
+
+@given(
+    st.lists(st.integers(0, 4), min_size=12, max_size=200),
+    st.one_of(st.floats(0.05, 0.6), st.integers(5, 60)),
+    st.integers(0, 2**32 - 1),
+)
+def test_validation_pictures_are_those_that_scikit_learn_gives(labels: list[int], validation: float, seed: int) -> None:
+    array, indices = np.array(labels), np.arange(len(labels))
+    try:
+        _, held = train_test_split(indices, test_size=validation, random_state=seed, stratify=array)
+    except ValueError:
+        with pytest.raises(RequestError, match=r"data\.validation"):
+            held_back(array, validation, seed)
+    else:
+        assert held_back(array, validation, seed).tolist() == sorted(held.tolist())
 
 
 def test_validation_is_a_share_below_1_and_a_number_from_1(digits: Stored) -> None:

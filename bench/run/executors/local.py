@@ -50,7 +50,7 @@ INTERRUPTED = 3
 # What every trial needs, imported once, in this order. timm takes longest.
 PRELOADED = [
     "bench.run.executors.patience", "bench.run.trial", "bench.run.check", "timm",
-    "sklearn.model_selection", "tensorboard.plugins.hparams.summary_v2",
+    "tensorboard.plugins.hparams.summary_v2",
     *(f"bench.measure.{name}" for name in ("macs", "memory", "latency", "throughput", "step", "profile", "energy")),
 ]  # fmt: skip
 

@@ -52,6 +52,10 @@ def environment(emit: Tell) -> dict[str, str]:
     return dict(os.environ)
 
 
+def imported(names: list[str], emit: Tell) -> list[str]:
+    return [name for name in names if name in sys.modules]
+
+
 @pytest.mark.slow
 def test_work_is_done_elsewhere_and_its_events_are_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     told: list[Event] = []
@@ -203,6 +207,10 @@ def test_work_ends_with_whoever_started_it_and_writes_nothing_more(tmp_path: Pat
     last = file.read_text()
     time.sleep(0.3)
     assert file.read_text() == last
+
+
+def test_work_begins_with_what_trials_need_and_without_what_would_cost_each_run_a_second_more() -> None:
+    assert follow(Local().run(partial(imported, ["torch", "timm", "sklearn", "pandas"])), print) == ["torch", "timm"]
 
 
 def test_several_pieces_of_work_can_be_under_way_at_once() -> None:
