@@ -47,9 +47,11 @@ class _SingleRuns(Timer):
 
 
 class Turns:
-    """Models that take turns at being timed, once all are warm: see `round`."""
+    """Models that take turns at being timed, once all are warm, each after `warming` seconds at most: see `round`."""
 
-    def __init__(self, models: Mapping[str, Callable[[], object]], device: Device) -> None:
+    def __init__(
+        self, models: Mapping[str, Callable[[], object]], device: Device, warming: float = WARM_UP_SECONDS
+    ) -> None:
         def clock() -> float:
             device.synchronize()
             return time.perf_counter()
@@ -62,7 +64,8 @@ class Turns:
         }
         # A GPU's clock rises with its load: that takes a while.
         least = ACCELERATOR_SECONDS if device.is_accelerator else 0.0
-        self._short = {name for name, run in models.items() if min(warm_up(run, clock, least=least)) < LONG_RUN}
+        seconds = max(warming, least)
+        self._short = {name for name, run in models.items() if min(warm_up(run, clock, seconds, least)) < LONG_RUN}
         self._done = 0
 
     def round(self, seconds: float) -> dict[str, list[float]]:
@@ -78,10 +81,14 @@ class Turns:
 
 
 def timed_rounds(
-    models: Mapping[str, Callable[[], object]], device: Device, rounds: int, seconds: float
+    models: Mapping[str, Callable[[], object]],
+    device: Device,
+    rounds: int,
+    seconds: float,
+    warming: float = WARM_UP_SECONDS,
 ) -> dict[str, list[list[float]]]:
-    """Seconds of every run, by model and round, of so many rounds."""
-    turns = Turns(models, device)
+    """Seconds of every run, by model and round, of so many rounds; see `Turns`."""
+    turns = Turns(models, device, warming)
     taken = [turns.round(seconds) for _ in range(rounds)]
     return {name: [samples[name] for samples in taken] for name in models}
 

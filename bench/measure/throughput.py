@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from bench.device import Device, out_of_memory
 from bench.hookspecs import Subject
-from bench.measure.clock import Watch, median_interval_of_rounds, timed_rounds
+from bench.measure.clock import WARM_UP_SECONDS, Watch, median_interval_of_rounds, timed_rounds
 from bench.measure.memory import room_for
 
 # A larger batch must be faster by this much, or throughput has reached its best.
@@ -16,6 +16,8 @@ GAIN = 1.03
 # A larger batch than one that takes this many seconds brings nothing: starting it costs nothing by then. In brief, and
 # where there is time.
 LONGEST = {True: 0.02, False: 10.0}
+# Seconds that a batch is warmed up for, at most.
+WARMING = {True: 0.1, False: WARM_UP_SECONDS}
 # A batch is so many times as large as the one before.
 FACTOR = {True: 4, False: 2}
 
@@ -33,6 +35,7 @@ def measure(subject: Subject) -> dict[str, Any]:
         seconds=0.01 if subject.brief else 0.2,
         fits=fits,
         longest=LONGEST[subject.brief],
+        warming=WARMING[subject.brief],
     )
     return {"throughput": found, "throughput_limited_by": limit}
 
@@ -55,6 +58,7 @@ def measure_throughput(
     seconds: float = 0.2,
     fits: Callable[[int], bool] = lambda batch: True,
     longest: float = LONGEST[False],
+    warming: float = WARM_UP_SECONDS,
 ) -> tuple[list[dict[str, Any]], Limit]:
     """Images a second over growing batch sizes, up to the best: {batch, images_per_second, ci95, disturbed, gpu}.
 
@@ -69,7 +73,7 @@ def measure_throughput(
             return found, "memory"
         try:
             with Watch(device) as watch:
-                times = timed_rounds({"": with_batch(batch)}, device, rounds, seconds)[""]
+                times = timed_rounds({"": with_batch(batch)}, device, rounds, seconds, warming)[""]
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise

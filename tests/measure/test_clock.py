@@ -99,6 +99,18 @@ def test_warming_up_ends_in_time(clock: Clock) -> None:
     assert warm_up(clock.takes(2.0), clock.perf_counter, seconds=3) == [2.0, 2.0]
 
 
+@pytest.mark.parametrize(("warming", "runs"), [(0.1, 1 + 2 + 3), (3.0, 1 + 6 + 3)])
+def test_what_is_to_be_brief_is_warmed_up_briefly(clock: Clock, warming: float, runs: int) -> None:
+    ran: list[str] = []
+
+    def run() -> None:
+        clock.now += 0.08
+        ran.append("run")
+
+    timed_rounds({"model": run}, CPU, rounds=3, seconds=0.01, warming=warming)
+    assert len(ran) == runs
+
+
 # Intervals
 
 
