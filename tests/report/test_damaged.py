@@ -55,19 +55,20 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("name", ["pictures.npz", "predictions.npz"])
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_beside_a_damaged_file_everything_else_is_made(name: str, damage: str, tmp_path: Path) -> None:
+def test_beside_damaged_files_everything_else_is_made(damage: str, tmp_path: Path) -> None:
     for model, share in (("a", 0.8), ("b", 0.7), ("c", 0.6)):
         for seed in range(3):
             write_trial(tmp_path, model, answers(share, seed=seed), seed=seed)
-    file = tmp_path / "quick" / "a" / "seed0" / name
-    DAMAGE[damage](file)
+    predictions = tmp_path / "quick" / "a" / "seed0" / "predictions.npz"
+    pictures = tmp_path / "quick" / "b" / "seed0" / "pictures.npz"
+    for file in (predictions, pictures):
+        DAMAGE[damage](file)
     outcome = api.report(tmp_path, texts=())
     assert (tmp_path / "index.html").is_file() and "b" in (tmp_path / "findings.md").read_text()
-    assert all("mistakes-a" in path or "samples" in path for path in outcome.failed)
+    assert all("mistakes-b" in path or "samples" in path for path in outcome.failed)
     assert compare("b", "c", results=tmp_path)[0]
     assert recommend(tmp_path, least=["accuracy=0.5"])[0].chosen
     export(tmp_path, tmp_path / "all.csv")
     assert len((tmp_path / "all.csv").read_text().splitlines()) >= 9
-    assert not file.with_name("ran").exists()  # no code of the file's was run
+    assert not any(file.with_name("ran").exists() for file in (predictions, pictures))  # no code of theirs was run
