@@ -24,7 +24,9 @@ def extensions_answer(comparison: Comparison) -> str:
         if own:
             parts.append(f"{verb}: {'; '.join(own)}")
     head = f"**What extensions change in {markdown(title(comparison))}**, each against its own base"
-    head += " (one seed: of these trained models)." if any(one.accuracy.seeds == 1 for one in found) else "."
+    single = [one.accuracy.seeds == 1 for one in found]
+    where = "one seed" if all(single) else "where there is one seed"
+    head += f" ({where}: of these trained models)." if any(single) else "."
     return f"{head} {'. '.join(parts)}."
 
 

@@ -211,7 +211,8 @@ def _shown(standing: Standing, place: int) -> str:
         even = len(value.values) >= SEEDS and math.isclose(
             value.high - value.mean, value.mean - value.low, rel_tol=1e-6
         )
-        if low != high:
+        # Ends that are printed alike say nothing, except that two seeds came to the same.
+        if low != high or (quantity.kind == "accuracy" and len(value.values) == 2):
             text += f" ± {half}" if even else f" [{low}, {high}]"
     return f"{text} †" if standing.disturbed[place] else text
 

@@ -203,6 +203,8 @@ def test_of_two_seeds_and_where_t_would_leave_the_scale_the_lowest_and_the_highe
     assert found and (found.mean, found.low, found.high) == pytest.approx((60, 30, 90))
     (row,) = rows([trial.record for trial in two.contenders[0].trials])
     assert row["test top-1 (%)"] == "60.00 [30.00, 90.00]"
+    (row,) = rows([make_record("a", 0.5, 0), make_record("a", 0.5, 1)])
+    assert row["test top-1 (%)"] == "50.00 [50.00, 50.00]"  # two came to the same, which is not one alone
     beyond = compared(*(make_record("a", top1, seed) for seed, top1 in enumerate((0.95, 0.99, 1.0))))
     found = estimate(BY_KEY["accuracy"], beyond.contenders[0])
     assert found and (found.low, found.high) == pytest.approx((95, 100))
