@@ -80,10 +80,9 @@ def held_back(labels: np.ndarray, validation: float, seed: int) -> np.ndarray:
     held = int(validation) if validation >= 1 else math.ceil(validation * len(labels))
     for part, count in (("validation", held), ("training", len(labels) - held)):
         if count < len(classes):
-            wants = f"{len(classes)} classes want at least one picture each"
             raise RequestError(
                 f"data.validation = {validation:g}: of {len(labels)} pictures {max(0, count)} would be for {part}, and "
-                f"{wants}"
+                f"{len(classes)} classes want at least one picture each"
             )
     if of_each.min() < 2:
         raise RequestError(f"data.validation: class {classes[of_each.argmin()]} has one picture: too few to share")

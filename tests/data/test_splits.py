@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
@@ -50,6 +50,7 @@ def test_no_picture_is_both_trained_on_and_validated_on_and_none_is_lost(
     st.one_of(st.floats(0.05, 0.6), st.integers(5, 60)),
     st.integers(0, 2**32 - 1),
 )
+@example([0, 0, 1, 1, 2, 2, *[3] * 92], 49, 0)  # 49 × (1 / 49) is below 1: lots are drawn for what is left, too
 def test_validation_pictures_are_those_that_scikit_learn_gives(labels: list[int], validation: float, seed: int) -> None:
     array, indices = np.array(labels), np.arange(len(labels))
     try:
