@@ -63,7 +63,8 @@ def measure_throughput(
     """Images a second over growing batch sizes, up to the best: {batch, images_per_second, ci95, disturbed, gpu}.
 
     `with_batch(n)` gives a forward pass of n images. What ended it: two sizes in a row no faster than the best before
-    ("gain"), no more memory, a batch that took `longest` seconds ("time"), or the end of `batches` ("list").
+    ("gain"), no more memory, a batch that took `longest` seconds ("time"), or the end of `batches` ("list"). Each warms
+    up for `warming` seconds at most.
     """
     found: list[dict[str, Any]] = []
     best, without_gain = 0.0, 0

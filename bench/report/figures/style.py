@@ -87,9 +87,8 @@ def render(draw: Callable[[Values, float], Figure], values: Values, form: str, w
 
     buffer = io.BytesIO()
     with matplotlib.rc_context(), warnings.catch_warnings():
-        # A user's own matplotlibrc would make other files. Setting a backend, which no file needs, imports pyplot.
-        defaults = {key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"}
-        matplotlib.rcParams.update(defaults)  # type: ignore[arg-type]
+        # A user's own matplotlibrc would make other files. This leaves the backend alone: setting one imports pyplot.
+        matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)  # type: ignore[arg-type]
         matplotlib.rcParams.update(dict.fromkeys(("font.size", "axes.labelsize", "axes.titlesize"), text_size(width)))
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # an empty box stands for it
