@@ -8,7 +8,7 @@ from bench.records.comparison import Comparison
 from bench.records.quantities import BY_KEY
 from bench.report.judge.verdict import Standing, Verdicts
 from bench.report.text.markup import Cell, Table, markdown
-from bench.report.text.numbers import chance, counted, listed, number, with_interval
+from bench.report.text.numbers import chance, counted, estimated, listed, number, with_interval
 from bench.report.text.titles import title
 from bench.report.text.verdicts import ONE_SEED
 
@@ -26,7 +26,7 @@ def answer(comparison: Comparison) -> str:
     best = standing.order[0]
     value = standing.values[best]
     assert value is not None  # of a model in the order
-    reached = f"{with_interval(ACCURACY, value.mean, value.low, value.high)} % of the test pictures"
+    reached = f"{estimated(ACCURACY, value)} % of the test pictures"
     if len(names) == 1:
         return f"{head}{names[0]} gets {reached} right; there is nothing to compare it with."
     head += f"{names[best]} is best with {reached}"
@@ -92,7 +92,7 @@ def winners(comparisons: Sequence[Comparison]) -> Table:
             [
                 Cell(title(comparison)),
                 Cell(names[best]),
-                Cell(with_interval(ACCURACY, value.mean, value.low, value.high)),
+                Cell(estimated(ACCURACY, value)),
                 Cell(", ".join(names[place] for place in group[1:]) or "none"),
                 *(Cell(_least(group, verdicts.on(cost), names)) for cost in (GMACS, LATENCY)),
                 Cell(_seeds(comparison)),

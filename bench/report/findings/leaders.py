@@ -11,7 +11,7 @@ from bench.report.judge.intervals import Estimate
 from bench.report.judge.letters import groups
 from bench.report.judge.verdict import Standing, Verdicts
 from bench.report.text.markup import Cell, Table, markdown
-from bench.report.text.numbers import counted, cut, label_parts, listed, number, with_interval, with_unit
+from bench.report.text.numbers import counted, cut, estimated, label_parts, listed, number, with_unit
 from bench.report.text.verdicts import GROUP, gap, known, said
 
 
@@ -55,15 +55,15 @@ def _best_line(standing: Standing, names: Sequence[str]) -> str:
     head = f"**{markdown(quantity.label)}** ({quantity.better} is better): "
     if len(level) > 1:
         shared = listed([names[place] for place in level])
-        head += f"{shared} share the best value, {_known(quantity, first)}"
+        head += f"{shared} share the best value, {estimated(quantity, first)}"
         if len(level) == len(order):
             return f"{head}; all models have it."
     else:
-        head += f"{markdown(names[order[0]])} has the best value, {_known(quantity, first)}"
+        head += f"{markdown(names[order[0]])} has the best value, {estimated(quantity, first)}"
     after = order[len(level)]
     second, verdict = _value(standing, after), standing.between(after, order[0])
     return (
-        f"{head}; {markdown(names[after])} follows with {_known(quantity, second)} "
+        f"{head}; {markdown(names[after])} follows with {estimated(quantity, second)} "
         f"({_margin(quantity, first, second)}); {said(verdict)}."
     )
 
@@ -72,10 +72,6 @@ def _value(standing: Standing, place: int) -> Estimate:
     value = standing.values[place]
     assert value is not None  # of a model that has it
     return value
-
-
-def _known(quantity: Quantity, value: Estimate) -> str:
-    return with_interval(quantity, value.mean, value.low, value.high)
 
 
 def _margin(quantity: Quantity, first: Estimate, second: Estimate) -> str:

@@ -9,7 +9,7 @@ from tabulate import tabulate
 from bench.records.quantities import Quantity
 from bench.report.judge.change import Change, Compared
 from bench.report.judge.recommend import Candidate, Recommendation
-from bench.report.text.numbers import number, with_interval
+from bench.report.text.numbers import estimated, number
 from bench.report.text.verdicts import gap, said
 
 HOW_TO_READ = (
@@ -113,7 +113,7 @@ def recommend_text(found: Recommendation) -> str:
 
 def _value(quantity: Quantity, one: Candidate) -> str:
     value = one.values.get(quantity.key)
-    return "" if value is None else with_interval(quantity, value.mean, value.low, value.high)
+    return "" if value is None else estimated(quantity, value)
 
 
 def _rank(one: Candidate) -> str:

@@ -18,7 +18,7 @@ from bench.report.judge.verdict import Standing, Verdicts
 from bench.report.tables.extensions import extensions_text
 from bench.report.tables.latex import document, fitting, floating
 from bench.report.text.markup import Cell, Style, Table, paragraphs, written
-from bench.report.text.numbers import number
+from bench.report.text.numbers import estimated, number
 from bench.report.text.titles import title
 from bench.report.text.verdicts import DISTURBED, GROUP, LETTERS, intervals_read, marks_read
 
@@ -205,15 +205,14 @@ def _shown(standing: Standing, place: int) -> str:
     quantity, value = standing.quantity, standing.values[place] if place < len(standing.values) else None
     if value is None:
         return ""
-    text = number(quantity, value.mean)
+    text = estimated(quantity, value)
     if value.low is not None and value.high is not None:
         low, high, half = (number(quantity, one) for one in (value.low, value.high, (value.high - value.low) / 2))
         even = len(value.values) >= SEEDS and math.isclose(
             value.high - value.mean, value.mean - value.low, rel_tol=1e-6
         )
-        # Ends that are printed alike say nothing, except that two seeds came to the same.
-        if low != high or (quantity.kind == "accuracy" and len(value.values) == 2):
-            text += f" ± {half}" if even else f" [{low}, {high}]"
+        if even and low != high:
+            text = f"{number(quantity, value.mean)} ± {half}"
     return f"{text} †" if standing.disturbed[place] else text
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from bench.records.quantities import Quantity
+from bench.report.judge.intervals import Estimate
 from bench.report.text.markup import markdown
 
 LISTED = 20  # the most lines of one kind; what is left out is counted
@@ -16,13 +17,24 @@ def number(quantity: Quantity, value: float, sign: bool = False) -> str:
     return f"{value:{'+' if sign else ''},.{quantity.decimals}f}".replace("-", "−")
 
 
-def with_interval(quantity: Quantity, value: float, low: float | None, high: float | None, sign: bool = False) -> str:
-    """The number, with its 95 % interval in brackets where one is known, unless its ends are printed alike."""
+def with_interval(
+    quantity: Quantity, value: float, low: float | None, high: float | None, sign: bool = False, alike: bool = False
+) -> str:
+    """The number, with its 95 % interval in brackets where one is known, unless its ends are printed alike.
+
+    With `alike` even then.
+    """
     text = number(quantity, value, sign)
     if low is None or high is None:
         return text
     ends = number(quantity, low, sign), number(quantity, high, sign)
-    return text if ends[0] == ends[1] else f"{text} [{', '.join(ends)}]"
+    return text if ends[0] == ends[1] and not alike else f"{text} [{', '.join(ends)}]"
+
+
+def estimated(quantity: Quantity, value: Estimate) -> str:
+    """The mean with its interval. That two seeds came to the same top-1 is shown: they are not one alone."""
+    alike = quantity.kind == "accuracy" and len(value.values) == 2
+    return with_interval(quantity, value.mean, value.low, value.high, alike=alike)
 
 
 def with_unit(quantity: Quantity, value: float) -> str:

@@ -9,7 +9,7 @@ from bench.records.quantities import Quantity
 from bench.report.judge.calibration import error_by_chance
 from bench.report.judge.extended import Ratio
 from bench.report.judge.verdict import Standing, Verdict
-from bench.report.text.numbers import chance, with_interval
+from bench.report.text.numbers import chance, estimated, with_interval
 
 DISTURBED = (
     "†: other processes were at work on the machine while it was timed; the value has no interval, and no order is "
@@ -60,7 +60,7 @@ def known(standing: Standing, place: int) -> str:
     value = standing.values[place]
     if value is None:
         return ""
-    text = with_interval(standing.quantity, value.mean, value.low, value.high)
+    text = estimated(standing.quantity, value)
     return f"{text} †" if standing.disturbed[place] else text
 
 

@@ -20,6 +20,7 @@ from bench.files import trial_folder, write_text
 from bench.records.comparison import Comparison, Trial, comparisons, read_comparisons
 from bench.records.quantities import BY_KEY
 from bench.records.record import Record, write_record
+from bench.report.findings.answer import answer
 from bench.report.judge.intervals import estimate, half_interval, wilson_interval
 from bench.report.judge.marks import marks
 from bench.report.judge.verdict import Verdicts
@@ -203,8 +204,10 @@ def test_of_two_seeds_and_where_t_would_leave_the_scale_the_lowest_and_the_highe
     assert found and (found.mean, found.low, found.high) == pytest.approx((60, 30, 90))
     (row,) = rows([trial.record for trial in two.contenders[0].trials])
     assert row["test top-1 (%)"] == "60.00 [30.00, 90.00]"
-    (row,) = rows([make_record("a", 0.5, 0), make_record("a", 0.5, 1)])
+    same = [make_record("a", 0.5, 0), make_record("a", 0.5, 1)]
+    (row,) = rows(same)
     assert row["test top-1 (%)"] == "50.00 [50.00, 50.00]"  # two came to the same, which is not one alone
+    assert "a gets 50.00 [50.00, 50.00] %" in answer(compared(*same))
     beyond = compared(*(make_record("a", top1, seed) for seed, top1 in enumerate((0.95, 0.99, 1.0))))
     found = estimate(BY_KEY["accuracy"], beyond.contenders[0])
     assert found and (found.low, found.high) == pytest.approx((95, 100))
