@@ -109,12 +109,12 @@ class Device:
         return self._accelerator is None and PRECISIONS[precision] is not torch.float32
 
     @contextmanager
-    def training(self, precision: str, *, depthwise: bool = True) -> Iterator[None]:
+    def training(self, precision: str, *, convolutions: bool = True) -> Iterator[None]:
         """`autocast` for a forward pass that has gradients, with the kernels that are fastest then.
 
-        `depthwise`: whether the model may have depthwise convolutions.
+        `convolutions`: whether the model may have such that are computed by others.
         """
-        others = for_sixteen_bits(depthwise=depthwise) if self.takes_other_kernels(precision) else nullcontext()
+        others = for_sixteen_bits(convolutions=convolutions) if self.takes_other_kernels(precision) else nullcontext()
         with self.autocast(precision), others:
             yield
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import groupby
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from torch import nn
 
 from bench.device import WORKSPACE, Device, choose_device, every_device, exact_float32, out_of_memory
 from bench.errors import RequestError
-from bench.kernels import has_depthwise
+from bench.kernels import has_slow_convolutions
 from bench.measure.environment import environment
 from bench.measure.memory import inference_memory, training_memory
 from bench.measure.step import measure_step
@@ -237,11 +238,13 @@ def test_attention_that_is_trained_on_a_cpu_in_sixteen_bits_is_computed_by_singl
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, atol=0.05 if unfused else 1e-5, rtol=0.05)
     kernels = environment(CPU, precision=precision)["kernels"]
-    assert kernels["unfused_attention"] == kernels["depthwise_fp32"] == unfused
+    named = "unfused_attention", "depthwise_fp32", "depthwise_by_places", "convolutions_by_products"
+    assert {kernels[name] for name in named} == {unfused}
 
 
 @pytest.mark.parametrize(
-    ("kernel", "stride", "side", "in_float32"), [(3, 1, 8, False), (3, 2, 8, True), (5, 1, 8, True), (3, 1, 2, True)]
+    ("kernel", "stride", "side", "in_float32"),
+    [(3, 1, 8, False), (3, 2, 8, True), (5, 1, 8, True), (3, 1, 2, True), (5, 1, 1, True)],
 )
 def test_depthwise_convolutions_without_gradients_in_sixteen_bits_are_trained_in_float32_on_a_cpu(
     kernel: int, stride: int, side: int, in_float32: bool
@@ -257,8 +260,10 @@ def test_depthwise_convolutions_without_gradients_in_sixteen_bits_are_trained_in
     assert output.dtype is torch.bfloat16
     assert (seen == ["ToCopyBackward0"]) == in_float32
     exact = layer(images)
-    if in_float32:
+    if in_float32 and side > 2:
         assert torch.equal(output, exact.bfloat16())
+    elif in_float32:  # of few places: sums in another order, before they are rounded once
+        torch.testing.assert_close(output.float(), exact, atol=1e-6, rtol=2**-8)
     found = torch.autograd.grad(output.float().square().sum(), [images, layer.weight, layer.bias])
     expected = torch.autograd.grad(exact.square().sum(), [images, layer.weight, layer.bias])
     for one, other in zip(found, expected, strict=True):
@@ -275,18 +280,78 @@ def test_frozen_depthwise_convolutions_and_all_others_stay_in_sixteen_bits() -> 
         assert output.grad_fn is None or output.grad_fn.name() == "ConvolutionBackward0"
 
 
-def test_depthwise_convolutions_are_looked_for_only_where_a_model_has_some() -> None:
-    assert has_depthwise(nn.Sequential(nn.Conv2d(3, 6, 3), nn.Sequential(nn.Conv2d(6, 12, 3, groups=6))))
-    others = nn.Conv2d(1, 6, 3), nn.Conv2d(6, 6, 3, groups=3), nn.Conv1d(6, 6, 3, groups=6)
-    assert not has_depthwise(nn.ModuleList(others))
-    layer, images = nn.Conv2d(6, 6, 5, groups=6), torch.randn(2, 6, 8, 8)
-    with CPU.training("bf16", depthwise=False):
+@pytest.mark.parametrize(
+    ("channels", "out", "side", "options", "taken"),
+    [
+        (64, 64, 2, {"kernel_size": 3, "padding": 1}, True),
+        (128, 128, 4, {"kernel_size": 1, "stride": (2,), "bias": False}, True),
+        (3, 192, 16, {"kernel_size": 16, "stride": 16}, True),
+        (64, 64, 32, {"kernel_size": 3, "padding": 1}, False),  # many places
+        (12, 12, 2, {"kernel_size": 3, "padding": 1}, False),  # few weights
+        (64, 64, 4, {"kernel_size": 3, "padding": "same"}, False),
+        (64, 64, 4, {"kernel_size": 3, "padding": 2, "dilation": 2}, False),
+    ],
+)
+def test_convolutions_of_many_weights_and_few_places_are_trained_by_matrix_products_on_a_cpu(
+    channels: int, out: int, side: int, options: dict[str, Any], taken: bool
+) -> None:
+    """Those of benchmarks/convolutions.py that are faster so: as close to the exact result as the library's kernel."""
+    torch.manual_seed(0)
+    layer = nn.Conv2d(channels, out, **options).to(memory_format=torch.channels_last)
+    images = torch.randn(4, channels, side, side, requires_grad=True)
+    given = [images, *layer.parameters()]
+
+    def gradients(output: torch.Tensor) -> list[torch.Tensor]:
+        return [output.float(), *torch.autograd.grad(output.float().square().sum(), given)]
+
+    with CPU.training("bf16"):
+        output = layer(images)
+    assert (output.grad_fn.name() == "_ConvolutionBackward") == taken
+    assert output.dtype is torch.bfloat16 and output.is_contiguous(memory_format=torch.channels_last)
+    with CPU.autocast("bf16"):
+        library = gradients(layer(images))
+    for found, other, exact in zip(gradients(output), library, gradients(layer(images)), strict=True):
+        assert found.shape == exact.shape
+        assert (found - exact).norm() <= 1.5 * (other - exact).norm()
+
+
+def test_what_such_a_convolution_gives_may_be_changed_in_place() -> None:
+    torch.manual_seed(0)
+    layer = nn.Sequential(nn.Conv2d(64, 256, 1), nn.ReLU(inplace=True))  # as in VGG19
+    images = torch.randn(4, 64, 2, 2)
+    with CPU.training("bf16"):
+        output = layer(images)
+    output.float().sum().backward()
+    assert (output.detach() >= 0).all() and (output == 0).any()
+    found = layer[0].bias.grad
+    assert found is not None
+    torch.testing.assert_close(found, (output > 0).sum((0, 2, 3)).float(), atol=0.1, rtol=0.01)
+
+
+def test_frozen_layers_and_evaluation_keep_the_library_s_convolutions() -> None:
+    layer = nn.Conv2d(128, 128, 1)
+    images = torch.randn(2, 128, 2, 2)
+    with CPU.training("bf16"):
+        assert layer(images).grad_fn.name() == "_ConvolutionBackward"
+        assert layer.requires_grad_(False)(images).grad_fn is None
+        assert layer(images.requires_grad_()).grad_fn.name() == "_ConvolutionBackward"  # what is before it trains
+    with CPU.training("fp32"):
         assert layer(images).grad_fn.name() == "ConvolutionBackward0"
 
 
-def test_a_trained_depthwise_convolution_can_be_compiled() -> None:
+def test_slow_convolutions_are_looked_for_only_where_a_model_may_have_some() -> None:
+    assert has_slow_convolutions(nn.Sequential(nn.Conv2d(3, 6, 3), nn.Sequential(nn.Conv2d(6, 12, 3, groups=6))))
+    assert has_slow_convolutions(nn.Sequential(nn.Conv2d(3, 6, 3), nn.Conv2d(128, 128, 1)))
+    others = nn.Conv2d(1, 6, 3), nn.Conv2d(60, 60, 9, groups=3), nn.Conv1d(6, 6, 3, groups=6), nn.Linear(999, 999)
+    assert not has_slow_convolutions(nn.ModuleList(others))
+    layer, images = nn.Conv2d(6, 6, 5, groups=6), torch.randn(2, 6, 8, 8)
+    with CPU.training("bf16", convolutions=False):
+        assert layer(images).grad_fn.name() == "ConvolutionBackward0"
+
+
+def test_trained_convolutions_with_other_kernels_can_be_compiled() -> None:
     torch.manual_seed(0)
-    layer = nn.Sequential(nn.Conv2d(4, 4, 5, groups=4), nn.ReLU())
+    layer = nn.Sequential(nn.Conv2d(4, 4, 5, groups=4), nn.ReLU(), nn.Conv2d(4, 4096, 1))
     images = torch.randn(2, 4, 9, 9)
     compiled = torch.compile(layer)
     for _ in range(2):  # the second without compiling

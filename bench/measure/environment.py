@@ -68,8 +68,9 @@ def environment(
 def _kernels(device: Device, precision: str | None) -> dict[str, Any]:
     """By which kernels this process computes: whether cuDNN tries which is fastest for each shape (`tuned`), or only
     those are taken that always give the same (`deterministic`); and how a repeat on this machine agrees.
-    `unfused_attention` and `depthwise_fp32`: whether attention that is trained is computed by single operations, and
-    some depthwise convolutions in float32.
+    `unfused_attention`, `depthwise_fp32`, `depthwise_by_places` and `convolutions_by_products`: whether attention that
+    is trained is computed by single operations, some depthwise convolutions in float32 and those of few places as sums
+    over them, and convolutions of many weights by matrix products.
     """
     deterministic = torch.are_deterministic_algorithms_enabled()
     backends: Any = torch.backends
@@ -89,6 +90,8 @@ def _kernels(device: Device, precision: str | None) -> dict[str, Any]:
         "attention": [name for name, is_enabled in attention.items() if is_enabled()] if on_cuda else None,
         "unfused_attention": others,
         "depthwise_fp32": others,
+        "depthwise_by_places": others,
+        "convolutions_by_products": others and precision == "bf16",
         "cublas_workspace": os.environ.get(WORKSPACE[0]),
         "allocator": os.environ.get("PYTORCH_ALLOC_CONF") or os.environ.get("PYTORCH_CUDA_ALLOC_CONF"),
     }

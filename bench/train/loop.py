@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from bench.data.batches import epoch_seed
 from bench.device import Device, out_of_memory
-from bench.kernels import has_depthwise
+from bench.kernels import has_slow_convolutions
 from bench.models.classifier import Classifier
 from bench.models.freezing import train_mode
 from bench.protocol import Protocol, Train
@@ -126,8 +126,8 @@ class Trainer:
     average: Average | None = None
 
     @cached_property
-    def _depthwise(self) -> bool:
-        return has_depthwise(self.model)
+    def _convolutions(self) -> bool:
+        return has_slow_convolutions(self.model)
 
     def step(self, inputs: Any, labels: torch.Tensor) -> Step:
         """Forward, backward, optimizer. What is minimised is the loss and, where the model has one, its own term.
@@ -178,7 +178,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         parts = []
         for part, own in in_parts(inputs, labels, self.most):
-            with self.device.training(self.precision, depthwise=self._depthwise):
+            with self.device.training(self.precision, convolutions=self._convolutions):
                 logits = (self.model if self.forward is None else self.forward)(part)
                 extra = self.model.training_loss()
             loss = self.loss(logits.float(), own)

@@ -633,11 +633,14 @@ def test_a_step_trains_depthwise_convolutions_in_float32_where_sixteen_bits_have
 ) -> None:
     made = fitting("train.precision=bf16", "data.image_size=32", model="efficientnet_lite0")
     seen: dict[tuple[int, ...], set[str]] = {}
+    full = set[str]()
 
     def note(layer: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
         assert isinstance(layer, nn.Conv2d) and output.grad_fn is not None
         if layer.groups > 1:
             seen.setdefault((*layer.kernel_size, *layer.stride), set()).add(output.grad_fn.name())
+        else:
+            full.add(output.grad_fn.name())
 
     for layer in made.model.modules():
         if isinstance(layer, nn.Conv2d):
@@ -645,3 +648,4 @@ def test_a_step_trains_depthwise_convolutions_in_float32_where_sixteen_bits_have
     made.trainer.step(*next(made.train.shuffled(0, 0, made.protocol.augmentation)))
     assert seen[5, 5, 1, 1] == seen[3, 3, 2, 2] == {"ToCopyBackward0"}
     assert "ConvolutionBackward0" in seen[3, 3, 1, 1]
+    assert full == {"ConvolutionBackward0", "_ConvolutionBackward"}  # those of many weights are matrix products
