@@ -91,7 +91,7 @@ def run(asked: RunRequest | str | Sequence[str] = (), *, tell: Tell = tell_nobod
 class Sparing:
     """Calls what it is made of, but for no more than a share of the time: with a thousand trials a page takes long."""
 
-    SHARE = 0.1
+    SHARE = 0.02
 
     def __init__(self, call: Callable[[], None]) -> None:
         self._call, self._due, self._calls = call, -math.inf, 0

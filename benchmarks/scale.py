@@ -3,8 +3,9 @@
     python benchmarks/scale.py                  # both, 1,000 trials each
     python benchmarks/scale.py --trials 100 --executor local
 
-A trial's work is what its record says that it took; all else (its process, its page, the run's own doing) is overhead.
-One trial runs at a time. Memory is the resident memory of the process that the user started.
+A trial's work is what its record says that it took; all else (its process, its page, the run's own doing) is overhead:
+the time that a trial has of its slot, less its work. Two run at a time, since nothing is timed of trials that share a
+device, which would take most of them. Memory is the resident memory of the process that the user started.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from itertools import pairwise
 from pathlib import Path
 
 import psutil
 
+JOBS = 2
 PLUGIN = """
 from bench import ModelSpec, hookimpl
 
@@ -60,20 +61,23 @@ def one(executor: str, trials: int, per_model: int) -> dict[str, float]:
     # Some of them a model, as sweeps have: several models and several seeds.
     models = [f"trivial:number={number}" for number in range(trials // per_model)]
     outcome = api.run(
-        models, protocol="trivial.toml", seeds=range(per_model), executor=executor, jobs=1, timing=False, tell=tell,
+        models, protocol="trivial.toml", seeds=range(per_model), executor=executor, jobs=JOBS, timing=False, tell=tell,
         device="cpu", keep_weights=False,
     )  # fmt: skip
     assert len(outcome.records) == trials
     work = [record.seconds for record in outcome.records]
-    between = [after - before for before, after in pairwise(ended)]
-    overhead = [gap - own for gap, own in zip(between, work[1:], strict=True)]
+
+    def overhead(first: int, last: int) -> float:
+        """Of those between two ends: the slots' time of each, less its work."""
+        return JOBS * (ended[last] - ended[first]) / (last - first) - statistics.mean(work[first + 1 : last + 1])
+
     tenth = trials // 10
     return {
         "trials": trials,
-        "work": statistics.median(work),
-        "overhead": statistics.median(overhead),
-        "overhead of the first tenth": statistics.median(overhead[:tenth]),
-        "overhead of the last tenth": statistics.median(overhead[-tenth:]),
+        "work": statistics.mean(work),
+        "overhead": overhead(JOBS, trials - JOBS),
+        "overhead of the first tenth": overhead(JOBS, tenth + JOBS),
+        "overhead of the last tenth": overhead(trials - JOBS - tenth, trials - JOBS),
         "MB after a tenth": resident[tenth] / 1e6,
         "MB at the end": resident[-1] / 1e6,
     }

@@ -45,6 +45,8 @@ def sole_user(folder: Path) -> Iterator[None]:
 
 def is_free(folder: Path) -> bool:
     """Whether nobody holds the folder now."""
+    if not os.path.lexists(folder / NAME):
+        return True
     try:
         with sole_user(folder):
             return True

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from faulted import RUN, Bench, Started, compared, one_line
+from faulted import PLAIN, RUN, Bench, Started, compared, one_line
 from PIL import Image
 
 from bench.records.record import Record, read_record
@@ -157,7 +157,7 @@ def test_a_node_is_killed_in_the_middle_and_every_record_is_there_as_at_home(
     second = joined(cluster)
     other_torch(place / "other")
     third = joined(cluster, PYTHONPATH=str(place / "other"))
-    run = start(*RUN, *MODELS, *data, "--set", "name=there", *on(cluster), **ONE_THREAD)
+    run = start(*PLAIN, *MODELS, *data, "--set", "name=there", *on(cluster), **ONE_THREAD)
     run.until("tiny:slow=0.61 epoch 1/3")
     deadline = time.monotonic() + 120
     while not list((second.cache / "pictures").glob("*/stored.json")):  # its trial may begin later
@@ -197,7 +197,7 @@ def test_a_run_that_is_killed_goes_on_from_the_checkpoint_that_came_home_and_an_
 ) -> None:
     slow = ("tiny:slow=0.8", "--set", "name=long", "--set", "train.epochs=4", *on(cluster))
     folder = place / "results" / "long" / "tiny@slow=0.8" / "seed0"
-    run = start(*RUN, *slow, **ONE_THREAD)
+    run = start(*PLAIN, *slow, **ONE_THREAD)
     run.until("epoch 2/4")
     deadline = time.monotonic() + 30
     while not list(folder.glob("checkpoint-*.pt")):
@@ -205,7 +205,7 @@ def test_a_run_that_is_killed_goes_on_from_the_checkpoint_that_came_home_and_an_
         time.sleep(0.1)
     run.process.kill()
     run.process.wait()
-    run = start(*RUN, *slow, **ONE_THREAD)
+    run = start(*PLAIN, *slow, **ONE_THREAD)
     run.until("tiny:slow=0.8 epoch")
     os.killpg(run.process.pid, signal.SIGINT)
     status, said = run.end()
@@ -217,7 +217,7 @@ def test_a_trial_that_takes_its_machine_down_is_tried_again_and_then_no_more(
     cluster: Cluster, place: Path, bench: Bench
 ) -> None:
     (place / "plugins" / "poison.py").write_text(POISON)
-    done = bench(*RUN, "poison", *on(cluster), "--retries", "1", in_folder=place)
+    done = bench(*PLAIN, "poison", *on(cluster), "--retries", "1", in_folder=place)
     one_line(done, "poison, seed 0: the machine or its worker is gone", "tried again, 1 of 1")
     assert done.returncode == 1
     error = of(place, "poison").error
@@ -228,7 +228,7 @@ def test_a_trial_that_takes_its_machine_down_is_tried_again_and_then_no_more(
 def test_without_an_address_a_cluster_of_this_machine_comes_and_goes_and_what_is_timed_is_timed_there(
     place: Path, bench: Bench
 ) -> None:
-    command = tuple(one for one in RUN if one != "--no-timing")
+    command = tuple(one for one in PLAIN if one != "--no-timing")
     done = bench(*command, "tiny", "--executor", "ray", in_folder=place)
     assert done.returncode == 0, done.stderr
     assert of(place, "tiny").status == "ok"
@@ -249,17 +249,26 @@ def test_without_an_address_a_cluster_of_this_machine_comes_and_goes_and_what_is
 def test_what_no_cluster_can_do_is_said_in_one_line(
     options: tuple[str, ...], line: str, place: Path, bench: Bench
 ) -> None:
-    done = bench(*RUN, "tiny", "--executor", "ray", *options, in_folder=place)
+    done = bench(*PLAIN, "tiny", "--executor", "ray", *options, in_folder=place)
     assert done.returncode == 2
     one_line(done, line)
+
+
+def test_a_cluster_whose_token_one_does_not_have_says_so_in_one_line(
+    cluster: Cluster, place: Path, command: Bench
+) -> None:
+    done = command(*PLAIN, "tiny", *on(cluster), in_folder=place, RAY_AUTH_TOKEN="another")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"bench: --ray-address {cluster.address}: that cluster wants its token")
 
 
 def test_without_ray_and_without_a_cluster_one_line_says_so(place: Path, bench: Bench) -> None:
     (place / "ray").mkdir()
     (place / "ray" / "__init__.py").write_text("raise ImportError('No module named ray')")
-    done = bench(*RUN, "tiny", "--executor", "ray", in_folder=place, PYTHONPATH=str(place))
+    done = bench(*PLAIN, "tiny", "--executor", "ray", in_folder=place, PYTHONPATH=str(place))
     assert done.returncode == 2
     one_line(done, "--executor ray needs the package ray: pip install 'bench-image-models[ray]'")
-    done = bench(*RUN, "tiny", "--cpus-per-trial", "2", in_folder=place)
+    done = bench(*PLAIN, "tiny", "--cpus-per-trial", "2", in_folder=place)
     assert done.returncode == 2
     one_line(done, "--cpus-per-trial: executor local takes no such option")

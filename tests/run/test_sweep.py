@@ -48,7 +48,7 @@ def finished(registry: Registry) -> Callable[..., Record]:
 def test_a_trial_that_ended_well_is_recorded(
     tiny_trial: Callable[..., TrialSpec], finished: Callable[..., Record], registry: Registry
 ) -> None:
-    spec = tiny_trial(model="tiny:width=4")
+    spec = tiny_trial(model="tiny:width=4", timed=True)
     assert sweep.recorded(spec, registry.model(spec.model)) == (None, "")
     record = finished(spec)
     assert sweep.recorded(spec, registry.model(spec.model)) == (record, "")
@@ -73,7 +73,7 @@ def test_what_was_asked_for_and_is_not_in_a_record_gets_the_command_that_takes_i
 def test_a_trial_that_did_not_end_well_is_run_again(
     status: str, tiny_trial: Callable[..., TrialSpec], finished: Callable[..., Record], registry: Registry
 ) -> None:
-    spec = tiny_trial()
+    spec = tiny_trial(timed=True)
     finished(spec, status)
     assert sweep.recorded(spec, registry.model("tiny")) == (None, "")
 
@@ -81,7 +81,7 @@ def test_a_trial_that_did_not_end_well_is_run_again(
 def test_a_trial_is_run_again_where_anything_that_decides_over_it_has_changed_and_says_what(
     tiny_trial: Callable[..., TrialSpec], finished: Callable[..., Record], registry: Registry
 ) -> None:
-    spec, model = tiny_trial(), registry.model("tiny")
+    spec, model = tiny_trial(timed=True), registry.model("tiny")
     finished(spec)
     assert spec.way is not None
 
@@ -90,7 +90,7 @@ def test_a_trial_is_run_again_where_anything_that_decides_over_it_has_changed_an
         assert found is None
         return says
 
-    assert why(tiny_trial("train.epochs=9")) == "another protocol"
+    assert why(tiny_trial("train.epochs=9", timed=True)) == "another protocol"
     other_data = dataclasses.replace(spec.stored, fingerprint="other")
     assert why(dataclasses.replace(spec, stored=other_data)) == "other pictures"
     other_code = dataclasses.replace(model, plugin=dataclasses.replace(model.plugin, code="other"))
@@ -106,7 +106,7 @@ def test_a_trial_is_run_again_where_anything_that_decides_over_it_has_changed_an
 def test_a_damaged_record_is_run_again(
     tiny_trial: Callable[..., TrialSpec], finished: Callable[..., Record], registry: Registry
 ) -> None:
-    spec = tiny_trial()
+    spec = tiny_trial(timed=True)
     finished(spec)
     (spec.folder / "record.json").write_text("{")
     assert sweep.recorded(spec, registry.model("tiny")) == (None, "")

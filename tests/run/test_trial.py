@@ -341,7 +341,7 @@ def test_pictures_that_stay_on_the_disk_change_nothing_but_where_they_are(tiny_t
 
 def test_a_compiled_trial_trains_and_says_so(tiny_trial: Callable[..., TrialSpec]) -> None:
     """By torch.compile itself: a compiled module is no callable like any other (its truth is its length)."""
-    spec = replace(tiny_trial("train.epochs=1", "train.limit=64"), options=RunOptions(compile=True))
+    spec = replace(tiny_trial("train.epochs=1", "train.limit=64", timed=True), options=RunOptions(compile=True))
     record = trial.run(spec)
     assert (record.status, record.error) == ("ok", None)
     assert record.environment is not None and record.environment["options"]["compile"]

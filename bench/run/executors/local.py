@@ -49,9 +49,10 @@ INTERRUPTED = 3
 
 # What every trial needs, imported once, in this order. timm takes longest.
 PRELOADED = [
-    "bench.run.executors.patience", "bench.run.trial", "bench.run.check", "timm",
-    "tensorboard.plugins.hparams.summary_v2",
+    "bench.run.executors.patience", "bench.run.executors.hush", "bench.run.trial", "bench.run.check", "timm",
+    "tensorboard.plugins.hparams.summary_v2", "scipy.special",
     *(f"bench.measure.{name}" for name in ("macs", "memory", "latency", "throughput", "step", "profile", "energy")),
+    "bench.run.executors.settled",
 ]  # fmt: skip
 
 
@@ -90,7 +91,7 @@ class Local:
                         raise EOFError
                     kind, message = line.recv()
                 except (EOFError, OSError, UnpicklingError):  # cut, within a message perhaps
-                    process.join()
+                    _has_ended(process)
                     for _ in range(INTERRUPTED if process.exitcode in _TO_ALL else 0):
                         time.sleep(BEAT)  # it may have been sent to us, too, and then it is an interrupt
                         yield None
@@ -109,8 +110,9 @@ class Local:
             _stop(process, FINISHING + 1)
 
 
-# Signals that a shell or a batch system sends to every process of a job.
-_TO_ALL = {-signal.SIGTERM, -signal.SIGHUP} if os.name == "posix" else set()
+# How work ends by a signal that a shell or a batch system sends to every process of a job; the last where the server,
+# which alone knows how its forks end, got it first.
+_TO_ALL = {-signal.SIGTERM, -signal.SIGHUP, 255} if os.name == "posix" else set()
 
 
 def _context() -> Any:
@@ -142,11 +144,19 @@ def _start(work: Callable[[Tell], Any], log: Path) -> tuple[Connection, BaseProc
 
 def _stop(process: BaseProcess, seconds: float) -> None:
     """Let it end by itself for so long; then it is ended, and what it has started."""
-    process.join(seconds)
-    if process.is_alive():
+    if not _has_ended(process, seconds):
         _kill_children(process.pid)
         process.kill()  # it may be deep in a kernel, where no signal is handled
-        process.join()
+        _has_ended(process)
+
+
+def _has_ended(process: BaseProcess, seconds: float | None = None) -> bool:
+    """Whether it has, after no more than so long."""
+    wait([process.sentinel], seconds)
+    # How it ended can be read but once, and whoever starts another process reads it of all of them.
+    with _ASKING:
+        process.join(0)
+        return process.exitcode is not None
 
 
 def _kill_children(pid: int | None = None) -> None:
@@ -169,7 +179,8 @@ class _interrupts_held:  # noqa: N801 — used as a function
             signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
 
 
-_STARTING = threading.Lock()
+# Held while a process is started, or asked whether it has ended.
+_ASKING = threading.Lock()
 
 
 @contextmanager
@@ -178,7 +189,7 @@ def _without_main() -> Iterator[None]:
 
     So a script needs no `if __name__ == "__main__"`, and need be no file.
     """
-    with _STARTING:
+    with _ASKING:
         main = sys.modules["__main__"]
         sys.modules["__main__"] = ModuleType("__main__")
         try:
@@ -189,7 +200,7 @@ def _without_main() -> Iterator[None]:
 
 def _work(work: Callable[[Tell], Any], log: Path, line: Connection, environment: dict[str, str]) -> None:
     """In the new process: call, and send what is emitted and what comes of it."""
-    from bench.run.executors import patience  # where no server has imported it
+    from bench.run.executors import hush, patience  # noqa: F401 — where no server has imported them
 
     # The server's variables are those of when it was started; a notebook's may have changed since.
     for name in os.environ.keys() - environment.keys() - set(patience.NAMES):

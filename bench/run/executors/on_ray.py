@@ -11,6 +11,8 @@ import math
 import os
 import signal
 import socket
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -173,7 +175,7 @@ def _connect(address: str | None) -> None:
             raise RequestError(f"--ray-address {address}: no Ray cluster is there: {error}; {STARTING}") from None
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_worker_niceness", "0")  # else trials of a cluster that is started here yield to all else
-    with _signals_kept():
+    with _signals_kept(), _errors_kept() as said:
         try:
             ray.init(
                 address=address or "local",
@@ -182,11 +184,32 @@ def _connect(address: str | None) -> None:
                 include_dashboard=False if address is None else None,
             )
         except (ConnectionError, ValueError, RuntimeError, RayError) as error:
-            said = " ".join(str(error).split())
-            raise RequestError(
-                f"--ray-address {address or 'local'}: no Ray cluster is there, or it wants a token (RAY_AUTH_MODE, "
-                f"RAY_AUTH_TOKEN): {said[:200]}; {STARTING}"
-            ) from None
+            why = f"no Ray cluster is there: {' '.join(str(error).split())[:200]}; {STARTING}"
+            if "InvalidAuthToken" in f"{said()} {error}":
+                why = (
+                    "that cluster wants its token, and this is another or none: set RAY_AUTH_MODE=token and "
+                    "RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to a file with it"
+                )
+            raise RequestError(f"--ray-address {address or 'local'}: {why}") from None
+
+
+@contextmanager
+def _errors_kept() -> Iterator[Callable[[], str]]:
+    """What Ray's C++ writes to standard error, a line a second while it tries, is not shown there, but given."""
+    with tempfile.TemporaryFile() as kept:
+        sys.stderr.flush()
+        shown = os.dup(2)
+        os.dup2(kept.fileno(), 2)
+
+        def said() -> str:
+            kept.seek(0)
+            return kept.read().decode(errors="replace")
+
+        try:
+            yield said
+        finally:
+            os.dup2(shown, 2)
+            os.close(shown)
 
 
 @contextmanager

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import platform
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from multiprocessing import forkserver
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -210,7 +215,25 @@ def test_work_ends_with_whoever_started_it_and_writes_nothing_more(tmp_path: Pat
 
 
 def test_work_begins_with_what_trials_need_and_without_what_would_cost_each_run_a_second_more() -> None:
-    assert follow(Local().run(partial(imported, ["torch", "timm", "sklearn", "pandas"])), print) == ["torch", "timm"]
+    wanted, costly = ["torch", "timm", "scipy.special"], ["sklearn", "pandas"]
+    assert follow(Local().run(partial(imported, wanted + costly)), print) == wanted
+
+
+def test_what_libraries_say_while_they_are_imported_stands_above_no_run(tmp_path: Path) -> None:
+    """torch 2.14 says the first two, and where they are imported for all trials there is no log yet."""
+    script = """
+import importlib, logging, warnings
+from bench.run.executors.local import PRELOADED
+[importlib.import_module(name) for name in PRELOADED]
+warnings.warn("`torch.jit.script` is deprecated. Please switch to `torch.compile` or `torch.export`.", FutureWarning)
+logging.getLogger("torch.utils.cpp_extension").warning("No CUDA runtime is found, using CUDA_HOME='%s'", "/usr")
+logging.getLogger("torch.utils.cpp_extension").warning("a compiler is missing")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env={**os.environ, "CUDA_HOME": str(tmp_path)}
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "" and done.stderr.count("\n") == 1 and "a compiler is missing" in done.stderr
 
 
 def test_several_pieces_of_work_can_be_under_way_at_once() -> None:
@@ -218,6 +241,24 @@ def test_several_pieces_of_work_can_be_under_way_at_once() -> None:
     assert next(filter(None, first)) != next(filter(None, second))
     first.close()
     second.close()
+
+
+def test_how_work_ended_is_known_whatever_else_is_started_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowly(number: int) -> Any:
+        time.sleep(next(waits))
+        return read(number)
+
+    def said(_: int) -> str:
+        with pytest.raises(DiedError) as died:
+            follow(Local().run(kill), print)
+        return str(died.value)
+
+    # What the server says of how a process ended can be read but once: here one who asks may overtake another.
+    read, waits = forkserver.read_signed, itertools.cycle([0.0, 0.03, 0.01])
+    monkeypatch.setattr(forkserver, "read_signed", slowly)
+    with ThreadPoolExecutor(3) as threads:
+        ends = set(threads.map(said, range(20)))
+    assert ends == {"its process was ended by SIGKILL; the system does that where memory runs out"}
 
 
 @pytest.mark.parametrize(
@@ -234,6 +275,45 @@ def test_what_libraries_read_once_is_set_there_and_the_user_s_environment_is_lef
     there = follow(Local().run(environment), print)
     assert there[variable] == value
     assert variable not in os.environ
+
+
+def put_aside(emit: Tell) -> int:
+    """How many objects no collection looks at."""
+    import gc
+
+    return gc.get_freeze_count()
+
+
+def test_collections_in_a_trial_do_not_walk_through_what_the_server_imported() -> None:
+    assert follow(Local().run(put_aside), print) > 100_000
+
+
+def pages_fetched(emit: Tell) -> int:
+    """By the system, for ten pieces of 64 MB, each used and freed after thirty before them.
+
+    What lies behind a piece keeps glibc from giving the same place to the next for the first few.
+    """
+    import resource
+
+    import torch
+
+    def fetched() -> int:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+    for round_ in range(40):
+        if round_ == 30:
+            before = fetched()
+        torch.ones(64 * 2**20, dtype=torch.uint8)
+    return fetched() - before
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator is not glibc's")
+def test_freed_memory_is_kept_for_the_next_step_unless_the_user_has_said_how_much() -> None:
+    assert follow(Local().run(pages_fetched), print) < 500  # of 163,840
+    script = "import bench.run.executors.patience, test_local; print(test_local.pages_fetched(print))"
+    asked = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "131072", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", script], env=asked, capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 100_000
 
 
 def assert_is_over(said: Event) -> None:
