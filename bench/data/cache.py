@@ -14,7 +14,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -69,8 +69,19 @@ def prepare(
 ) -> Stored:
     """Decode the dataset's pictures, or find them decoded. Raises RequestError where they cannot be had.
 
-    `tell` is told what room they take before they are decoded, and of how many are. `resize` is the protocol's.
+    `tell` is told what room they take before they are decoded, and of how many are. `resize` is the protocol's. Their
+    name is the location's as it was given, whatever that links to and whoever decoded them.
     """
+    return replace(_found(spec, location, image_size, tell, resize), name=_name(spec, location))
+
+
+def _name(spec: DatasetSpec, location: str) -> str:
+    given = Path(location)
+    called = given.name if given.name.strip(".") else given.resolve().name  # `.` and `..` are no names
+    return f"{spec.name}:{called}" if location else spec.name
+
+
+def _found(spec: DatasetSpec, location: str, image_size: int, tell: Tell, resize: str) -> Stored:
     asked = {"resize": resize}
     cache = cache_folder()
     try:
@@ -126,8 +137,7 @@ def _decoded(
     folder, fingerprint = decode(spec.name, pictures, room, cache / FOLDER, key, progress)
     counts = {part: shape[0] for part, shape in room.shapes.items()}
     final = cache / FOLDER / fingerprint[:32]
-    name = f"{spec.name}:{Path(location).resolve().name}" if location else spec.name
-    stored = Stored(str(final), name, fingerprint, tuple(pictures.classes), counts)
+    stored = Stored(str(final), _name(spec, location), fingerprint, tuple(pictures.classes), counts)
     if is_complete(final, counts):
         shutil.rmtree(folder)
     else:

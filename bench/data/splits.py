@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +46,7 @@ def split(
     if "val" in stored.counts:
         val = Subset("val", np.arange(stored.counts["val"]))
     else:
-        held = held_back(labels, validation, seed)
+        held = held_back(labels, validation, seed, stored.classes)
         train = np.setdiff1d(train, held)
         val = Subset("train", held)
     train = balanced(train, labels, train_limit, seed, "train.limit")
@@ -70,7 +71,7 @@ def subsets(stored: Stored, protocol: Protocol) -> dict[str, Subset]:
     )
 
 
-def held_back(labels: np.ndarray, validation: float, seed: int) -> np.ndarray:
+def held_back(labels: np.ndarray, validation: float, seed: int, names: Sequence[str]) -> np.ndarray:
     """Which pictures are for validation: so many of each class that its share there is its share in the whole.
 
     The very ones that scikit-learn's StratifiedShuffleSplit gives. Its import takes a second and 100 MB, at every
@@ -85,7 +86,11 @@ def held_back(labels: np.ndarray, validation: float, seed: int) -> np.ndarray:
                 f"{len(classes)} classes want at least one picture each"
             )
     if of_each.min() < 2:
-        raise RequestError(f"data.validation: class {classes[of_each.argmin()]} has one picture: too few to share")
+        rare = names[classes[of_each.argmin()]]
+        raise RequestError(
+            f"data.validation: class {rare} has one picture for training: add another, or give the dataset a val/ of "
+            "its own"
+        )
     generator = np.random.RandomState(seed)
     trained = _drawn_of_each(of_each, len(labels) - held, generator)
     _drawn_of_each(of_each - trained, held, generator)  # all that are left: only the generator goes on

@@ -164,7 +164,6 @@ class Counted(list[np.ndarray]):
 
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_decoding_that_was_cut_goes_on_from_where_it_was(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode, "NOTED", 0.0)
     generator = np.random.default_rng(0)
     train, test = (
         generator.integers(0, 256, (400, 4, 4, 3), np.uint8),
@@ -178,7 +177,8 @@ def test_decoding_that_was_cut_goes_on_from_where_it_was(part: str, monkeypatch:
         return Source(**own), counted
 
     first, _ = source(150)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as often, pytest.raises(KeyboardInterrupt):
+        often.setattr(decode, "NOTED", 0.0)
         prepare(first.spec(), "", 8)
     (left,) = (cache_folder() / "pictures").glob("decoding-*")
     again, counted = source(None)
@@ -248,6 +248,15 @@ def test_a_cache_that_cannot_be_written_is_refused_and_says_what_to_set(
 
 def test_a_dataset_at_a_location_is_named_after_both(tmp_path: Path) -> None:
     assert prepare(Source().spec(), str(tmp_path / "photos"), 8).name == "noise:photos"
+
+
+def test_a_location_keeps_the_name_that_it_was_given_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "v3").mkdir()
+    (tmp_path / "photos").symlink_to("v3")
+    for location, name in (("v3", "v3"), ("photos", "photos"), ("photos/", "photos"), ("v3/.", "v3")):
+        assert prepare(Source().spec(), str(tmp_path / location), 8).name == f"noise:{name}"
+    monkeypatch.chdir(tmp_path / "v3")
+    assert [prepare(Source().spec(), one, 8).name for one in (".", "..")] == ["noise:v3", f"noise:{tmp_path.name}"]
 
 
 # Which pictures are for what

@@ -21,7 +21,7 @@ from bench.data.splits import balanced, held_back, split
 def stored_labels(labels: list[int], test: list[int], folder: Path) -> Stored:
     np.save(folder / "train_labels.npy", np.array(labels))
     np.save(folder / "test_labels.npy", np.array(test))
-    return Stored(str(folder), "made", "", ("0", "1", "2"), {"train": len(labels), "test": len(test)})
+    return Stored(str(folder), "made", "", ("a", "b", "c"), {"train": len(labels), "test": len(test)})
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +57,14 @@ def test_validation_pictures_are_those_that_scikit_learn_gives(labels: list[int]
         _, held = train_test_split(indices, test_size=validation, random_state=seed, stratify=array)
     except ValueError:
         with pytest.raises(RequestError, match=r"data\.validation"):
-            held_back(array, validation, seed)
+            held_back(array, validation, seed, "abcde")
     else:
-        assert held_back(array, validation, seed).tolist() == sorted(held.tolist())
+        assert held_back(array, validation, seed, "abcde").tolist() == sorted(held.tolist())
+
+
+def test_a_class_with_one_picture_is_named(folder: Path) -> None:
+    with pytest.raises(RequestError, match="class c has one picture for training"):
+        split(stored_labels([0] * 4 + [1] * 4 + [2], [0, 1], folder), 0.4, 0)
 
 
 def test_validation_is_a_share_below_1_and_a_number_from_1(digits: Stored) -> None:
