@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from bench.records.machine import threads_said
 from bench.records.record import Record
 
 
@@ -33,7 +34,7 @@ class Way:
     sharing: int = 1
 
     def __str__(self) -> str:
-        threads = "" if self.threads is None else f", {self.threads} threads"
+        threads = "" if self.threads is None else f", {threads_said(self.threads)}"
         mode = "" if self.compile_mode == "default" else f" {self.compile_mode}"
         parts = [f"{self.device}{threads}", *([f"compiled{mode}"] if self.compiled else [])]
         parts += [] if self.frozen_prefix else ["without cached features"]

@@ -58,7 +58,7 @@ def described(environment: Environment) -> str:
     parts = []
     for name, value in machine(environment).items():
         if name == "threads":
-            parts.append(f"{value} threads")
+            parts.append(threads_said(value))
         elif name == "sharing":
             parts.append(f"{value} trials at once")
         elif value is True:
@@ -66,6 +66,11 @@ def described(environment: Environment) -> str:
         else:
             parts.append(str(value) if name in SAID_PLAINLY else f"{name} {value}")
     return ", ".join(parts) or "unknown machine"
+
+
+def threads_said(count: int) -> str:
+    """1 thread, 2 threads."""
+    return "1 thread" if count == 1 else f"{count} threads"
 
 
 def _at(environment: Mapping[str, Any], name: str) -> Any:

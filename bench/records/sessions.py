@@ -26,14 +26,15 @@ from bench.records.median import median_interval
 SCHEMA = 1
 FOLDER = "timing"
 BLOCK = 2  # rounds
-# A series takes so long for each of its models, and so long in all where these are few.
-MOST_SECONDS, LEAST_SECONDS = 3.0, 12.0
+# A series takes so long for each of its models, and so long in all where these are few, or one: then there is no ratio
+# that a quieter moment would tell better.
+MOST_SECONDS, LEAST_SECONDS, ALONE_SECONDS = 3.0, 12.0, 6.0
 LEAST_BLOCKS = 6  # fewer give no interval by order statistics
 
 
 def longest(models: int) -> float:
     """The most seconds that a series of so many models takes."""
-    return max(MOST_SECONDS * models, LEAST_SECONDS)
+    return max(MOST_SECONDS * models, LEAST_SECONDS if models > 1 else ALONE_SECONDS)
 
 
 class Series(Part):

@@ -97,6 +97,9 @@ def test_where_others_never_rest_the_session_ends_and_is_disturbed(clock: Clock,
     taken = time_together({"a": clock.takes(0.02), "b": clock.takes(0.01)}, CPU)
     assert math.isinf(taken.width)
     assert taken.times("a").disturbed.startswith("other processes were at work in ")
+    start = clock.now
+    assert len(time_together({"alone": clock.takes(0.02)}, CPU).others) >= BLOCKS
+    assert clock.now - start < 0.7 * longest(2)  # no ratio is waited for
 
 
 def test_real_models_are_timed_side_by_side() -> None:

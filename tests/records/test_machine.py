@@ -18,6 +18,7 @@ GPU = {**CPU, "device": "NVIDIA H100", "device_kind": "cuda", "cuda": "13.0", "d
 
 def test_a_machine_is_said_in_one_line() -> None:
     assert described(CPU) == "AMD EPYC, 2 threads, bf16, torch 2.13.0+cpu, timm 1.0.31"
+    assert "1 thread," in described({**CPU, "threads": 1})
     assert described(GPU) == (
         "NVIDIA H100, AMD EPYC, bf16, driver 580.1, cuda 13.0, torch 2.13.0+cpu, timm 1.0.31, tf32.matmul, "
         "tf32.convolution"

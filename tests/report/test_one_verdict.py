@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from itertools import combinations, permutations
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from bench.report.figures.pareto import costs
 from bench.report.findings.answer import answer, winners
 from bench.report.findings.leaders import best_lines, dominance_lines, front_lines, summary_table
 from bench.report.findings.uses import MARGIN, USES, use_lines
+from bench.report.judge import choose
 from bench.report.judge.compare import compare
 from bench.report.judge.dominance import beats, front
 from bench.report.judge.recommend import recommend
@@ -112,11 +114,12 @@ def test_the_page_has_the_verdict_on_every_pair(results: Path, asked: list[tuple
 
 
 def test_compare_says_the_same_both_ways_and_fails_only_what_is_worse(
-    results: Path, asked: list[tuple[Comparison, Verdicts]]
+    results: Path, asked: list[tuple[Comparison, Verdicts]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(choose, "read_comparisons", cache(read_comparisons))  # once for all pairs
     for comparison, verdicts in asked:
         known = names(verdicts)
-        # Of the larger results folder, each with the best alone: every answer reads all records.
+        # Of the larger results folder, each with the best alone.
         pairs = permutations(range(len(known)), 2)
         for a, b in (pair for pair in pairs if results.name == "copies" or 0 in pair):
             (found,), _ = compare(known[a], known[b], results=results, protocol=comparison.name)
@@ -228,7 +231,7 @@ def test_findings_and_figures_have_the_same_front_and_nobody_is_dominated_by_cha
         for cost in (one for one in comparison.quantities if one.front and one.key in drawn and len(known) > 1):
             on = [known[place] for place in front(verdicts, cost, accuracy).on]
             (panel,) = drawn[cost.key].panels
-            assert [known.index(name) for name in on] == list(panel.front)
+            assert on == [panel.points[number].model for number in panel.front]
             (line,) = [line for line in lines if f"against {cost.label.partition(' (')[0]}" in line]
             assert [name for name in on if f"{markdown(name)} (" not in line] == []
             assert ("There is no Pareto front" in line) == (not on)
@@ -236,8 +239,8 @@ def test_findings_and_figures_have_the_same_front_and_nobody_is_dominated_by_cha
             beaten, by = (line.partition(" is dominated by ")[at].partition(" (")[0] for at in (0, 2))
             a, b = ([markdown(name) for name in known].index(name) for name in (by, beaten))
             judged = [verdicts.on(one) for one in comparison.quantities if one.dominance]
-            # Where nothing at all is known of a quantity it is left out, and said to be.
-            assert beats([one for one in judged if len(one.silent) < len(one.order)], a, b)
+            # Left out is what some model lacks, and, as is said, where nothing at all is known of a quantity.
+            assert beats([one for one in judged if len(one.silent) < len(one.order) == len(known)], a, b)
 
 
 def test_a_plugins_quantity_is_judged_in_every_output(tmp_path: Path) -> None:

@@ -124,8 +124,13 @@ def make_report(
             if isinstance(result, Exception):
                 outcome.failed[path] = f"{type(result).__name__}: {result}"
             else:
-                write_bytes(artifact.file, result)
                 now[path] = Made(artifact.inputs, code, hashlib.sha256(result).hexdigest(), libraries)
+                try:
+                    write_bytes(artifact.file, result)
+                except BaseException:  # an interrupt can come when the file has its new content, or before
+                    if content_digest(artifact.file) != now[path].sha256:
+                        del now[path]
+                    raise
                 outcome.made.append(path)
             tell(ReportProgress(done, len(todo), path))
         outcome.made.sort()

@@ -23,6 +23,7 @@ from bench.records.comparison import Comparison
 from bench.records.quantities import BY_KEY
 from bench.report.tables.comparison import comparison_table, machines, notes
 from bench.report.tables.extensions import extensions_read, extensions_table
+from bench.report.tables.times import timed_elsewhere
 from bench.report.text.markup import markdown, written
 
 BEGIN = "<!-- bench report "
@@ -106,7 +107,7 @@ def _section(place: str, marker: re.Match[str], folder: Path, comparisons: Seque
         return "\n".join(["", "\n\n".join(_extensions(place, marker, own)), ""])
     parts = []
     for one in own:
-        made_on = "; ".join(machines(one))
+        made_on = "; ".join([*machines(one), *(f"timed on {machine}" for machine in timed_elsewhere(one, keys))])
         source = (
             f"From {marker['folder']}: protocol {one.first.protocol.name} ({one.first.protocol.fingerprint[:12]}), "
             f"data {one.first.data.name} ({one.first.data.fingerprint[:12]}), {made_on}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from bench.records.comparison import Comparison
@@ -9,6 +10,7 @@ from bench.records.machine import described
 from bench.records.quantities import Quantity
 from bench.report.judge.times import LEAST
 from bench.report.judge.verdict import Standing, Verdicts
+from bench.report.tables.comparison import machines, shown
 from bench.report.text.markup import Cell, Table, paragraphs, written
 from bench.report.text.numbers import counted, label_parts
 from bench.report.text.verdicts import DISTURBED, known, said
@@ -18,6 +20,15 @@ def timed_quantities(comparison: Comparison) -> list[Quantity]:
     """The quantities that a session has timed for any of the models."""
     verdicts = Verdicts.of(comparison)
     return [one for one in comparison.quantities if one.series and verdicts.on(one).order]
+
+
+def timed_elsewhere(comparison: Comparison, keys: Sequence[str] | None) -> list[str]:
+    """On what sessions timed the columns of a table, beside what its trials ran on; empty where they timed none."""
+    wanted = {one.key for one in shown(comparison, keys)[0]}
+    if not wanted & {one.key for one in timed_quantities(comparison)}:
+        return []
+    found = dict.fromkeys(described(kept.session.environment) for kept in comparison.sessions)
+    return [one for one in found if one not in machines(comparison)]
 
 
 def times_table(comparison: Comparison) -> Table:

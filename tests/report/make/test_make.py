@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made import answers, write_trial
+from made import answers, write_session, write_trial
 
 from bench.errors import RequestError
 from bench.events import Event, ReportProgress
@@ -32,7 +32,7 @@ def drawing(model: str, seeds: Sequence[int]) -> bytes:
     """Stands in for a figure."""
     if model == "cannot-be-drawn":
         raise ValueError("no such colour")
-    return f"a figure of {model}".encode()
+    return (f"a figure of {model}" + f", {len(seeds)} seeds" * (len(seeds) > 1)).encode()
 
 
 real_figures = figures.artifacts
@@ -226,6 +226,27 @@ def test_what_was_finished_before_an_interrupt_is_kept(results: Path, monkeypatc
     assert "quick/README.md" not in again.made
 
 
+@pytest.mark.parametrize("written", [True, False], ids=["when a file is written", "before it is"])
+def test_after_an_interrupt_the_manifest_is_right_about_the_file_that_was_being_written(
+    results: Path, make_record: Make, monkeypatch: pytest.MonkeyPatch, written: bool
+) -> None:
+    def interrupted(file: Path, content: bytes) -> None:
+        if written or file.name != "good.png":
+            write_bytes(file, content)
+        if file.name == "good.png":
+            raise KeyboardInterrupt
+
+    report(results)
+    add(results, make_record("good", 0.5, seed=7))  # its figure is to be made anew
+    with monkeypatch.context() as patch:
+        patch.setattr(reporting, "write_bytes", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            report(results)
+    assert ("results/quick/figures/good.png" in problems(results)) is (not written)
+    assert all("by hand" not in what for what in problems(results).values())
+    assert ("quick/figures/good.png" in report(results).made) is (not written)
+
+
 def test_nothing_outside_the_results_is_ever_removed(results: Path) -> None:
     report(results)
     outside = results.parent / "mine.txt"
@@ -363,6 +384,24 @@ def test_a_marked_section_is_renewed_and_checked_and_the_rest_is_left_alone(
     assert problems(results) == {place: "line 3: the marked section is not what the records give"}
     assert report(results).sections == [str(readme)]
     assert readme.read_text() == text
+
+
+def test_a_section_names_the_machine_of_its_times_where_its_trials_ran_otherwise(results: Path) -> None:
+    readme = results.parent / "README.md"
+
+    def section(columns: str) -> str:
+        readme.write_text(SECTION.replace("accuracy, gmacs", columns))
+        report(results)
+        return readme.read_text()
+
+    write_session(results / "quick", {"good": 10.0, "bad": 20.0})
+    assert "timed on" not in section("accuracy, latency_ms")
+    write_session(
+        results / "quick", {"good": 10.0, "bad": 20.0},
+        environment={"device": "Other CPU", "device_kind": "cpu", "threads": 4, "precision": "bf16"},
+    )  # fmt: skip
+    assert "; timed on Other CPU, 4 threads, bf16, torch 2.13.\n" in section("accuracy, latency_ms")
+    assert "timed on" not in section("accuracy, gmacs")
 
 
 def test_a_section_of_another_results_folder_and_an_example_in_a_text_are_left_alone(results: Path) -> None:

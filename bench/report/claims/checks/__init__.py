@@ -5,7 +5,6 @@ A check is a pure function of Evidence, which changes nothing.
 
 from bench.report.claims.checks.answers import Check as Check
 from bench.report.claims.checks.answers import each as each
-from bench.report.claims.checks.answers import either as either
 from bench.report.claims.checks.answers import lacks as lacks
 from bench.report.claims.checks.counted import LAYERS_ONLY as LAYERS_ONLY
 from bench.report.claims.checks.counted import computes_less as computes_less

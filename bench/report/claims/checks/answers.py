@@ -22,16 +22,6 @@ def each(*checks: Check) -> Check:
     return lambda evidence: gravest([check(evidence) for check in checks])
 
 
-def either(*checks: Check) -> Check:
-    """The first answer that is one: for what was run under one name or another."""
-
-    def check(evidence: Evidence) -> Verdict:
-        found = [one(evidence) for one in checks]
-        return next((answer for answer in found if answer.outcome != "not testable"), found[0])
-
-    return check
-
-
 def gravest(answers: Sequence[Verdict]) -> Verdict:
     """One answer of several: what the gravest says, with the numbers of all and the commands that are left."""
     outcomes = [answer.outcome for answer in answers]
