@@ -26,7 +26,7 @@ from bench.train.prefix.halves import split_model
 # Sides of pictures, of which the first two that the model takes are tried; a plugin may refuse some.
 SIZES = (32, 64, 96, 224)
 CLASSES = (2, 10)
-# Steps in which the loss on a few pictures has to fall, and how many these are.
+# Steps within which the loss on a few pictures has to fall, and how many these are.
 STEPS, PICTURES = 30, 8
 
 
@@ -134,8 +134,8 @@ def _learns(model: Classifier, images: torch.Tensor) -> None:
     labels = torch.arange(len(images)) % 2
     train_mode(model)
     optimizer = torch.optim.Adam([one for one in model.parameters() if one.requires_grad], lr=1e-3)
-    losses = []
-    for _ in range(STEPS):
+    losses: list[float] = []
+    while len(losses) < STEPS and not (losses and losses[-1] < losses[0]):
         optimizer.zero_grad()
         loss = functional.cross_entropy(model(images), labels)
         term = model.training_loss()
@@ -145,7 +145,7 @@ def _learns(model: Classifier, images: torch.Tensor) -> None:
     without = [name for name, one in model.named_parameters() if one.requires_grad and one.grad is None]
     if without:
         raise WrongError(f"no gradient reaches {', '.join(without[:5])}: use it in forward, or leave it out")
-    if not min(losses[1:]) < losses[0]:
+    if not losses[-1] < losses[0]:
         raise WrongError(
             f"the loss on {len(images)} pictures goes from {losses[0]:.3f} to {losses[-1]:.3f} in {STEPS} steps"
         )
