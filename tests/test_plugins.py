@@ -444,7 +444,7 @@ REFUSED = {
     "some:size=1,,kind=b": "NAME:key=value",
     "some:2=1": "NAME:key=value",
     "some:depth=1": "some has no option 'depth': did you mean depths? it has size, rate, wide, depths, kind",
-    "densenet121:patch_size=4": "densenet121 has no option 'patch_size': it has none",
+    "vgg19:patch_size=4": "vgg19 has no option 'patch_size': it has none",
     "vit_tiny:num_classes=4": "num_classes",
 }
 

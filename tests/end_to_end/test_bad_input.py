@@ -27,8 +27,8 @@ BAD: dict[str, tuple[list[str], list[str]]] = {
     "a wrong word": (["vgg19", *QUICK, "--set", "train.what=all"], ["train.what = 'all'", "'last-block'"]),
     "a setting without a value": (["vgg19", *QUICK, "--set", "train.epochs"], ["--set train.epochs", "key=value"]),
     "an option that the model lacks": (
-        ["densenet121:patch_size=4", *QUICK],
-        ["densenet121 has no option 'patch_size'", "it has none"],
+        ["vgg19:patch_size=4", *QUICK],
+        ["vgg19 has no option 'patch_size'", "it has none"],
     ),
     "an option without a value": (["vit_tiny:patch_size", *QUICK], ["NAME:key=value"]),
     "a results folder below a file": (["vgg19", *QUICK, "--results", "FOLDER/file/x"], ["x cannot be written"]),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 import torch
@@ -106,6 +108,31 @@ def test_a_transformer_takes_any_size_that_its_patch_size_divides(
 def test_a_transformer_refuses_a_size_that_its_patch_size_does_not_divide(name: str, registry: Registry) -> None:
     with pytest.raises(RequestError, match="not a multiple of its patch size 16"):
         built(registry, name, "data.image_size=40")
+
+
+# The first block's map and the last block's, a side, of a picture of 32 pixels.
+@pytest.mark.parametrize(("stride", "first", "last"), [(4, 8, 1), (2, 16, 2), (1, 32, 4)])
+def test_densenet_s_first_block_can_see_a_small_picture_larger_than_as_published(
+    stride: int, first: int, last: int, registry: Registry
+) -> None:
+    classifier = built(registry, f"densenet121:stem_stride={stride}")
+    sides = {}
+    for name in ("denseblock1", "denseblock4"):
+        block = classifier.backbone.get_submodule(f"features.{name}")
+        block.register_forward_hook(lambda *given, name=name: sides.update({name: given[-1].shape[-1]}))
+    classifier(torch.zeros(2, 3, 32, 32, device="meta"))
+    assert sides == {"denseblock1": first, "denseblock4": last}
+    published = built(registry, "densenet121").backbone.state_dict()
+    assert {key: value.shape for key, value in classifier.backbone.state_dict().items()} == {
+        key: value.shape for key, value in published.items()
+    }
+
+
+@pytest.mark.parametrize("stride", [3, 0, True, 2.0, [2]])  # True and 2.0 are no other names of 1 and 2
+def test_densenet_refuses_another_stem(stride: Any, registry: Registry) -> None:
+    with pytest.raises(RequestError) as refused:
+        built(registry, f"densenet121:stem_stride={json.dumps(stride)}")
+    assert str(refused.value) == f"densenet121: stem_stride={stride} must be 4 (as published), 2 or 1"
 
 
 def before_and_after(backbone: nn.Module, first: str) -> tuple[Iterable[bool], Iterable[bool]]:
