@@ -141,13 +141,18 @@ def tiny_protocol() -> Callable[..., Protocol]:
 def tiny_trial(
     tiny_plugins: Path, digits: Stored, tiny_protocol: Callable[..., Protocol], tmp_path: Path
 ) -> Callable[..., TrialSpec]:
-    """`tiny_trial("train.epochs=2", …, model="tiny", seed=0)`: a trial on the digits, ready to run."""
+    """`tiny_trial("train.epochs=2", …, model="tiny", seed=0)`: a trial on the digits, ready to run.
 
-    def make(*overrides: str, model: str = "tiny", seed: int = 0, plugins: Path = tiny_plugins) -> TrialSpec:
+    Beside another, so that nothing of it is timed, which takes most of such a trial; or `timed`.
+    """
+
+    def make(
+        *overrides: str, model: str = "tiny", seed: int = 0, plugins: Path = tiny_plugins, timed: bool = False
+    ) -> TrialSpec:
         protocol = tiny_protocol(*overrides)
         folder = trial_folder(tmp_path / "results", model, seed)
         place = Place(device="cpu", plugins=(plugins,), working_directory=tmp_path)
-        way = Way("cpu", torch.get_num_threads())
+        way = Way("cpu", torch.get_num_threads(), sharing=1 if timed else 2)
         known = known_of(load_plugins([plugins]).model(model), protocol)
         return TrialSpec(model, seed, protocol, digits, folder, place, way=way, known=known)
 

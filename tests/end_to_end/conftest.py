@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faulted import RUN, Bench, Started, compared, furnish, record
+from faulted import PLAIN, Bench, Started, compared, furnish, record
 from installed import CHECKOUT, Installed, built
 
 
@@ -19,9 +19,9 @@ def place(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, bench: Bench) -> dict[str, dict[str, Any]]:
-    """What each model comes to where nothing goes wrong."""
+    """What each model comes to, trained alone, where nothing goes wrong."""
     folder = furnish(tmp_path_factory.mktemp("undisturbed"))
-    done = bench(*RUN, "tiny", "other", in_folder=folder)
+    done = bench(*PLAIN, "tiny", "other", in_folder=folder)
     assert done.returncode == 0, done.stderr
     return {model: compared(record(folder, model)) for model in ("tiny", "other")}
 

@@ -80,11 +80,15 @@ def run_page(page: Path, tmp_path: Path, bench: Bench) -> None:
 
 
 def cut(arguments: list[str], place: Path) -> list[str]:
-    """The arguments of a `run`, of which as much is done as a test has time for; of other commands as they are."""
+    """The arguments of a `run`, of which as much is done as a test has time for; of other commands as they are.
+
+    Two trials at once, of which nothing is timed: that takes longest.
+    """
     if arguments[0] != "run" or "--plan" in arguments:
         return arguments
     named = arguments[arguments.index("--protocol") + 1] if "--protocol" in arguments else "quick"
     name = load_protocol(str(place / named) if named.endswith(".toml") else named).name
     settings = [word for one in (*CUT, f"name={name}") for word in ("--set", one)]
     fewer = ["0" if word == "0-2" else word for word in arguments]
-    return [*fewer, *settings, "--device", "cpu", "--no-timing"]
+    jobs = [] if "--jobs" in arguments else ["--jobs", "2"]
+    return [*fewer, *settings, "--device", "cpu", "--no-timing", *jobs]

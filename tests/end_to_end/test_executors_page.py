@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from faulted import RUN, Bench, record
+from faulted import PLAIN, Bench, record
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "executors.md"
 SRUN = """#!/bin/sh
@@ -21,9 +21,9 @@ def test_the_executor_of_the_page_runs_trials(place: Path, bench: Bench) -> None
     (place / "srun").write_text(SRUN)
     (place / "srun").chmod(0o755)
     path = {"PATH": f"{place}{os.pathsep}{os.environ['PATH']}", "HOME": str(place)}
-    done = bench(*RUN, "other", "--executor", "slurm", "--cpus-per-trial", "2", in_folder=place, **path)
+    done = bench(*PLAIN, "other", "--executor", "slurm", "--cpus-per-trial", "2", in_folder=place, **path)
     assert done.returncode == 0, done.stderr
     assert "other epoch 3/3" in done.stderr and record(place, "other").status == "ok"
     assert "--cpus-per-task=2" in (place / "asked.txt").read_text()
-    done = bench(*RUN, "other", "--executor", "slurm", "--device", "cuda:7", in_folder=place, **path)
+    done = bench(*PLAIN, "other", "--executor", "slurm", "--device", "cuda:7", in_folder=place, **path)
     assert done.returncode == 2 and "Traceback" not in done.stderr and "cuda" in done.stderr

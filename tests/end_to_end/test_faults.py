@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faulted import FAULTY, RUN, Bench, Started, compared, one_line, record
+from faulted import FAULTY, PLAIN, RUN, Bench, Started, compared, one_line, record
 
 ENDS = {
     "os_exit": "its process ended with exit status 4",
@@ -143,7 +143,7 @@ def test_a_claim_costs_itself(place: Path, bench: Bench) -> None:
 def test_a_plugin_that_is_changed_or_gone_while_a_run_is_under_way_costs_its_own_models(
     place: Path, start: Callable[..., Started], undisturbed: dict[str, Any]
 ) -> None:
-    run = start(*RUN, "tiny:slow=0.3", "tiny", "other")
+    run = start(*PLAIN, "tiny:slow=0.3", "tiny", "other")
     run.until("epoch 1/3")
     (place / "plugins" / "faulty.py").write_text("from bench import")
     status, said = run.end()

@@ -153,7 +153,7 @@ def test_a_process_that_is_killed_while_it_measures_loses_nothing_that_was_train
     (tmp_path / "plugins" / "killer.py").write_text(KILLER)
     small = ["data.image_size=8", "train.epochs=1", "train.limit=100", "data.test_limit=50", "name=small"]
     settings = [argument for setting in small for argument in ("--set", setting)]
-    done = bench("run", "tiny", "--protocol", "quick", "--no-timing", *settings, in_folder=tmp_path)
+    done = bench("run", "tiny", "--protocol", "quick", "--no-timing", "--jobs", "2", *settings, in_folder=tmp_path)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "results" / "small" / "tiny" / "seed0"
     record = read_record(folder / "record.json")
@@ -161,5 +161,5 @@ def test_a_process_that_is_killed_while_it_measures_loses_nothing_that_was_train
     assert "SIGKILL" in record.plugins["kills"]["error"]
     assert record.efficiency.errors is None and record.efficiency.macs
     assert {"model.safetensors", "predictions.npz", "pictures.npz"} <= {file.name for file in folder.iterdir()}
-    again = bench("run", "tiny", "--protocol", "quick", "--no-timing", *settings, in_folder=tmp_path)
+    again = bench("run", "tiny", "--protocol", "quick", "--no-timing", "--jobs", "2", *settings, in_folder=tmp_path)
     assert "already recorded in results/small: 1 of 1 trials" in again.stderr

@@ -12,7 +12,8 @@ from bench.records.measurement import read_measurements
 from bench.records.record import read_record
 
 SMALL = ["data.image_size=8", "train.epochs=2", "train.limit=200", "data.test_limit=50", "name=small"]
-RUN = ["run", "tiny", "--protocol", "quick", "--no-timing", *(word for one in SMALL for word in ("--set", one))]
+SETTINGS = [word for one in SMALL for word in ("--set", one)]
+RUN = ["run", "tiny", "--protocol", "quick", "--no-timing", "--jobs", "2", *SETTINGS]
 RECORD = "results/small/tiny/seed0/record.json"
 
 

@@ -34,7 +34,7 @@ def bench_event(event):
 
 
 SLOW = "tiny:slow=0.8"
-COMMAND = (*RUN, SLOW, "other", "tiny_raise", "--jobs", "2")
+COMMAND = (*RUN, SLOW, "other", "tiny_raise")
 FAULT = {"FAULT": "forward:raise"}  # in the model tiny_raise
 
 

@@ -16,7 +16,7 @@ from bench.files import DISTRIBUTION
 from bench.new_plugin import NEXT
 from bench.records.record import read_record
 
-SHORT = ("--set", "train.epochs=1", "--set", "train.limit=96", "--set", "name=short", "--no-timing")
+SHORT = ("--set", "train.epochs=1", "--set", "train.limit=96", "--set", "name=short", "--no-timing", "--jobs", "2")
 
 
 def written(bench: Bench, folder: Path, *kinds: str) -> dict[str, str]:

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from faulted import RUN, Bench, one_line, record
+from faulted import PLAIN, Bench, one_line, record
 
 
 def test_a_plan_says_what_is_left_by_measured_steps_and_then_by_earlier_trials(place: Path, bench: Bench) -> None:
-    command = (*RUN, "tiny", "other", "--seeds", "0-1")
+    command = (*PLAIN, "tiny", "other", "--seeds", "0-1")
     first = bench(*command, "--plan", "--json", "--gpus", "2", in_folder=place)
     assert first.returncode == 0, first.stderr
     plan = json.loads(first.stdout)
@@ -20,7 +20,7 @@ def test_a_plan_says_what_is_left_by_measured_steps_and_then_by_earlier_trials(p
     assert len(lengths) == 4 and lengths == sorted(lengths, reverse=True)
     assert not list((place / "results").rglob("record.json"))
 
-    done = bench(*RUN, "tiny", "other", in_folder=place)
+    done = bench(*PLAIN, "tiny", "other", in_folder=place)
     assert done.returncode == 0, done.stderr
     for name in ("tiny", "other"):
         efficiency = record(place, name).efficiency
@@ -45,10 +45,10 @@ def test_a_plan_says_what_is_left_by_measured_steps_and_then_by_earlier_trials(p
 
 
 def test_a_plan_of_what_cannot_be_foreseen_says_so(place: Path, bench: Bench, command: Bench) -> None:
-    done = command(*RUN, "other", "tiny_raise", "--plan", in_folder=place, FAULT="build:raise")
+    done = command(*PLAIN, "other", "tiny_raise", "--plan", in_folder=place, FAULT="build:raise")
     assert done.returncode == 0, done.stderr
     one_line(done, "tiny_raise: its steps cannot be timed: ValueError: as it was told")
     assert "Of 1 trial it is not known how long that takes" in done.stdout
-    done = bench(*RUN, "other", "--gpus", "2", in_folder=place)
+    done = bench(*PLAIN, "other", "--gpus", "2", in_folder=place)
     assert done.returncode == 2
     one_line(done, "--gpus is for --plan; --jobs says how many trials run at once")

@@ -70,6 +70,7 @@ def bench_extensions():
 SMALL = (
     "--protocol", "quick", "--set", "data.image_size=16", "--set", "model.options={}", "--set", "train.limit=64",
     "--set", "train.epochs=1", "--set", "data.test_limit=60", "--set", "name=small", "--no-timing",
+    "--jobs", "2",
 )  # fmt: skip
 
 

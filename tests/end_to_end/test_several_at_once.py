@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faulted import RUN, Bench, Started, compared, furnish
+from faulted import PLAIN, RUN, Bench, Started, compared, furnish
 
 from bench.records.record import Record, read_record
 from bench.records.sessions import FOLDER
 
-TOGETHER = (*RUN, "--set", "name=together", "--jobs", "2")
-ALONE = (*RUN, "--set", "name=alone")
+TOGETHER = (*RUN, "--set", "name=together")
+ALONE = (*PLAIN, "--set", "name=alone")
 # Of trials that share two cores each has one: what is compared is computed by one, too.
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 

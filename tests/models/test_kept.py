@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from beside import BESIDE
 
 import bench
 from bench.data.batches import Batches
@@ -58,7 +59,7 @@ def ran(
     folder = tmp_path_factory.mktemp("ran")
     name, protocol = "tiny:dropout=0.1,width=4", tiny_protocol(*HIDDEN)
     place = Place(device="cpu", plugins=(tiny_plugins,), working_directory=folder)
-    spec = TrialSpec(name, 3, protocol, digits, trial_folder(folder, name, 3), place)
+    spec = TrialSpec(name, 3, protocol, digits, trial_folder(folder, name, 3), place, way=BESIDE)
     assert trial.run(spec).error is None
     return spec
 

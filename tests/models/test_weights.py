@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from beside import BESIDE
 from pretrained import LEARNER, protocol, weights
 
 from bench.data.cache import Stored
@@ -122,6 +123,7 @@ def test_weights_that_only_the_plugin_knows_are_named_by_their_tensors(
                 digits,
                 folder,
                 Place(device="cpu", plugins=(tiny_plugins,), working_directory=tmp_path),
+                way=BESIDE,
             )
         )
         assert record.model.weights is not None and record.model.weights["origin"] == "plugin"

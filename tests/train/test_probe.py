@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from beside import BESIDE
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -72,7 +73,7 @@ def test_a_trial_of_it_is_recorded_like_any_other_and_every_seed_gives_the_same(
 ) -> None:
     def trial(seed: int) -> Record:
         place = Place(device="cpu", plugins=(tiny_plugins,), working_directory=tmp_path)
-        return run_trial(TrialSpec("tiny", seed, probe, digits, tmp_path / str(seed), place))
+        return run_trial(TrialSpec("tiny", seed, probe, digits, tmp_path / str(seed), place, way=BESIDE))
 
     record = trial(0)
     assert record.status == "ok" and record.training is not None and record.accuracy is not None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from beside import BESIDE
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +32,7 @@ def trial(digits: Stored, tiny_plugins: Path, tmp_path: Path) -> Callable[..., R
             digits,
             tmp_path / folder,
             Place(device="cpu", plugins=(tiny_plugins,), working_directory=tmp_path),
+            way=BESIDE,
         )
         return run_trial(spec, tell)
 

@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from beside import BESIDE
 from torch import nn
 
 from bench.data.batches import Batch, Batches
@@ -401,6 +402,7 @@ def two_ways(
             digits,
             tmp_path / "with",
             Place(device="cpu", plugins=(tiny_plugins,), working_directory=tmp_path),
+            way=BESIDE,
         )
         other = replace(spec, folder=tmp_path / "without", options=RunOptions(frozen_prefix=False))
         return run_trial(spec), run_trial(other)
@@ -507,6 +509,7 @@ def test_a_trial_that_takes_the_ordinary_way_says_why(
         digits,
         tmp_path,
         Place(device="cpu", plugins=(tiny_plugins,), working_directory=tmp_path),
+        way=BESIDE,
     )
     record = run_trial(spec)
     assert record.status == "ok" and record.training is not None
@@ -523,6 +526,7 @@ def test_a_model_that_cannot_be_split_trains_all_the_same(digits: Stored, flips:
         digits,
         tmp_path / "results",
         Place(device="cpu", plugins=(tmp_path,), working_directory=tmp_path),
+        way=BESIDE,
     )
     record = run_trial(spec)
     assert record.status == "ok" and record.training is not None
@@ -541,6 +545,7 @@ def test_a_plugins_own_split_is_used(digits: Stored, flips: Protocol, tmp_path: 
         digits,
         tmp_path / "results",
         Place(device="cpu", plugins=(tmp_path,), working_directory=tmp_path),
+        way=BESIDE,
     )
     record = run_trial(spec)
     assert record.training is not None and record.training.frozen_prefix is not None
