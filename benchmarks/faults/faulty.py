@@ -3,7 +3,9 @@
 `FAULT=WHERE:WHAT` says where (import, models, check_build, build, forward, measure, event, claims, check) and what it
 does there: see `misbehave`. Several of WHAT are joined by `+`: each is a model `tiny_WHAT` or a measurement
 `troubled_WHAT` of its own. WHAT is `stem` for what the file's own name says, so that copies differ. The model `tiny`
-does no harm; its `slow` is the seconds of each batch of training, so that there is time to end it.
+does no harm; its `slow` is the seconds of each batch of training, so that there is time to end it. From its batch
+`held` on, counted from 0, it trains only while no file `hold` is in the working directory: however late a test hears of
+what was before that, the trial has not ended.
 """
 
 import ctypes
@@ -68,7 +70,7 @@ def misbehave(where, what=None):
             raise AssertionError(f"no such fault: {everything}")
 
 
-def build_with(what, *, num_classes, image_size, pretrained, slow=0.0):
+def build_with(what, *, num_classes, image_size, pretrained, slow=0.0, held=None):
     import torch
     from torch import nn
 
@@ -76,11 +78,16 @@ def build_with(what, *, num_classes, image_size, pretrained, slow=0.0):
         misbehave("check_build" if torch.empty(0).device.type == "meta" else "build", what)
 
     class Backbone(nn.Sequential):
+        trained = 0  # batches
+
         def forward(self, images):
             if self.training and images.device.type != "meta":
                 if what is not None:
                     misbehave("forward", what)
                 time.sleep(slow)
+                while held is not None and self.trained >= held and Path("hold").exists():
+                    time.sleep(0.05)
+                self.trained += 1
             return super().forward(images)
 
     return Backbone(

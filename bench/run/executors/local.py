@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -110,9 +111,8 @@ class Local:
             _stop(process, FINISHING + 1)
 
 
-# How work ends by a signal that a shell or a batch system sends to every process of a job; the last where the server,
-# which alone knows how its forks end, got it first.
-_TO_ALL = {-signal.SIGTERM, -signal.SIGHUP, 255} if os.name == "posix" else set()
+# How work ends by a signal that a shell or a batch system sends to every process of a job.
+_TO_ALL = {-signal.SIGTERM, -signal.SIGHUP} if os.name == "posix" else set()
 
 
 def _context() -> Any:
@@ -168,11 +168,16 @@ def _kill_children(pid: int | None = None) -> None:
 
 
 class _interrupts_held:  # noqa: N801 — used as a function
-    """Ctrl-C and its kin wait: the server must not be started with half a request, and must not die of it."""
+    """Ctrl-C and its kin wait: the server must not be started with half a request, and must not die of it.
+
+    They wait in the server, too, which is started within, and in its forks until these say what becomes of them.
+    """
 
     def __enter__(self) -> None:
-        waiting = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP} if os.name == "posix" else set()
-        self.mask = signal.pthread_sigmask(signal.SIG_BLOCK, waiting) if waiting else None
+        self.mask = None
+        if os.name == "posix":
+            resource_tracker.ensure_running()  # its start, which the server's would be the first to need, lets them in
+            self.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 
     def __exit__(self, *_: object) -> None:
         if self.mask is not None:

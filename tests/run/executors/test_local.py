@@ -152,7 +152,7 @@ def test_work_that_has_answered_may_end_by_itself(tmp_path: Path) -> None:
 def test_work_that_takes_too_long_is_ended() -> None:
     told: list[Event] = []
     with pytest.raises(TimedOutError):
-        follow(Local().run(sleep, timeout=0.5), told.append)
+        follow(Local().run(sleep, timeout=3.0), told.append)  # which the first event must not
     assert_is_over(told[0])
 
 
@@ -259,6 +259,38 @@ def test_how_work_ended_is_known_whatever_else_is_started_meanwhile(monkeypatch:
     with ThreadPoolExecutor(3) as threads:
         ends = set(threads.map(said, range(20)))
     assert ends == {"its process was ended by SIGKILL; the system does that where memory runs out"}
+
+
+STORM = """
+import os, signal, threading, psutil
+from operator import truth
+from bench.run.executors import follow
+from bench.run.executors.local import Local
+
+def interrupt_all():  # as a terminal does, but all the time
+    while not over:
+        for child in psutil.Process().children(recursive=True):
+            try:
+                child.send_signal(signal.SIGINT)
+            except psutil.NoSuchProcess:
+                continue
+
+over = []
+thread = threading.Thread(target=interrupt_all)
+thread.start()
+try:
+    said = [follow(Local().run(truth), print) for _ in range(20)]
+finally:
+    over.append(True)
+    thread.join()
+assert said == [True] * 20
+"""
+
+
+@pytest.mark.slow
+def test_an_interrupt_never_meets_a_process_that_is_not_ready_for_it() -> None:
+    done = subprocess.run([sys.executable, "-c", STORM], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(
