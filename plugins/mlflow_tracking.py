@@ -30,7 +30,7 @@ SETTINGS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
-LIMIT = 30  # seconds that bench waits for MLflow, once; the tables of a new database alone may take ten
+LIMIT = 60  # seconds that bench waits for MLflow, once; its import and a new database's tables may take thirty
 RUN_ID = "mlflow-run.txt"  # in a trial's folder: its run, which an interrupted trial must find again
 STATUS = {"ok": "FINISHED", "interrupted": "KILLED"}  # of all others: FAILED
 ENVIRONMENT = ("device", "device_kind", "cpu", "threads", "precision", "python", "torch", "timm", "cuda", "driver")
