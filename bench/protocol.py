@@ -18,8 +18,10 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     PositiveInt,
+    Tag,
     ValidationError,
     field_validator,
     model_validator,
@@ -38,6 +40,8 @@ TAKEN = {"reference", "measure", "trainable", "readme.md", "findings.md", "claim
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 # Of a TOML file: what is longer, or nested more deeply, is no protocol, and would take the parser minutes.
 LONGEST_FILE, DEEPEST, LONGEST_LINE = 1_000_000, 50, 10_000
+# Of a setting that is a word or a table, which of them a value is held against; neither is part of its name.
+WORD, TABLE = "(word)", "(table)"
 # A description of what the command line changed: the protocol by its name, and the settings.
 CHANGED = "{} with {}"
 
@@ -129,7 +133,11 @@ class Loss(_Section):
     # This share of the target is spread over all classes.
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     # A picture's weight by its class: balanced, so that every class weighs the same; or each class's, by its name.
-    class_weights: Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0)]] = "none"
+    class_weights: Annotated[
+        Annotated[Literal["none", "balanced"], Tag(WORD)]
+        | Annotated[dict[str, Annotated[float, Field(gt=0)]], Tag(TABLE)],
+        Discriminator(lambda value: TABLE if isinstance(value, dict) else WORD),
+    ] = "none"
 
 
 class Schedule(_Section):
@@ -427,7 +435,7 @@ def _apply(settings: dict[str, Any], override: str) -> None:
 
 def _first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
-    where = ".".join(str(part) for part in problem["loc"])
+    where = ".".join(str(part) for part in problem["loc"] if part not in (WORD, TABLE))
     if problem["type"] == "extra_forbidden":
         return str(unknown("setting", where, setting_names(), "python -m bench protocols --settings"))
     if problem["type"] == "missing":
@@ -435,6 +443,7 @@ def _first_problem(error: ValidationError) -> str:
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
     message = problem["msg"].removeprefix("Input ")
+    message += ", or a table {name=number}" if WORD in problem["loc"] else ""
     return f"{where} = {_shortened(problem['input'])}: {message}"
 
 

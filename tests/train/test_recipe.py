@@ -216,7 +216,9 @@ def test_the_average_is_what_is_evaluated_and_kept_and_an_interruption_changes_n
         (["optimizer.layer_decay=0"], "optimizer.layer_decay = 0: "),
         (["optimizer.clip_norm=-1"], "optimizer.clip_norm = -1: "),
         (["optimizer.decayed=some"], "optimizer.decayed = 'some': "),
-        (["loss.class_weights={a=0}"], "loss.class_weights"),
+        (["loss.class_weights={a=0}"], "loss.class_weights.a = 0: should be greater than 0"),
+        (["loss.class_weights=each"], "loss.class_weights = 'each': should be 'none' or 'balanced', or a table {name="),
+        (["loss.class_weights=3"], "loss.class_weights = 3: should be 'none' or 'balanced', or a table {name="),
     ],
 )
 def test_settings_out_of_range_or_that_contradict_are_refused_in_one_line(
