@@ -143,12 +143,14 @@ def test_a_claim_costs_itself(place: Path, bench: Bench) -> None:
 def test_a_plugin_that_is_changed_or_gone_while_a_run_is_under_way_costs_its_own_models(
     place: Path, start: Callable[..., Started], undisturbed: dict[str, Any]
 ) -> None:
-    run = start(*PLAIN, "tiny:slow=0.3", "tiny", "other")
+    (place / "hold").touch()
+    run = start(*PLAIN, "tiny:held=3", "tiny", "other")
     run.until("epoch 1/3")
     (place / "plugins" / "faulty.py").write_text("from bench import")
+    (place / "hold").unlink()
     status, said = run.end()
     assert status == 1 and "Traceback" not in said
     assert "tiny seed 0: error, unknown model 'tiny'" in said
-    assert record(place, "tiny@slow=0.3").status == "ok"
+    assert record(place, "tiny@held=3").status == "ok"
     assert record(place).status == "error"
     assert compared(record(place, "other")) == undisturbed["other"]

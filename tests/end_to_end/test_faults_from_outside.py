@@ -82,21 +82,23 @@ def test_an_interrupt_by_any_signal_is_recorded_and_says_how_to_go_on(
 def test_a_finished_record_stays_until_the_fresh_one_is_whole(
     place: Path, start: Callable[..., Started], bench: Bench
 ) -> None:
-    assert bench(*RUN, "tiny:slow=0.3", in_folder=place).returncode == 0
-    folder = place / "results" / "small" / "tiny@slow=0.3" / "seed0"
+    assert bench(*RUN, "tiny:held=6", in_folder=place).returncode == 0
+    folder = place / "results" / "small" / "tiny@held=6" / "seed0"
     kept = ("record.json", "predictions.npz", "pictures.npz", "model.safetensors")
     before = {name: (folder / name).read_bytes() for name in kept}
+    (place / "hold").touch()  # before the last of three epochs
     for how in (signal.SIGINT, signal.SIGKILL):
-        run = start(*RUN, "tiny:slow=0.3", "--fresh")
+        run = start(*RUN, "tiny:held=6", "--fresh")
         run.until("epoch 2/3")
         os.kill(run.process.pid, how)
         run.end()
         assert {name: (folder / name).read_bytes() for name in kept} == before
+    (place / "hold").unlink()
     assert list(folder.glob("checkpoint-*"))
     deadline = time.monotonic() + 30
     while list(folder.glob("checkpoint-*")):  # what was killed may be at it for some seconds
         assert time.monotonic() < deadline
-        done = bench(*RUN, "tiny:slow=0.3", in_folder=place)
+        done = bench(*RUN, "tiny:held=6", in_folder=place)
         assert done.returncode == 0 and "already recorded" in done.stderr
 
 
