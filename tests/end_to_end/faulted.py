@@ -86,7 +86,11 @@ class Started:
         raise AssertionError(f"never said {text!r}: {''.join(self.said)}")
 
     def end(self) -> tuple[int, str]:
-        _, rest = self.process.communicate(timeout=120)
+        try:
+            _, rest = self.process.communicate(timeout=120)
+        except subprocess.TimeoutExpired:
+            self.process.kill()  # else what is held would wait for ever
+            raise
         return self.process.returncode, "".join(self.said) + rest
 
 
