@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -74,6 +75,8 @@ class Started:
             stdin=subprocess.DEVNULL,
             text=True,
             start_new_session=True,
+            # A shell starts what runs in its background with Ctrl-C ignored, and that would be inherited.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         self.said: list[str] = []
 

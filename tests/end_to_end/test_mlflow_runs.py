@@ -33,8 +33,8 @@ def bench_event(event):
 """
 
 
-SLOW = "tiny:held=6"  # after two epochs of three batches: MLflow is told of them while it is imported
-COMMAND = (*RUN, SLOW, "other", "tiny_raise")
+HELD = "tiny:held=6"  # after two epochs of three batches: MLflow is told of them while it is imported
+COMMAND = (*RUN, HELD, "other", "tiny_raise")
 FAULT = {"FAULT": "forward:raise"}  # in the model tiny_raise
 
 
@@ -53,12 +53,12 @@ def cut(store: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any
     (folder / "plugins" / "witness.py").write_text(WITNESS)
     (folder / "hold").touch()
     run = Started(folder, *COMMAND, MLFLOW_TRACKING_URI=store, **FAULT)
-    run.until(f"{SLOW} epoch 2/3")  # the first is in the store by then
+    run.until(f"{HELD} epoch 2/3")  # the first is in the store by then
     os.killpg(run.process.pid, signal.SIGINT)
     status, said = run.end()
     (folder / "hold").unlink()
     assert status == 130 and "Traceback" not in said and "mlflow" not in said.lower(), said
-    return folder, runs(store)[f"{SLOW} seed 0"]
+    return folder, runs(store)[f"{HELD} seed 0"]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def ran(cut: tuple[Path, Any], store: str, command: Bench) -> Path:
     folder, _ = cut
     done = command(*COMMAND, in_folder=folder, MLFLOW_TRACKING_URI=store, **FAULT)
     assert done.returncode == 1 and "mlflow" not in done.stderr.lower(), done.stderr  # one of the models fails
-    assert f"{SLOW} epoch 2/3" not in done.stderr
+    assert f"{HELD} epoch 2/3" not in done.stderr
     return folder
 
 
@@ -89,7 +89,7 @@ def record(folder: Path, name: str) -> Record:
     return read_record(folder / "results" / "small" / name / "seed0" / "record.json")
 
 
-@pytest.mark.parametrize(("name", "folder"), [(SLOW, "tiny@held=6"), ("other", "other")])
+@pytest.mark.parametrize(("name", "folder"), [(HELD, "tiny@held=6"), ("other", "other")])
 def test_a_run_has_what_its_record_has(name: str, folder: str, ran: Path, store: str) -> None:
     run, known = runs(store)[f"{name} seed 0"], record(ran, folder)
     assert run.info.status == "FINISHED"
@@ -103,7 +103,7 @@ def test_a_run_has_what_its_record_has(name: str, folder: str, ran: Path, store:
     settings = {"protocol.fingerprint": known.protocol.fingerprint, "train.epochs": "3", "optimizer.name": "adam"}
     told = {"model": name, "base": name, "seed": "0", "data": "digits", "data.fingerprint": known.data.fingerprint}
     assert settings.items() | told.items() <= run.data.params.items()
-    assert run.data.params.get("options.held") == ("6" if name == SLOW else None)
+    assert run.data.params.get("options.held") == ("6" if name == HELD else None)
     tags = {"bench.status": "ok", "bench.version": known.environment["bench"], "environment.device_kind": "cpu"}
     tags |= {"bench.record": str(ran / "results" / "small" / folder / "seed0" / "record.json")}
     tags |= {"mlflow.source.git.commit": known.environment["git"]["commit"]}
@@ -133,7 +133,7 @@ def test_listing_imports_no_mlflow(command: Bench, tmp_path: Path, store: str) -
 def test_an_interrupted_trial_is_killed_with_the_epochs_that_it_had(cut: tuple[Path, Any], store: str) -> None:
     _, run = cut
     assert run.info.status == "KILLED" and run.data.tags["bench.status"] == "interrupted"
-    assert run.data.params["model"] == SLOW and run.data.metrics["val_loss"] > 0
+    assert run.data.params["model"] == HELD and run.data.metrics["val_loss"] > 0
 
 
 @pytest.fixture

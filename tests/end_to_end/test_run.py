@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from faulted import Started
 
 from bench.records.comparison import read_comparisons
 from bench.records.quantities import BY_KEY
@@ -380,29 +380,11 @@ def test_a_trial_that_takes_too_long_is_stopped(tmp_path: Path, bench: Callable[
 
 def interrupt(folder: Path, *arguments: str, after: str) -> subprocess.CompletedProcess[str]:
     """Start the command, and press Ctrl-C once it has said `after`."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench", *arguments],
-        cwd=folder,
-        env=os.environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # A shell starts what runs in its background with Ctrl-C ignored, and that would be inherited.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    assert process.stderr is not None
-    said = ""
-    for line in process.stderr:
-        said += line
-        if after in line:
-            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes of the group
-            break
-    said += process.stderr.read()
-    assert process.stdout is not None
-    out = process.stdout.read()
-    process.wait(120)
-    return subprocess.CompletedProcess(arguments, process.returncode, out, said)
+    run = Started(folder, *arguments)
+    run.until(after)
+    os.killpg(run.process.pid, signal.SIGINT)  # as a terminal does: to all processes of the group
+    status, said = run.end()
+    return subprocess.CompletedProcess(arguments, status, stderr=said)
 
 
 def test_an_interrupted_run_is_gone_on_with_as_if_it_had_not_been(tmp_path: Path, bench: Callable[..., Any]) -> None:

@@ -135,13 +135,15 @@ def _learns(model: Classifier, images: torch.Tensor) -> None:
     train_mode(model)
     optimizer = torch.optim.Adam([one for one in model.parameters() if one.requires_grad], lr=1e-3)
     losses: list[float] = []
-    while len(losses) < STEPS and not (losses and losses[-1] < losses[0]):
+    for _ in range(STEPS):
         optimizer.zero_grad()
         loss = functional.cross_entropy(model(images), labels)
         term = model.training_loss()
         (loss if term is None else loss + term).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append(float(loss.detach()))
+        if losses[-1] < losses[0]:
+            break
     without = [name for name, one in model.named_parameters() if one.requires_grad and one.grad is None]
     if without:
         raise WrongError(f"no gradient reaches {', '.join(without[:5])}: use it in forward, or leave it out")
