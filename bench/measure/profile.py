@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
@@ -75,7 +74,6 @@ def profile_training(
     for earlier in folder.glob(TRACES):
         earlier.unlink()
     ranges = _Ranges(device)
-    process = psutil.Process()
     started = computed = 0.0
     with (
         phases_told(model, optimizer, ranges.begins),
@@ -88,12 +86,12 @@ def profile_training(
     ):
         for number in range(1 + steps):
             if number == 1:
-                started, computed = time.perf_counter(), _cpu_seconds(process)
+                started, computed = time.perf_counter(), time.process_time()
             ranges.begins("data")
             step()
             ranges.end()
             if number == steps:
-                seconds, computed = time.perf_counter() - started, _cpu_seconds(process) - computed
+                seconds, computed = time.perf_counter() - started, time.process_time() - computed
             profiler.step()
     (trace,) = folder.glob(TRACES)
     averages = profiler.key_averages()
@@ -198,7 +196,3 @@ def covered(spans: Iterable[tuple[int, int]]) -> int:
         length += max(0, end - max(start, reached))
         reached = max(reached, end)
     return length
-
-
-def _cpu_seconds(process: psutil.Process) -> float:
-    return sum(process.cpu_times()[:2])
