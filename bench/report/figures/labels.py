@@ -111,8 +111,8 @@ def _beside(x: float, y: float, width: float, height: float, radius: float, side
 
 def _overlap(some: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Whether each of `some` boxes (n, 4) overlaps each of the `others` (m, 4): (n, m)."""
-    import numpy as np
 
-    apart = (some[:, None, :2] >= others[None, :, 2:]) | (others[None, :, :2] >= some[:, None, 2:])
-    together: np.ndarray = np.logical_not(apart.any(axis=2))
+    left, bottom, right, top = some.T[:, :, None]
+    lefts, bottoms, rights, tops = others.T
+    together: np.ndarray = (left < rights) & (lefts < right) & (bottom < tops) & (bottoms < top)
     return together
