@@ -5,7 +5,6 @@ The work itself runs as it does at home, in a process of its own: whatever it do
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
 import time
@@ -31,7 +30,7 @@ from bench.run.executors.parcels import Parcel, State, changes, moved, state, un
 HOME = 5.0
 
 # Seconds that an event may wait for others, to be sent with them: sending costs milliseconds.
-GATHER = 0.1
+GATHER = 0.2
 
 # Of a piece of work: `event`, `files` (changed ones, and which are gone), and last `answer` or `error`.
 Item = tuple[str, Any]
@@ -69,9 +68,9 @@ def do(
 
 
 def gathered(items: Iterator[Item | None], wait: float = GATHER) -> Iterator[list[Item]]:
-    """The items, several at once where they come in quick succession; the first does not wait."""
+    """The items, several at once where they come in quick succession."""
     held: list[Item] = []
-    sent = -math.inf
+    sent = time.monotonic()
     for item in items:
         held += () if item is None else (item,)
         if held and time.monotonic() - sent >= wait:

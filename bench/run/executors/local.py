@@ -51,8 +51,9 @@ INTERRUPTED = 3
 # What every trial needs, imported once, in this order. timm takes longest.
 PRELOADED = [
     "bench.run.executors.patience", "bench.run.executors.hush", "bench.run.trial", "bench.run.check", "timm",
-    "tensorboard.plugins.hparams.summary_v2", "scipy.special",
+    "tensorboard.plugins.hparams.summary_v2", "tensorboard.summary.writer.record_writer", "scipy.special",
     *(f"bench.measure.{name}" for name in ("macs", "memory", "latency", "throughput", "step", "profile", "energy")),
+    "bench.run.executors.away",  # of trials on another machine: with it, 12 ms of each
     "bench.run.executors.settled",
 ]  # fmt: skip
 

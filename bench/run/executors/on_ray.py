@@ -57,6 +57,7 @@ class OnRay:
         self._shared = threading.Lock()  # trials are followed by threads
         self._here = nodes.installed(nodes.PACKAGES, ())
         self._found: dict[tuple[str, tuple[str, ...]], str] = {}  # why a node is unfit, empty where it is not
+        self._modules: dict[tuple[str, ...], tuple[str, ...]] = {}  # what plugins import, by where these are
         self.notes: list[str] = []
         try:
             self._sender = None if address is None and self._connected else _sender()
@@ -93,8 +94,10 @@ class OnRay:
         with sole_user(request.folder) if isinstance(request, TrialSpec) else nullcontext():
             parcel = packed(work)
             needed = (*(request.plugins or ()), *request.measuring) if isinstance(request, TrialSpec) else ()
+            if needed not in self._modules:
+                self._modules[needed] = nodes.modules_of(needed)
             whole = isinstance(request, TimingRequest)  # a session has a machine to itself
-            return cast(T, (yield from self._followed(parcel, log, timeout, nodes.modules_of(needed), whole)))
+            return cast(T, (yield from self._followed(parcel, log, timeout, self._modules[needed], whole)))
 
     def close(self) -> None:
         """Leave the cluster; end it where it was started here."""

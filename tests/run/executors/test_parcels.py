@@ -191,7 +191,7 @@ def test_a_plugin_needs_the_modules_that_it_imports_and_that_are_here(tmp_path: 
 
 def test_what_comes_in_quick_succession_is_sent_together_and_nothing_waits_for_long() -> None:
     now = ("event", 1), ("event", 2), ("files", 3), ("answer", 4)
-    assert list(away.gathered(iter(now), wait=60)) == [[now[0]], [*now[1:]]]
+    assert list(away.gathered(iter(now), wait=60)) == [[*now]]
     assert list(away.gathered(iter(now), wait=0)) == [[one] for one in now]
 
     def slowly() -> Iterator[away.Item | None]:
@@ -201,5 +201,5 @@ def test_what_comes_in_quick_succession_is_sent_together_and_nothing_waits_for_l
             yield None  # nothing happens for a moment
         yield now[2]
 
-    assert list(away.gathered(slowly(), wait=0.03)) == [[now[0]], [now[1]], [now[2]]]
+    assert list(away.gathered(slowly(), wait=0.03)) == [[*now[:2]], [now[2]]]
     assert not list(away.gathered(iter([None, None])))
