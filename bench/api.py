@@ -17,17 +17,16 @@ from typing import Any, TypeVar
 
 from bench.errors import RequestError, unknown
 from bench.events import Event, Measuring, Note, Tell, tell_nobody
-from bench.files import checksum, trial_folder
 from bench.guard import LIMIT
 from bench.hookspecs import DiedError
 from bench.plugins import Registry, load_plugins
 from bench.protocol import load_protocol
 from bench.records.comparison import APPLIED, Comparison, Trial, applied, comparisons, read_trial, trials_of
 from bench.records.measurement import FOLDER, Measurement
-from bench.records.record import NAME as RECORD
 from bench.report.judge.choose import comparisons_in
 from bench.report.judge.seeds import FEWEST, read_until
 from bench.report.make import report as reporting
+from bench.report.tables import folder_page
 from bench.report.tables.folder_page import write_page, write_tables
 from bench.report.tables.measurements import write_measure_page
 from bench.request import (
@@ -64,15 +63,14 @@ def run(asked: RunRequest | str | Sequence[str] = (), *, tell: Tell = tell_nobod
     registry = _plugins(request.place, request.timeout or LIMIT)
     announce = _heard(registry, tell)
     with sweep.opened(request, registry, announce, _enough(request)) as found:
-        trials = trials_of(found.folder)  # once: the page of each trial must not read all records again
-        announce_outlook(found, outlook(found, trials.values(), _series(registry), announce), announce)
-        page = Sparing(lambda: write_page(comparisons(trials.values())))
+        announce_outlook(found, outlook(found, trials_of(found.folder).values(), _series(registry), announce), announce)
+        # In a process of its own: it reads all records, which this one need not hold.
+        page = Sparing(lambda: follow(Local().run(partial(folder_page.rewrite_page, found.folder)), announce))
+        total = len(found.ended) + len(found.missing)
         try:
             with closing(found.run(announce)) as records:
-                for record in records:
-                    folder = trial_folder(found.folder, record.model.name, record.seed)
-                    if (digest := checksum(folder / RECORD)) is not None:  # else its disk is full
-                        trials[folder] = Trial(folder, record, digest)
+                for _ in records:
+                    if len(found.ended) != total or request.options.timing:  # else the tables follow at once
                         with found.costing_no_trial(announce):
                             page()
             if request.options.timing:
@@ -94,7 +92,7 @@ class Sparing:
     SHARE = 0.02
 
     def __init__(self, call: Callable[[], None]) -> None:
-        self._call, self._due, self._calls = call, -math.inf, 0
+        self._call, self._due = call, -math.inf
 
     def __call__(self) -> None:
         """Call it, if it is due."""
@@ -102,10 +100,8 @@ class Sparing:
         if began < self._due:
             return
         self._call()
-        self._calls += 1
         ended = time.monotonic()
-        if self._calls > 1:  # the first one also imports what it needs
-            self._due = ended + (ended - began) / self.SHARE
+        self._due = ended + (ended - began) / self.SHARE
 
 
 def plan(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +13,10 @@ import pytest
 
 import bench
 from bench import api
+from bench.errors import RequestError
 from bench.events import Event, Measuring, Note, TrialEnded
 from bench.plugins import Registry
-from bench.report.tables.folder_page import write_page
+from bench.records.record import Record
 
 # An executor of the user's own, which does everything here and now; and two that listen, one of which fails.
 HERE = """
@@ -87,17 +91,35 @@ def test_a_run_by_an_executor_of_a_plugin_leaves_its_record_and_tables_and_every
 
 
 @pytest.mark.slow
-def test_each_trial_is_on_the_page_at_once_and_no_other_record_is_read_again_for_it(
-    place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_trial_is_on_the_page_once_it_has_ended(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = {"protocol": "study.toml", "device": "cpu", "executor": "here", "timing": False}
     api.run("tiny", **study)
+    monkeypatch.setattr(api.Sparing, "SHARE", math.inf)
     page, seen = Path("results/study/README.md"), []
-    monkeypatch.setattr(api, "write_page", lambda found: write_page(found) or seen.append(page.read_text()))
-    api.run(["tiny:width=4", "tiny:width=2"], **study)
-    assert [("| tiny:width=4" in text, "| tiny:width=2" in text, "| tiny " in text) for text in seen] == [
-        (True, False, True), (True, True, True),
+    models = ["tiny:width=4", "tiny:width=2", "tiny:width=8"]
+    api.run(models, **study, tell=lambda event: isinstance(event, TrialEnded) and seen.append(page.read_text()))
+    names = [re.findall(r"^\| (tiny\S*)", text, re.MULTILINE) for text in (*seen, page.read_text())]
+    # Of the last one only the tables at the end know, which follow at once.
+    assert [sorted(one) for one in names] == [
+        sorted(["tiny", *models[:1]]), sorted(["tiny", *models[:2]]), sorted(["tiny", *models[:2]]),
+        sorted(["tiny", *models]),
     ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_run_keeps_no_record_in_memory_and_says_which_one_is_gone(place: Path) -> None:
+    def held() -> int:
+        gc.collect()
+        return sum(isinstance(one, Record) for one in gc.get_objects())
+
+    before = held()
+    outcome = api.run("tiny", protocol="study.toml", device="cpu", executor="here", seeds=[0, 1], timing=False)
+    assert held() == before
+    assert [record.seed for record in outcome.records] == [0, 1]
+    assert outcome.to_json()["records"] == [record.to_json() for record in outcome.records]
+    (outcome.folder / "tiny" / "seed1" / "record.json").unlink()
+    with pytest.raises(RequestError, match=r"seed1/record.json was changed or removed since it was written"):
+        assert outcome.records
 
 
 def test_what_takes_long_is_called_for_a_fiftieth_of_the_time_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +134,7 @@ def test_what_takes_long_is_called_for_a_fiftieth_of_the_time_alone(monkeypatch:
     for _ in range(300):
         sparing()
         now[0] += 1.0
-    assert calls[:4] == [0.0, 3.0, 105.0, 207.0]  # the first one also imports what it needs
+    assert calls[:3] == [0.0, 102.0, 204.0]
 
 
 def test_measurements_are_given_and_kept_with_their_table(place: Path) -> None:

@@ -159,7 +159,7 @@ def outlook(
     left = [(spec, estimates[spec.model, spec.seed]) for spec in longest_first(missing, estimates)]
     return Outlook(
         sweep.folder,
-        len(sweep.records),
+        len(sweep.ended),
         left,
         gpus or len(sweep.where.devices),
         timing,

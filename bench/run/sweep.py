@@ -16,7 +16,7 @@ from bench.files import check_writable, checksum, trial_folder
 from bench.hookspecs import DiedError, Executor, TimedOutError
 from bench.plugins import Extension, Model, Registry
 from bench.protocol import Protocol, load_protocol
-from bench.records.comparison import Comparison, Trial
+from bench.records.comparison import Comparison, Trial, read_trial
 from bench.records.folder import record_files
 from bench.records.identity import Terms, differences, identity_of, terms_of
 from bench.records.record import NAME, Record, RecordError, read_record
@@ -38,12 +38,13 @@ WITHOUT_NETWORK = "quick"
 class Sweep:
     """A run of which everything is known but the results: its folder, what is recorded there, what is missing.
 
-    `records` are those found recorded, and then those of the trials that were run.
+    `ended` are the trials that are over, those found recorded first: of each that ended well the folder that its record
+    lies in, since a thousand records take 50 MB; of each other one its record, which may lie nowhere.
     """
 
     protocol: Protocol
     folder: Path
-    records: list[Record]
+    ended: list[Path | Record]
     missing: list[TrialSpec]
     executor: Executor
     devices: Devices
@@ -56,12 +57,17 @@ class Sweep:
     @property
     def ok(self) -> bool:
         """Whether every trial ended well, and everything was written."""
-        return not self.problems and all(record.status == "ok" for record in self.records)
+        return not self.problems and all(isinstance(one, Path) for one in self.ended)
 
     @property
     def trials(self) -> list[Trial]:
-        """The records, each with the folder that it lies in."""
-        return [Trial(trial_folder(self.folder, one.model.name, one.seed), one) for one in self.records]
+        """The trials that are over, read anew; RequestError where a record is no longer there."""
+        return [self._read(one) for one in self.ended]
+
+    @property
+    def records(self) -> list[Record]:
+        """Those of `trials`."""
+        return [trial.record for trial in self.trials]
 
     @contextmanager
     def costing_no_trial(self, tell: Tell) -> Iterator[None]:
@@ -88,10 +94,25 @@ class Sweep:
         ) as messages:
             for message in messages:
                 if isinstance(message, Record):
-                    self.records.append(message)
+                    self.ended.append(self._kept(message))
                     yield message
                 else:
                     tell(message)
+
+    def folder_of(self, record: Record) -> Path:
+        """Where the record of a trial of this run lies."""
+        return trial_folder(self.folder, record.model.name, record.seed)
+
+    def _kept(self, record: Record) -> Path | Record:
+        return self.folder_of(record) if record.status == "ok" else record
+
+    def _read(self, ended: Path | Record) -> Trial:
+        if isinstance(ended, Record):
+            return Trial(self.folder_of(ended), ended)
+        try:
+            return read_trial(ended)
+        except (OSError, RecordError) as error:
+            raise RequestError(f"{ended / NAME} was changed or removed since it was written: {error}") from None
 
     def holds(self, comparison: Comparison) -> bool:
         """Whether it is the comparison that this run's trials belong to."""
@@ -198,7 +219,8 @@ def _planned(
         else:
             missing.append(message)
     further = (lambda record: ()) if more is None else more.after
-    return Sweep(protocol, folder, records, missing, executor, devices, where, request, meanwhile, further)
+    ended: list[Path | Record] = [trial_folder(folder, one.model.name, one.seed) for one in records]  # all well
+    return Sweep(protocol, folder, ended, missing, executor, devices, where, request, meanwhile, further)
 
 
 def _found_ready(

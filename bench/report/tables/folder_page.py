@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import groupby
+from pathlib import Path
 
+from bench.events import Tell
 from bench.files import write_bytes
-from bench.records.comparison import Comparison, applied
+from bench.records.comparison import Comparison, applied, comparisons, trials_of
 from bench.report import figures
 from bench.report.artifact import Artifact
 from bench.report.figures import figure_file
@@ -44,8 +46,14 @@ def artifacts(comparisons: Sequence[Comparison]) -> Iterator[Artifact]:
                 yield Artifact(one.file("classes.tex"), partial(classes_latex, one))
 
 
+def rewrite_page(folder: Path, emit: Tell) -> None:
+    """Write the README.md of that folder, as its records give it: work for an executor; `run` has it done at times."""
+    if found := comparisons(trials_of(folder).values()):
+        write_page(found)
+
+
 def write_page(comparisons: Sequence[Comparison]) -> None:
-    """Write the README.md of one folder's comparisons, as `report` does; `run` calls it after every trial."""
+    """Write the README.md of one folder's comparisons, as `report` does."""
     write_bytes(comparisons[0].folder / "README.md", folder_page(comparisons))
 
 

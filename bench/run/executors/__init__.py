@@ -80,7 +80,7 @@ class _Run:
         self.free = deque(where.devices)
         self.threads: dict[int, threading.Thread] = {}
         self.begun: dict[int, _Begun] = {}  # those that were told of, and whose end was not
-        self.over: dict[int, Record] = {}  # the records of those that are over
+        self.over: dict[int, Record] = {}  # the records of those of them that are over
         self.said: SimpleQueue[Event | _Ended] = SimpleQueue()
         self.stopped = threading.Event()
         self.waits = False  # for another run, which is at all that are left
@@ -117,6 +117,7 @@ class _Run:
         for message in messages:
             if isinstance(message, TrialEnded):
                 self.begun.pop(message.index, None)
+                self.over.pop(message.index, None)
             yield message
 
     def _tell_stopped(self) -> None:
