@@ -227,7 +227,9 @@ def load_plugins(
     registry = Registry()
     directory = (working_directory or Path.cwd()).absolute()
     imported: dict[str, Any] = {}
-    for plugin, load in find_plugins(folders, directory, registry.problems):
+    # Looking through all packages of the system takes longer than all else here.
+    installed = only is None or any(not place.endswith(".py") for place in only)
+    for plugin, load in find_plugins(folders, directory, registry.problems, installed=installed):
         if only is not None and not plugin.bundled and plugin.place not in only:
             continue
         if try_first and not plugin.bundled:

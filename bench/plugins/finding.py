@@ -65,15 +65,17 @@ class ContractError(TypeError):
 
 
 def find_plugins(
-    folders: Sequence[Path], working_directory: Path, problems: list[str]
+    folders: Sequence[Path], working_directory: Path, problems: list[str], *, installed: bool = True
 ) -> Iterator[tuple[Plugin, Callable[[], Any]]]:
-    """Every plugin that there is, not yet imported, and how it is imported. Its place is a file, or an entry point's
-    value."""
+    """Every plugin that there is, not yet imported, and how it is imported; those of packages where `installed`.
+
+    Its place is a file, or an entry point's value.
+    """
     seen: set[Path] = set()
     own = bundled("plugins")
     for folder in (own, None, *plugin_folders(folders, working_directory)):
         if folder is None:  # between the bundled ones and the user's own
-            yield from installed_plugins()
+            yield from installed_plugins() if installed else ()
         else:
             yield from plugin_files(sorted(folder.glob("*.py")), seen, problems, bundled=folder == own)
 

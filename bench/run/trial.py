@@ -60,7 +60,8 @@ def run(spec: TrialSpec, emit: Callable[[Event], None] = lambda event: None) -> 
     BusyError where another run is at it.
     """
     started = time.perf_counter()
-    asked = plugins_of(spec).model(spec.model)
+    plugins = plugins_of(spec)
+    asked = plugins.model(spec.model)
     record = outline(spec, known_of(asked, spec.protocol))
     if spec.known is not None and spec.known.code != record.model.code:
         places = " or ".join(dict.fromkeys(plugin.place for plugin in asked.plugins))
@@ -84,9 +85,10 @@ def run(spec: TrialSpec, emit: Callable[[Event], None] = lambda event: None) -> 
                 write_scalars(spec.folder, record)
             return record
         put_in_place(spec.folder, record)
-        registry = plugins_of(spec, measuring=True)  # not before: they are strangers to this model
+        if spec.plugins is not None and not {*spec.measuring} <= {*spec.plugins}:
+            plugins = plugins_of(spec, measuring=True)  # not before: they are strangers to this model
         most = record.training.micro_batch if record.training else None
-        measure_trained(spec, trained_subject(spec, prepared, test, most), registry, record, emit)
+        measure_trained(spec, trained_subject(spec, prepared, test, most), plugins, record, emit)
         record.seconds = time.perf_counter() - started
         rewrite(spec.folder, record)
         remove_checkpoints(spec, asked)
