@@ -30,10 +30,11 @@ from bench.plugins.finding import (
     plugin_files,
     what_went_wrong,
 )
-from bench.plugins.names import FORMER, PLUS, TIMM, Extension, Model, read_options, timm_model, written_as
+from bench.plugins.names import FORMER, TIMM, Extension, Model, read_options, timm_model, written_as
 from bench.plugins.probe import why_not
 from bench.protocol import LONGEST_NAME
 from bench.records.efficiency import LONGEST
+from bench.records.model_names import PLUS
 from bench.records.quantities import BY_KEY, Quantity
 
 __all__ = ["Extension", "Model", "Plugin", "Registry", "load_plugins", "timm_model"]

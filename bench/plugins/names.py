@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from bench.errors import NoSuchOptionError, RequestError, unknown
 from bench.hookspecs import ExtensionSpec, ModelSpec
 from bench.plugins.finding import Plugin
 from bench.protocol import toml_value
+from bench.records.model_names import written_options
 
 # Models that are now a base and an extension, under their former names.
 FORMER = {
@@ -21,8 +21,6 @@ FORMER = {
     **{f"token_learner_deit_{size}": f"deit_{size}_distilled+token_learner" for size in ("tiny", "small", "base")},
     **{f"fdvit_deit_{size}": f"deit_{size}_distilled+flexible_downsampling" for size in ("tiny", "small")},
 }
-# A plus in a number, such as 1e+16, joins nothing.
-PLUS = re.compile(r"\+(?=[A-Za-z_])")
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ TIMM = Plugin("timm", "any timm model", "2")
 
 
 def read_options(text: str, written: str) -> Iterator[tuple[str, Any]]:
-    for part in re.split(r",(?![^\[]*\])", written) if written else []:  # commas within a list separate nothing
+    for part in written_options(written):
         key, equals, value = part.partition("=")
         if not equals or not key.isidentifier():
             raise RequestError(f"{text}: write options as NAME:key=value,key=value")

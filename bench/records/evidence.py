@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from bench.records.model_names import in_one_order, is_same
 from bench.records.quantities import at
 
 if TYPE_CHECKING:
@@ -54,21 +55,24 @@ class Evidence:
         """A measurement of that model, named with its options, in which its MACs were counted."""
         for one in self.measurements:
             size = (one.settings.get("image_size"), one.settings.get("classes"))
-            if one.model["name"] == model and size == (image_size, classes) and one.efficiency.macs:
+            if is_same(one.model["name"], model) and size == (image_size, classes) and one.efficiency.macs:
                 return one
         return None
 
     def compared(self, models: Sequence[str], under: Mapping[str, Any]) -> Iterator[tuple[Comparison, list[Contender]]]:
         """The comparisons that have all of the models, and whose settings are those of `under`: see `setting`.
 
+        A model's options may be written in any order.
+
         With each, what it has of every model: its `first` record, and its trials that ended well, `finished`.
         """
         for comparison in self.comparisons:
-            by_name = {contender.model: contender for contender in comparison.contenders}
-            if not all(model in by_name for model in models):
+            by_name = {in_one_order(contender.model): contender for contender in comparison.contenders}
+            asked = [in_one_order(model) for model in models]
+            if not all(model in by_name for model in asked):
                 continue
             if all(setting(comparison.first, key) == value for key, value in under.items()):
-                yield comparison, [by_name[model] for model in models]
+                yield comparison, [by_name[model] for model in asked]
 
 
 @dataclass(frozen=True)

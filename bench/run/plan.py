@@ -8,8 +8,8 @@ from pathlib import Path
 from bench.errors import RequestError
 from bench.files import trial_folder
 from bench.plugins import Extension, Model, Registry
-from bench.plugins.names import PLUS
 from bench.protocol import Protocol, unequal
+from bench.records.model_names import PLUS
 from bench.request import Checked, Devices, Ready, RunRequest, TrialSpec
 from bench.run.outline import known_of
 from bench.run.seeds import Enough

@@ -210,6 +210,17 @@ def test_more_accurate_and_cheaper_must_both_hold_and_one_seed_says_nothing(tmp_
     assert outcome("single", "nobody") == "not testable"
 
 
+def test_a_claim_may_write_a_models_options_in_any_order(tmp_path: Path) -> None:
+    seeds(tmp_path, "m:a=1,b=2", 0.9, 50)
+    seeds(tmp_path, "m:a=1", 0.7, 100)
+    write_measurement(tmp_path, "m:a=1,b=2", macs={"conv": 5})
+    found = evidence(tmp_path)
+    assert checks.is_more_accurate("m:b=2,a=1", "m:a=1", under={}, command=COMMAND)(found).outcome == "confirmed"
+    assert checks.trains("m:b=2,a=1", 1_000_000, under={}, command=COMMAND)(found).outcome == "confirmed"
+    measured = found.measured("m:b=2,a=1")
+    assert measured is not None and measured.efficiency.macs == 5
+
+
 @pytest.mark.parametrize(
     ("share", "trainable", "outcome"),
     [

@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.records.comparison import Comparison, Contender
 from bench.records.evidence import Evidence, Outcome, Verdict
+from bench.records.model_names import is_same
 from bench.records.quantities import BY_KEY
 from bench.records.trainable import FOLDER as TRAINABLE
 from bench.report.claims.checks.answers import Check, answered, gravest
@@ -39,7 +40,7 @@ def trains(model: str, parameters: int, *, under: Mapping[str, Any], command: st
         found = {
             f"counted under {one.protocol}": one.trainable_params
             for one in evidence.trainable
-            if one.model == model and one.agrees(under)
+            if is_same(one.model, model) and one.agrees(under)
         }
         places = [TRAINABLE] if found else []
         for comparison, contenders in evidence.compared([model], under):
