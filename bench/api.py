@@ -23,6 +23,7 @@ from bench.plugins import Registry, load_plugins
 from bench.protocol import load_protocol
 from bench.records.comparison import APPLIED, Comparison, Trial, applied, comparisons, read_trial, trials_of
 from bench.records.measurement import FOLDER, Measurement
+from bench.records.model_names import known_as
 from bench.report.judge.choose import comparisons_in
 from bench.report.judge.seeds import FEWEST, read_until
 from bench.report.make import report as reporting
@@ -170,6 +171,7 @@ def time_together(
     results, place = Path(results), place or Place()
     asked, problems = comparisons_in(results)
     known = {contender.model for one in asked for contender in one.finished}
+    models = [known_as(model, known) for model in models]
     for model in models:
         if model not in known:
             raise unknown("model", model, known, f"--of {results}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 # A plus in a number, such as 1e+16, joins nothing.
 PLUS = re.compile(r"\+(?=[A-Za-z_])")
@@ -25,6 +26,11 @@ def in_one_order(name: str) -> str:
 def is_same(one: str, other: str) -> bool:
     """Whether both name one model, in whatever order its options are written."""
     return in_one_order(one) == in_one_order(other)
+
+
+def known_as(name: str, known: Iterable[str]) -> str:
+    """The known name of that model; `name` itself where none is."""
+    return next((one for one in known if is_same(one, name)), name)
 
 
 def _part_in_one_order(part: str) -> str:

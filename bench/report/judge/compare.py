@@ -11,6 +11,7 @@ from typing import Any
 from bench.errors import RequestError, unknown
 from bench.records.comparison import Comparison, Contender
 from bench.records.identity import terms_of
+from bench.records.model_names import known_as
 from bench.records.quantities import Quantity, with_plugins
 from bench.report.judge.change import Compared, compared_pair
 from bench.report.judge.choose import comparisons_in, named, only_one, other_settings
@@ -74,6 +75,7 @@ def _models(
     found, damaged = comparisons_in(results)
     found = named(found, protocol, results)
     known = sorted({contender.model for one in found for contender in one.contenders})
+    a, b = known_as(a, known), known_as(b, known)
     for model in (a, b):
         if model not in known:
             raise RequestError(f"{_no_model(model, known)}; it is no folder of results either")

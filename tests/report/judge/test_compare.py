@@ -242,6 +242,13 @@ def test_models_under_other_protocols_are_refused(tmp_path: Path) -> None:
         compare("a", "b", results=tmp_path)
 
 
+def test_a_models_options_may_be_written_in_any_order(tmp_path: Path) -> None:
+    for model in ("m:a=1,b=2", "m"):
+        write_trial(tmp_path, model)
+    (found,), _ = compare("m", "m:b=2,a=1", results=tmp_path)
+    assert found.b.model == "m:a=1,b=2"
+
+
 def test_several_comparisons_need_a_name(tmp_path: Path) -> None:
     for protocol in ("one", "two"):
         for model in ("a", "b"):
