@@ -98,12 +98,10 @@ def test_each_trial_is_on_the_page_once_it_has_ended(place: Path, monkeypatch: p
     page, seen = Path("results/study/README.md"), []
     models = ["tiny:width=4", "tiny:width=2", "tiny:width=8"]
     api.run(models, **study, tell=lambda event: isinstance(event, TrialEnded) and seen.append(page.read_text()))
-    names = [re.findall(r"^\| (tiny\S*)", text, re.MULTILINE) for text in (*seen, page.read_text())]
-    # Of the last one only the tables at the end know, which follow at once.
-    assert [sorted(one) for one in names] == [
-        sorted(["tiny", *models[:1]]), sorted(["tiny", *models[:2]]), sorted(["tiny", *models[:2]]),
-        sorted(["tiny", *models]),
-    ]  # fmt: skip
+    names = [{*re.findall(r"^\| (tiny\S*)", text, re.MULTILINE)} for text in (*seen, page.read_text())]
+    # The next trial is under way meanwhile, and may have ended, too; after the last one the tables follow at once.
+    assert [one >= {"tiny", *models[: 1 + number]} for number, one in enumerate(names[:2])] == [True, True]
+    assert len(seen) == 3 and names[-1] == {"tiny", *models}
 
 
 @pytest.mark.slow
@@ -114,7 +112,7 @@ def test_a_run_keeps_no_record_in_memory_and_says_which_one_is_gone(place: Path)
 
     before = held()
     outcome = api.run("tiny", protocol="study.toml", device="cpu", executor="here", seeds=[0, 1], timing=False)
-    assert held() == before
+    assert held() <= before  # of other runs, which may have been let go of
     assert [record.seed for record in outcome.records] == [0, 1]
     assert outcome.to_json()["records"] == [record.to_json() for record in outcome.records]
     (outcome.folder / "tiny" / "seed1" / "record.json").unlink()

@@ -102,6 +102,25 @@ def test_a_finished_record_stays_until_the_fresh_one_is_whole(
         assert done.returncode == 0 and "already recorded" in done.stderr
 
 
+def test_what_has_ended_is_on_the_page_though_the_run_is_killed(
+    place: Path, start: Callable[..., Started], bench: Bench
+) -> None:
+    def rows() -> list[str]:
+        page = (place / "results" / "small" / "README.md").read_text()
+        return [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| tiny")]
+
+    (place / "hold").touch()
+    run = start(*RUN, "tiny", "tiny:held=6")
+    run.until("tiny seed 0: ok")
+    assert rows() == ["tiny"]  # while the other one is at work
+    os.killpg(run.process.pid, signal.SIGKILL)
+    run.end()
+    (place / "hold").unlink()
+    assert rows() == ["tiny"]
+    assert bench(*RUN, "tiny", "tiny:held=6", in_folder=place).returncode == 0
+    assert sorted(rows()) == ["tiny", "tiny:held=6"]
+
+
 # Disks
 
 
