@@ -27,8 +27,7 @@ from bench.records.model_names import known_as
 from bench.report.judge.choose import comparisons_in
 from bench.report.judge.seeds import FEWEST, read_until
 from bench.report.make import report as reporting
-from bench.report.tables import folder_page
-from bench.report.tables.folder_page import write_page, write_tables
+from bench.report.tables.folder_page import rewrite_page, write_page, write_tables
 from bench.report.tables.measurements import write_measure_page
 from bench.request import (
     AfterwardsRequest,
@@ -66,7 +65,7 @@ def run(asked: RunRequest | str | Sequence[str] = (), *, tell: Tell = tell_nobod
     with sweep.opened(request, registry, announce, _enough(request)) as found:
         announce_outlook(found, outlook(found, trials_of(found.folder).values(), _series(registry), announce), announce)
         # In a process of its own: it reads all records, which this one need not hold.
-        page = Sparing(lambda: follow(Local().run(partial(folder_page.rewrite_page, found.folder)), announce))
+        page = Sparing(lambda: follow(Local().run(partial(rewrite_page, found.folder)), announce))
         total = len(found.ended) + len(found.missing)
         try:
             with closing(found.run(announce)) as records:

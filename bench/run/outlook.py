@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -133,7 +133,7 @@ def said(seconds: float) -> str:
 
 
 def outlook(
-    sweep: Sweep, recorded: Iterable[Trial], series: int, tell: Tell, *, gpus: int | None = None, ask: bool = False
+    sweep: Sweep, recorded: Collection[Trial], series: int, tell: Tell, *, gpus: int | None = None, ask: bool = False
 ) -> Outlook:
     """What is left of the run, by earlier trials; where they say nothing and `ask`, by a few steps of each model.
 
@@ -169,14 +169,15 @@ def outlook(
 
 
 def _timing(
-    sweep: Sweep, recorded: Iterable[Trial], series: int, estimates: Mapping[tuple[str, int], Estimate]
+    sweep: Sweep, recorded: Collection[Trial], series: int, estimates: Mapping[tuple[str, int], Estimate]
 ) -> float:
     """Seconds of the session at the end, at most; none where one has timed all models as they are."""
     steps = {model: one.step or 0.0 for (model, _), one in estimates.items()}
     for one in comparisons(recorded):
         if sweep.holds(one) and steps.keys() <= {own.model for own in one.finished} and not lacks_timing(one):
             return 0.0
-    steps |= {record.model.name: step_seconds(record) or 0.0 for record in sweep.records}
+    own = {*sweep.ended}
+    steps |= {one.record.model.name: step_seconds(one.record) or 0.0 for one in recorded if one.folder in own}
     return session_seconds(series, len(steps), sum(steps.values()))
 
 
