@@ -4,8 +4,9 @@
 does there: see `misbehave`. Several of WHAT are joined by `+`: each is a model `tiny_WHAT` or a measurement
 `troubled_WHAT` of its own. WHAT is `stem` for what the file's own name says, so that copies differ. The model `tiny`
 does no harm; its `slow` is the seconds of each batch of training, so that there is time to end it. From its batch
-`held` on, counted from 0, it trains only while no file `hold` is in the working directory: however late a test hears of
-what was before that, the trial has not ended.
+`held` on, counted from 0, it trains only while there is no file `hold` in the working directory, or where HOLD says:
+however late a test hears of what was before that, the trial has not ended. While it waits there is a file `held`
+beside that.
 """
 
 import ctypes
@@ -85,7 +86,9 @@ def build_with(what, *, num_classes, image_size, pretrained, slow=0.0, held=None
                 if what is not None:
                     misbehave("forward", what)
                 time.sleep(slow)
-                while held is not None and self.trained >= held and Path("hold").exists():
+                hold = Path(os.environ.get("HOLD", "hold"))
+                while held is not None and self.trained >= held and hold.exists():
+                    hold.with_name("held").touch()
                     time.sleep(0.05)
                 self.trained += 1
             return super().forward(images)

@@ -27,8 +27,9 @@ from bench.records.sessions import FOLDER
 
 # A trial there has one thread.
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
-MODELS = ("tiny:slow=0.6", "tiny:slow=0.61", "other")
-NAMES = ("tiny@slow=0.6", "tiny@slow=0.61", "other")
+# Whichever of them a node with HOLD gets first waits there in its second epoch of two batches.
+MODELS = ("tiny:held=2", "tiny:held=3", "other")
+NAMES = ("tiny@held=2", "tiny@held=3", "other")
 # Takes the worker that runs it down with it, wherever that is.
 POISON = """
 from bench import ModelSpec, hookimpl
@@ -154,14 +155,15 @@ def test_a_node_is_killed_in_the_middle_and_every_record_is_there_as_at_home(
     cluster: Cluster, place: Path, pictures: Path, start: Callable[..., Started], bench: Bench
 ) -> None:
     data = ("--data", f"folder:{pictures}")
-    second = joined(cluster)
+    hold = cluster.folder / "hold"
+    hold.touch()
+    second = joined(cluster, HOLD=str(hold))
     other_torch(place / "other")
     third = joined(cluster, PYTHONPATH=str(place / "other"))
     run = start(*PLAIN, *MODELS, *data, "--set", "name=there", *on(cluster), **ONE_THREAD)
-    run.until("tiny:slow=0.61 epoch 1/3")
     deadline = time.monotonic() + 120
-    while not list((second.cache / "pictures").glob("*/stored.json")):  # its trial may begin later
-        assert time.monotonic() < deadline
+    while not hold.with_name("held").exists():
+        assert time.monotonic() < deadline and run.process.poll() is None
         time.sleep(0.1)
     second.kill()
     status, said = run.end()
