@@ -130,13 +130,13 @@ class Place:
 
 
 def preload_starts_no_cuda(place: Place) -> Found:
-    """What trials are forked from has imported torch, and not started CUDA."""
+    """What trials are forked from has imported torch, and neither started CUDA nor asked it for its devices."""
     started = follow(Local().run(importlib.import_module(Path(__file__).stem)._cuda_started), tell_nobody)
     return Found("CUDA is not started before a trial forks", not started, f"started: {started}")
 
 
 def _cuda_started(emit: Tell) -> bool:
-    return torch.cuda.is_initialized()
+    return torch.cuda.is_initialized() or torch.cuda._is_in_bad_fork()
 
 
 def cuda_tests(place: Place) -> Found:

@@ -52,7 +52,7 @@ INTERRUPTED = 3
 PRELOADED = [
     "bench.run.executors.patience", "bench.run.executors.hush", "bench.run.trial", "bench.run.check", "timm",
     "tensorboard.plugins.hparams.summary_v2", "tensorboard.summary.writer.record_writer", "scipy.special",
-    *(f"bench.measure.{name}" for name in ("macs", "memory", "latency", "throughput", "step", "profile", "energy")),
+    "bench.measure.macs", "bench.measure.memory", "bench.measure.profile", "bench.run.executors.timers",
     "bench.run.executors.away",  # of trials on another machine: with it, 12 ms of each
     "bench.run.executors.settled",
 ]  # fmt: skip

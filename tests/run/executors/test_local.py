@@ -236,6 +236,20 @@ logging.getLogger("torch.utils.cpp_extension").warning("a compiler is missing")
     assert done.stdout == "" and done.stderr.count("\n") == 1 and "a compiler is missing" in done.stderr
 
 
+@pytest.mark.parametrize("cuda", [True, False])
+def test_nothing_asks_cuda_for_its_devices_before_a_trial_is_forked(cuda: bool) -> None:
+    """What is forked from a process that has asked cannot use them; this module of torch asks where a toolkit lies."""
+    script = f"""
+import importlib, sys, torch
+from bench.run.executors.local import PRELOADED
+torch.backends.cuda.is_built = lambda: {cuda}
+[importlib.import_module(name) for name in PRELOADED]
+print("torch.utils.cpp_extension" in sys.modules, torch.cuda._is_in_bad_fork())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == f"{not cuda} False\n", done.stderr
+
+
 def test_several_pieces_of_work_can_be_under_way_at_once() -> None:
     first, second = Local().run(sleep), Local().run(sleep)
     assert next(filter(None, first)) != next(filter(None, second))
