@@ -132,6 +132,8 @@ def _series(registry: Registry) -> int:
 def _enough(request: RunRequest) -> Enough | None:
     """When the seeds of a run are enough; None where the request says which they are."""
     if request.until is None:
+        if request.max_seeds != RunRequest.max_seeds:
+            raise RequestError(f"--max-seeds {request.max_seeds}: is of --until, such as --until accuracy=0.5")
         return None
     until = read_until(request.until)
     if request.max_seeds < FEWEST:

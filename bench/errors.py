@@ -54,6 +54,8 @@ def unknown(kind: str, name: str, known: Iterable[str], listing: str) -> Request
 
 
 def meant(name: str, known: Iterable[str]) -> str:
-    """The known names that are nearest to it, as a question; empty where none is near."""
-    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    """Up to three known names that it begins or is like, as a question; empty where there is none."""
+    names = list(known)
+    begun = [one for one in names if name and one.startswith(name)]
+    near = list(dict.fromkeys([*begun, *difflib.get_close_matches(name, names)]))[:3]
     return f"did you mean {' or '.join(near)}? " if near else ""

@@ -105,6 +105,8 @@ def test_seeds_are_added_until_the_interval_is_narrow_by_two_at_once(place: Path
         (("--seeds", "a"), "--seeds a: write numbers and ranges"),
         (("--until", "latency_ms=1"), "--until latency_ms=1: "),
         (("--until", "accuracy=1", "--max-seeds", "3"), "--max-seeds 3: 5 seeds are the fewest"),
+        (("--seeds", "0-1", "--max-seeds", "3"), "--max-seeds 3: is of --until"),
+        (("--until", "speed=1"), "--until speed=1: seeds move accuracy"),
     ],
 )
 def test_seeds_that_cannot_be_are_one_line(arguments: tuple[str, ...], says: str, place: Path, bench: Bench) -> None:
