@@ -24,13 +24,13 @@ from filelock import FileLock
 
 from bench.data.decode import HALF, PROGRESS, decode, room_of
 from bench.data.rows import FileRows
+from bench.data.users import DESCRIPTION
 from bench.errors import RequestError
 from bench.events import DataProgress, Note, Tell, tell_nobody
 from bench.files import amount, cache_folder, write_text
 from bench.hookspecs import DatasetSpec, Pictures
 
 FOLDER = "pictures"  # the folder in the cache
-DESCRIPTION = "stored.json"  # beside the pictures
 TOLD = 0.2  # seconds between events of progress
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.data.cache import DESCRIPTION, FOLDER, Stored, read_stored, sole_decoder
+from bench.data.cache import FOLDER, Stored, read_stored, sole_decoder
 from bench.data.decode import HALF
+from bench.data.users import DESCRIPTION, sole_use
 from bench.errors import RequestError, unknown
 from bench.files import cache_folder
 
@@ -35,7 +37,7 @@ def contents() -> list[Entry]:
 def clear(names: Sequence[str]) -> list[Entry]:
     """Remove what is named, by id or by name; `all` is everything. Gives what was removed.
 
-    RequestError where nothing is called so, and then nothing is removed.
+    RequestError where nothing is called so, or a run uses what is: then nothing is removed.
     """
     found = contents()
     known = {key: [one for one in found if key in (one.id, one.name)] for one in found for key in (one.id, one.name)}
@@ -45,7 +47,10 @@ def clear(names: Sequence[str]) -> list[Entry]:
             raise unknown("entry of the cache", name, known, "python -m bench cache")
         chosen |= {one.path: one for one in (found if name == "all" else known[name])}
     if chosen:
-        with sole_decoder(cache_folder()):
+        with sole_decoder(cache_folder()), ExitStack() as held:
+            for one in chosen.values():
+                if not held.enter_context(sole_use(one.path)):
+                    raise RequestError(f"{one.name} ({one.id}) is in use by a run: wait for its end, or stop it")
             for one in chosen.values():
                 for key in one.keys:
                     key.unlink(missing_ok=True)

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data.cache import DESCRIPTION, FOLDER, Stored, is_complete, sole_decoder
+from bench.data.cache import FOLDER, Stored, is_complete, sole_decoder
 from bench.data.decode import HALF
+from bench.data.users import DESCRIPTION
 from bench.errors import RequestError
 from bench.events import Event, Note
 from bench.files import amount, cache_folder, checksum

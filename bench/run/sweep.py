@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bench.data.users import in_use
 from bench.errors import RequestError, StorageError, UnreachableError, unknown
 from bench.events import Checking, Event, Note, Tell
 from bench.files import check_writable, checksum, trial_folder
@@ -153,7 +154,10 @@ def opened(request: RunRequest, registry: Registry, tell: Tell, enough: Enough |
                 f"--measure {name}: every trial measures it; only {', '.join(on_request)} must be asked for"
             )
     with started(registry.executor(request.options.executor), request) as executor:
-        yield _planned(request, registry, executor, extensions, tell, enough)
+        planned = _planned(request, registry, executor, extensions, tell, enough)
+        # Between its trials, too.
+        with in_use(planned.missing[0].stored.folder) if planned.missing else nullcontext():
+            yield planned
 
 
 def _planned(

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from bench.data.batches import Batches
+from bench.data.users import in_use
 from bench.device import memory_share, out_of_memory
 from bench.errors import RequestError
 from bench.events import Event, Measuring, Note
@@ -66,7 +67,7 @@ def run(spec: TrialSpec, emit: Callable[[Event], None] = lambda event: None) -> 
     if spec.known is not None and spec.known.code != record.model.code:
         places = " or ".join(dict.fromkeys(plugin.place for plugin in asked.plugins))
         raise RequestError(f"{places} was changed while the run was under way; run again")
-    with sole_user(spec.folder):
+    with sole_user(spec.folder), in_use(spec.stored.folder):
         settle(spec.folder)
         if spec.fresh:
             remove_checkpoints(spec, asked)

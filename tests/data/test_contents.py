@@ -10,6 +10,7 @@ import pytest
 from bench import DatasetSpec, Pictures, RequestError, Split
 from bench.data.cache import Stored, prepare
 from bench.data.contents import clear, contents
+from bench.data.users import in_use
 from bench.files import cache_folder
 
 
@@ -60,6 +61,18 @@ def test_pictures_of_which_a_part_is_gone_are_listed_and_cleared() -> None:
     (Path(stored("torn").folder) / "train_images.npy").unlink()
     assert [(one.name, one.what) for one in contents()] == [("torn", "a part of 12 pictures")]
     assert len(clear(["torn"])) == 1 and contents() == []
+
+
+def test_what_a_run_uses_is_not_cleared_nor_is_anything_with_it() -> None:
+    used, free = stored("used"), stored("free")
+    with in_use(used.folder), in_use(used.folder):  # by two runs
+        with pytest.raises(RequestError, match=r"used \(\w{12}\) is in use by a run: wait for its end, or stop it"):
+            clear(["all"])
+        assert len(contents()) == 2
+        assert len(clear(["free"])) == 1 and not Path(free.folder).exists()
+    assert len(clear(["used"])) == 1 and contents() == []
+    with in_use(used.folder):  # which is gone: the run will say so
+        assert contents() == []
 
 
 def test_where_one_name_is_unknown_nothing_is_cleared() -> None:

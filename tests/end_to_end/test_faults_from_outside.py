@@ -102,7 +102,7 @@ def test_a_finished_record_stays_until_the_fresh_one_is_whole(
         assert done.returncode == 0 and "already recorded" in done.stderr
 
 
-def test_what_has_ended_is_on_the_page_though_the_run_is_killed(
+def test_while_a_run_is_at_work_its_page_has_what_has_ended_and_its_pictures_are_kept(
     place: Path, start: Callable[..., Started], bench: Bench
 ) -> None:
     def rows() -> list[str]:
@@ -113,6 +113,9 @@ def test_what_has_ended_is_on_the_page_though_the_run_is_killed(
     run = start(*RUN, "tiny", "tiny:held=6")
     run.until("tiny seed 0: ok")
     assert rows() == ["tiny"]  # while the other one is at work
+    cleared = bench("cache", "--clear", "digits", in_folder=place)  # what both of them read
+    assert cleared.returncode == 2
+    one_line(cleared, "is in use by a run: wait for its end, or stop it")
     os.killpg(run.process.pid, signal.SIGKILL)
     run.end()
     (place / "hold").unlink()
