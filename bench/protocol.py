@@ -115,10 +115,11 @@ class Head(_Section):
 
 
 class Optimizer(_Section):
-    name: Literal["adam", "adamw", "sgd"]
+    # Muon (Jordan et al., 2024) trains matrices and kernels, NAdamW the rest, at AdamW's rates (Liu et al., 2025).
+    name: Literal["adam", "adamw", "sgd", "muon"]
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1)  # sgd only
+    momentum: float = Field(default=0.9, ge=0, lt=1)  # of sgd and muon
     # What weight decay is of: all that trains, or only the matrices and kernels: no norm, bias, embedding or token.
     decayed: Literal["all", "weights"] = "all"
     # Each layer's rate is so many times that of the next one: below 1, early layers of the backbone change less.

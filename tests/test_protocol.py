@@ -66,7 +66,7 @@ settings = st.fixed_dictionaries(
         ),
         "head": st.fixed_dictionaries({"hidden": st.lists(st.integers(1, 99), max_size=2), "dropout": shares}),
         "optimizer": st.fixed_dictionaries(
-            {"name": st.sampled_from(["adam", "sgd"]), "learning_rate": st.floats(1e-6, 1)}
+            {"name": st.sampled_from(["adam", "sgd", "muon"]), "learning_rate": st.floats(1e-6, 1)}
         ),
         "schedule": st.fixed_dictionaries({"name": st.sampled_from(["constant", "cosine", "one-cycle"])}),
         "train": st.fixed_dictionaries(
@@ -278,7 +278,7 @@ REFUSED = {
     "head.hidden=[-5]": "head.hidden",
     "head.dropout=1": "head.dropout = 1",
     "augmentation.crop=0.5": "augmentation.crop = 0.5",
-    "optimizer.name=adagrad": "'adam', 'adamw' or 'sgd'",
+    "optimizer.name=adagrad": "'adam', 'adamw', 'sgd' or 'muon'",
     "optimizer.learning_rate=0": "optimizer.learning_rate = 0",
     "optimizer.learning_rate=nan": "optimizer.learning_rate",
     "optimizer.learning_rate=inf": "optimizer.learning_rate",

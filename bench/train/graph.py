@@ -89,4 +89,5 @@ def holds_update(protocol: Protocol, device: Device) -> bool:
 
     Not where the schedule moves Adam's betas, or SGD's momentum, too: they are numbers in a kernel's launch.
     """
-    return device.has_graphs and protocol.optimizer.name != "sgd" and protocol.schedule.name != "one-cycle"
+    adam = protocol.optimizer.name in ("adam", "adamw")
+    return device.has_graphs and adam and protocol.schedule.name != "one-cycle"

@@ -69,6 +69,10 @@ def make_optimizer(model: nn.Module, protocol: Protocol, graph_on: Device | None
             group["lr"] = torch.tensor(group["lr"], device=graph_on.torch_device)
     if settings.name == "sgd":
         return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum)
+    if settings.name == "muon":
+        from timm.optim.muon import Muon
+
+        return Muon(groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=True)
     kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
     return kind(groups, lr=settings.learning_rate, capturable=graph_on is not None, fused=True)
 

@@ -73,7 +73,7 @@ def test_frozen_batch_norm_and_dropout_are_in_evaluation_mode(classifier: Callab
     assert {"backbone.stem.1", "backbone.early_dropout"} | BLOCK | HEAD <= training(model)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "muon"])
 @pytest.mark.parametrize("what", ["last-block", "head"])
 def test_no_frozen_tensor_changes_by_a_bit_and_all_that_trains_changes(
     what: str,

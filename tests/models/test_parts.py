@@ -94,7 +94,7 @@ def last_block_trial(
 
 
 @pytest.mark.parametrize("what", ["last-block", "head"])
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "muon"])
 def test_no_frozen_tensor_changes_by_one_bit(
     registry: Registry, digits: Stored, tiny_protocol: Callable[..., Protocol], what: str, optimizer: str
 ) -> None:

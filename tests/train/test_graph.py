@@ -59,7 +59,7 @@ def same(one: Trained, other: Trained) -> bool:
 
 
 @pytest.mark.parametrize("schedule", ["one-cycle", "cosine", "constant"])
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "muon"])
 def test_replayed_steps_train_as_eager_ones_do(schedule: str, optimizer: str, trained: Callable[..., Trained]) -> None:
     settings = (f"schedule.name={schedule}", f"optimizer.name={optimizer}")
     eager = trained(None, *settings, file="eager.pt")

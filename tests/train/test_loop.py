@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from timm.optim.muon import Muon
 from torch import nn
 
 from bench.data.batches import Batch
@@ -103,7 +104,7 @@ class Interrupted(Exception):  # noqa: N818 — what happens, not what went wron
 
 
 @pytest.mark.parametrize("schedule", ["one-cycle", "cosine", "exponential", "constant"])
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "muon"])
 def test_an_interrupted_fit_goes_on_as_if_it_had_not_been(
     schedule: str, optimizer: str, fitting: Callable[..., Fitting]
 ) -> None:
@@ -540,7 +541,8 @@ def test_one_cycle_rises_to_the_learning_rate_and_falls_far_below_its_start(
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)]
+    ("name", "kind"),
+    [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD), ("muon", Muon)],
 )
 def test_the_optimizer_is_the_protocol_s_over_what_trains(
     name: str, kind: type[torch.optim.Optimizer], tiny_protocol: Callable[..., Protocol]

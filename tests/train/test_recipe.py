@@ -124,6 +124,23 @@ def test_a_schedule_moves_all_rates_alike_and_after_its_warm_up_goes_as_without(
     assert rising == pytest.approx([plain[0][0] * (step + 1) / 11 for step in range(10)])
 
 
+def test_muon_moves_a_matrix_as_far_in_every_direction_and_a_bias_as_far_in_every_number(tiny_protocol: Made) -> None:
+    """A matrix by 0.2 √(its longer side) of the rate, on average as far as AdamW would (Liu et al., 2025)."""
+    torch.manual_seed(0)
+    layer = nn.Linear(16, 9)
+    before = {name: parameter.detach().clone() for name, parameter in layer.named_parameters()}
+    layer(torch.randn(32, 16)).square().mean().backward()
+    make_optimizer(layer, tiny_protocol("optimizer.name=muon", "optimizer.learning_rate=0.01")).step()
+    moved = {name: parameter.detach() - before[name] for name, parameter in layer.named_parameters()}
+    assert layer.weight.grad is not None and layer.bias.grad is not None
+    gradient = torch.linalg.svdvals(layer.weight.grad)
+    spectrum = torch.linalg.svdvals(moved["weight"]) / (0.01 * 0.2 * 16**0.5)
+    assert gradient[0] > 2 * gradient[-1]
+    assert spectrum.min() > 0.6 and spectrum.max() < 1.3
+    steps = moved["bias"] / -layer.bias.grad.sign()
+    assert steps.min() > 0 and steps.max() / steps.min() < 1.001
+
+
 def test_gradients_are_scaled_down_to_the_norm_and_no_further(
     registry: Registry, digits: Stored, tiny_protocol: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
