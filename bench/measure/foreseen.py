@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
@@ -34,7 +35,8 @@ def training_peak(
     looks at values.
     """
     count, side, classes = batch
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    # With the environment numbers that are read (a step's, by some optimizers) are unknowns; else that is an error.
+    with FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv()):
         _without_values(model)
         step, optimizer = make_step()
         images = torch.empty(count, 3, side, side).contiguous(memory_format=torch.channels_last)

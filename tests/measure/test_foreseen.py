@@ -46,16 +46,20 @@ def test_two_layers_need_what_is_worked_out_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "precision"),
+    ("name", "precision", "optimizer"),
     [
-        *product(["vit_tiny", "fdvit_ti", "densenet121", "vit_tiny+token_merging"], ["fp32", "bf16"]),
-        ("efficientnet_lite0", "bf16"),  # in float32 the library takes memory for its smallest maps that nobody sees
+        *product(["vit_tiny", "fdvit_ti", "densenet121", "vit_tiny+token_merging"], ["fp32", "bf16"], ["adamw"]),
+        # In float32 the library takes memory for its smallest maps that nobody sees.
+        ("efficientnet_lite0", "bf16", "adamw"),
+        ("vit_tiny", "bf16", "muon"),
+        ("densenet121", "fp32", "muon"),
     ],
 )
 @pytest.mark.slow
-def test_it_is_what_a_step_is_measured_to_need(name: str, precision: str) -> None:
+def test_it_is_what_a_step_is_measured_to_need(name: str, precision: str, optimizer: str) -> None:
     asked, batch = load_plugins().model(name), 16
-    protocol = load_protocol("quick", [f"train.precision={precision}", f"train.batch_size={batch}"])
+    settings = [f"train.precision={precision}", f"train.batch_size={batch}", f"optimizer.name={optimizer}"]
+    protocol = load_protocol("quick", settings)
     model = build_weightless(asked, protocol, 10)
     freeze(model, protocol.train.what, asked.last_block, asked.name)
     train_mode(model)
