@@ -87,7 +87,8 @@ class Graph:
 def holds_update(protocol: Protocol, device: Device) -> bool:
     """Whether the optimizer's update can be part of the graph, on a device that has graphs.
 
-    Not where the schedule moves Adam's betas, or SGD's momentum, too: they are numbers in a kernel's launch.
+    Of Adam alone, and not where the schedule moves its betas, too: like SGD's momentum they are numbers in a kernel's
+    launch.
     """
     adam = protocol.optimizer.name in ("adam", "adamw")
     return device.has_graphs and adam and protocol.schedule.name != "one-cycle"
