@@ -20,6 +20,7 @@ from bench.events import Event, Measuring, Note, Tell, tell_nobody
 from bench.guard import LIMIT
 from bench.hookspecs import DiedError
 from bench.plugins import Registry, load_plugins
+from bench.plugins.finding import is_file
 from bench.protocol import load_protocol
 from bench.records.comparison import APPLIED, Comparison, Trial, applied, comparisons, read_trial, trials_of
 from bench.records.measurement import FOLDER, Measurement
@@ -294,7 +295,7 @@ def check_plugin(
     measurement. Each part is looked at in a process of its own. Raises RequestError where there is none of that name,
     or it cannot be loaded.
     """
-    file = Path(name).absolute() if name.endswith(".py") else None
+    file = Path(name).absolute() if is_file(name) else None
     place = Place(plugins=(*map(Path, plugins), *([file.parent] if file is not None else [])))
     registry = _plugins(place)
     wanted = str(file) if file is not None else name

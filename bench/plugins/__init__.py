@@ -27,6 +27,7 @@ from bench.plugins.finding import (
     check_parameters,
     find_plugins,
     installed_plugins,
+    is_file,
     plugin_files,
     what_went_wrong,
 )
@@ -229,7 +230,7 @@ def load_plugins(
     directory = (working_directory or Path.cwd()).absolute()
     imported: dict[str, Any] = {}
     # Looking through all packages of the system takes longer than all else here.
-    installed = only is None or any(not place.endswith(".py") for place in only)
+    installed = only is None or any(not is_file(place) for place in only)
     for plugin, load in find_plugins(folders, directory, registry.problems, installed=installed):
         if only is not None and not plugin.bundled and plugin.place not in only:
             continue
@@ -245,7 +246,7 @@ def load_plugins(
 def load_one(place: str) -> Registry:
     """Register the plugin in that place alone: a file, or an entry point's value."""
     registry, imported = Registry(), dict[str, Any]()
-    if place.endswith(".py"):
+    if is_file(place):
         found = plugin_files([Path(place)], set(), registry.problems, bundled=False)
     else:
         found = ((plugin, load) for plugin, load in installed_plugins() if plugin.place == place)

@@ -64,6 +64,11 @@ class ContractError(TypeError):
         self.line: int = getattr(code, "co_firstlineno", 0)
 
 
+def is_file(place: str) -> bool:
+    """Whether a plugin of that place is a file; else the place is an entry point's value."""
+    return place.endswith(".py")
+
+
 def find_plugins(
     folders: Sequence[Path], working_directory: Path, problems: list[str], *, installed: bool = True
 ) -> Iterator[tuple[Plugin, Callable[[], Any]]]:

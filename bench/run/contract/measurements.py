@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.events import tell_nobody
 from bench.plugins import Registry
+from bench.plugins.finding import is_file
 from bench.records.measurement import Measurement
 from bench.request import MeasureRequest, Place
 from bench.run import untrained
@@ -60,5 +61,5 @@ def _measured(name: str, registry: Registry) -> list[Measurement]:
 
 def _folders(registry: Registry) -> list[Path]:
     """Those of the plugins that are files, the bundled ones aside."""
-    files = (Path(plugin.place) for plugin in registry.plugins.values() if not plugin.bundled)
-    return list(dict.fromkeys(file.parent for file in files if file.suffix == ".py"))
+    places = (plugin.place for plugin in registry.plugins.values() if not plugin.bundled)
+    return list(dict.fromkeys(Path(place).parent for place in places if is_file(place)))

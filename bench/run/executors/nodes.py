@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.files import DISTRIBUTION
+from bench.plugins.finding import is_file
 
 # What computes must be the same everywhere, by its public version: a build for a GPU may stand beside one for CPUs.
 PACKAGES = (DISTRIBUTION, "torch", "torchvision", "timm", "numpy")
@@ -72,7 +73,7 @@ def modules_of(plugins: Iterable[str]) -> tuple[str, ...]:
     """
     wanted: set[str] = set()
     for place in plugins:
-        if not place.endswith(".py"):
+        if not is_file(place):
             wanted.add(place.partition(":")[0].partition(".")[0])
             continue
         for node in ast.walk(ast.parse(Path(place).read_bytes())):

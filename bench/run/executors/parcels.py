@@ -17,7 +17,7 @@ from bench.data.cache import Stored
 from bench.errors import RequestError
 from bench.files import amount, bundled, write_bytes
 from bench.models.kept import DESCRIPTION, TENSORS
-from bench.plugins.finding import plugin_folders
+from bench.plugins.finding import is_file, plugin_folders
 from bench.records.record import NAME as RECORD
 from bench.records.sessions import FOLDER as SESSIONS
 from bench.request import CheckRequest, Place, TimingRequest, TrialSpec, Weights
@@ -151,7 +151,7 @@ def moved(
 
 
 def _is_in(place: str, folders: Mapping[Path, Path]) -> bool:
-    return place.endswith(".py") and Path(place).parent in folders
+    return is_file(place) and Path(place).parent in folders
 
 
 def _place(place: Place, root: Path, plugins: Mapping[Path, Path], here: Path) -> Place:
