@@ -23,8 +23,8 @@ import numpy as np
 from filelock import FileLock
 
 from bench.data.decode import HALF, PROGRESS, decode, room_of
+from bench.data.in_use import DESCRIPTION
 from bench.data.rows import FileRows
-from bench.data.users import DESCRIPTION
 from bench.errors import RequestError
 from bench.events import DataProgress, Note, Tell, tell_nobody
 from bench.files import amount, cache_folder, write_text

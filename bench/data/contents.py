@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.data.cache import FOLDER, Stored, read_stored, sole_decoder
 from bench.data.decode import HALF
-from bench.data.users import DESCRIPTION, sole_use
+from bench.data.in_use import DESCRIPTION, sole_use
 from bench.errors import RequestError, unknown
 from bench.files import cache_folder
 

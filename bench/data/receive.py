@@ -14,7 +14,7 @@ import numpy as np
 
 from bench.data.cache import FOLDER, Stored, is_complete, sole_decoder
 from bench.data.decode import HALF
-from bench.data.users import DESCRIPTION
+from bench.data.in_use import DESCRIPTION
 from bench.errors import RequestError
 from bench.events import Event, Note
 from bench.files import amount, cache_folder, checksum

@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench.data.users import in_use
+from bench.data.in_use import in_use
 from bench.errors import RequestError, StorageError, UnreachableError, unknown
 from bench.events import Checking, Event, Note, Tell
 from bench.files import check_writable, checksum, trial_folder

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from bench.data.batches import Batches
-from bench.data.users import in_use
+from bench.data.in_use import in_use
 from bench.device import memory_share, out_of_memory
 from bench.errors import RequestError
 from bench.events import Event, Measuring, Note

@@ -10,7 +10,7 @@ import pytest
 from bench import DatasetSpec, Pictures, RequestError, Split
 from bench.data.cache import Stored, prepare
 from bench.data.contents import clear, contents
-from bench.data.users import in_use
+from bench.data.in_use import in_use
 from bench.files import cache_folder
 
 

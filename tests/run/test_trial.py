@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from bench.data.batches import Batches
+from bench.data.in_use import sole_use
 from bench.events import EpochEnded, Event, Note
 from bench.measure import measure
 from bench.models.kept import load_model
@@ -325,6 +326,21 @@ def test_a_trial_does_not_go_on_from_what_a_changed_plugin_had_trained(
 
 
 @pytest.mark.slow
+def test_while_a_trial_runs_nobody_else_has_its_pictures_to_himself(tiny_trial: Callable[..., Any]) -> None:
+    """A run holds them, too; but on another machine there is the trial alone."""
+    spec = tiny_trial()
+    free: list[bool] = []
+
+    def look(event: Event) -> None:
+        with sole_use(spec.stored.folder) as is_free:
+            free.append(is_free)
+
+    assert trial.run(spec, look).status == "ok"
+    assert len(free) > 3 and not any(free)
+    with sole_use(spec.stored.folder) as is_free:
+        assert is_free
+
+
 def test_pictures_that_stay_on_the_disk_change_nothing_but_where_they_are(tiny_trial: Callable[..., Any]) -> None:
     settings = ("train.epochs=2", "augmentation.flip=true", "augmentation.crop=0.1")
     trials = [

@@ -1,4 +1,4 @@
-"""Who uses decoded pictures: a run that does is told of to whoever would clear them.
+"""Decoded pictures that a run is using are kept from whoever would clear them.
 
 Locks of the operating system on their description, shared by those who read: they end with the process that holds them,
 and need no right to write. Where a file system has none, or the system is none of POSIX, nobody is kept from anything.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 DESCRIPTION = "stored.json"  # beside the pictures
 
@@ -33,18 +34,20 @@ def _locked(folder: str | Path, *, shared: bool) -> Iterator[bool]:
     if os.name != "posix":
         yield True
         return
-    import fcntl
-
     try:
         file = (Path(folder) / DESCRIPTION).open("rb")
     except OSError:
         yield True
         return
     with file:
-        free = True
-        with suppress(OSError):
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                free = False
-        yield free
+        yield _could_lock(file, shared=shared)
+
+
+def _could_lock(file: BinaryIO, *, shared: bool) -> bool:
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return not isinstance(error, BlockingIOError)
+    return True
